@@ -1,0 +1,40 @@
+# Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
+.DEFAULT_GOAL := help
+.PHONY: help setup simulate test test-system lint types bench
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := $(shell command -v uv || echo .cache/uv/bin/uv)
+RUN := .venv/bin
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: .venv/ready ## Prepare .venv with everything the other targets need
+
+.venv/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --all-extras --python $(PYTHON)
+	@touch $@
+
+.cache/uv/bin/uv: # only where uv isn't installed
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv
+
+simulate: setup ## Hold eight spoken conversations with the agent, and check all of it
+	$(RUN)/parley simulate --callers 8
+
+test: setup ## Run the tests
+	$(RUN)/pytest -m "not system"
+
+test-system: setup ## Run the tests that need a system around them
+	$(RUN)/pytest -m system
+
+lint: setup ## Check style, formatting and which way imports run
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
+
+types: setup ## Check types
+	$(RUN)/mypy
+
+bench: setup ## Measure what telemetry costs, side by side in one run
+	$(RUN)/python -m tests.bench

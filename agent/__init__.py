@@ -1,0 +1,15 @@
+"""Parley's worker: realtime voice conversations, each one complete trace.
+
+``session``
+    One conversation: an ``AgentSession`` from accept to close.
+``gateway``
+    The WebSocket transport: many sessions on one event loop.
+``providers``
+    Speech and language, local and remote.
+``desk``
+    The example, a restaurant's front desk. The piece you replace.
+``simulator``
+    Scripted callers that hold all of it to account.
+``cli``
+    The ``parley`` command, the only place that reads settings.
+"""

@@ -1,0 +1,93 @@
+"""What a running command is made of: settings, logging, telemetry, signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+import telemetry
+from agent.providers import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from config import Settings
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_CHATTY = ("httpx", "livekit", "websockets", "asyncio")
+"""Loggers whose INFO says what a trace says better."""
+
+
+def log_to_stderr(level: str) -> None:
+    """Log to stderr; libraries a level less."""
+    logging.basicConfig(level=level, format=_FORMAT)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.captureWarnings(True)
+
+
+@contextmanager
+def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetry.Runtime]:
+    """Telemetry as the settings say, delivered at the end; ``store`` overrides where to."""
+    dsn = settings.sentry_dsn
+    with telemetry.init(
+        dsn=None if dsn is None else dsn.get_secret_value(),
+        environment=settings.sentry_environment,
+        release=settings.sentry_release,
+        sample_rate=settings.sample_rate,
+        store=store or settings.trace_store,
+        propagate_to=settings.propagate_to,
+        send_content=settings.send_content,
+        # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
+        auto_enabling_integrations=False,
+    ) as runtime:
+        yield runtime
+
+
+def choice(settings: Settings) -> Choice:
+    """The providers that the settings choose."""
+    key = settings.openai_api_key
+    return Choice(
+        stt=settings.stt,
+        llm=settings.llm,
+        tts=settings.tts,
+        llm_model=settings.llm_model,
+        base_url=settings.openai_base_url,
+        api_key=None if key is None else key.get_secret_value(),
+        inference_threads=settings.inference_threads,
+    )
+
+
+@asynccontextmanager
+async def stopping() -> AsyncIterator[anyio.Event]:
+    """An event that SIGINT or SIGTERM sets; a second one cancels the block."""
+    stop = anyio.Event()
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if stop.is_set():
+                    tasks.cancel_scope.cancel()
+                    return
+                stop.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        yield stop
+        tasks.cancel_scope.cancel()
+
+
+async def run_until(stop: anyio.Event, tasks: anyio.abc.TaskGroup) -> None:
+    """Wait for the signal, then cancel what runs in ``tasks``."""
+    await stop.wait()
+    tasks.cancel_scope.cancel()
+
+
+def environ(settings: Settings, **changes: str) -> dict[str, str]:
+    """What an agent's class may read: the environment, with what ``.env`` and we know better."""
+    return {**os.environ, "PARLEY_RESERVATIONS_URL": settings.reservations_url, **changes}

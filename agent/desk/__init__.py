@@ -1,0 +1,37 @@
+"""The example: the front desk of a restaurant. The piece you replace to make Parley yours.
+
+=================  =============================================================================
+``agent``          :class:`FrontDesk`: instructions, greeting, function tools
+``client``         :class:`Reservations`: the tools' way to the reservations service
+``reservations``   the service: :func:`create_app`, :func:`serve`
+``house``          the restaurant: opening hours, seats
+``ledger``         the reservations book, in SQLite
+``wire``           the JSON that service, client and tools exchange
+``script``         :class:`DeskScript`: what stands in for a language model
+``dialogue``       where a call stands, as one frozen value
+``understanding``  what a caller's words mean
+``speech``         dates, times and numbers in words
+=================  =============================================================================
+
+With a language model of your own you need ``agent`` and its tools only; ``script``, ``dialogue``
+and ``understanding`` are there so that the example runs with no account and no key.
+"""
+
+from agent.desk.agent import FrontDesk
+from agent.desk.client import Reservations, ReservationsError
+from agent.desk.house import COPPER_KETTLE, House
+from agent.desk.ledger import ServiceError
+from agent.desk.reservations import create_app, serve
+from agent.desk.script import DeskScript
+
+__all__ = [
+    "COPPER_KETTLE",
+    "DeskScript",
+    "FrontDesk",
+    "House",
+    "Reservations",
+    "ReservationsError",
+    "ServiceError",
+    "create_app",
+    "serve",
+]

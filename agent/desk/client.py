@@ -1,0 +1,144 @@
+"""The agent's way to the reservations service: typed calls over one reused HTTP client."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from agent.desk.speech import spoken_choice, spoken_time
+from agent.desk.wire import (
+    Availability,
+    Booking,
+    Change,
+    Problem,
+    Reason,
+    Reservation,
+    Seating,
+    Week,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+_UNREACHABLE: Final = (
+    "I'm sorry, I can't reach our reservations book at the moment. Please try again later."
+)
+_M = TypeVar("_M", bound=BaseModel)
+_RESERVATIONS: Final = TypeAdapter(list[Reservation])
+
+
+class ReservationsError(Exception):
+    """Something could not be done; the message is a sentence the agent can speak.
+
+    ``problem`` is what the service answered, or None if it could not be reached.
+    """
+
+    def __init__(self, sentence: str, problem: Problem | None = None) -> None:
+        super().__init__(sentence)
+        self.problem = problem
+
+
+class Reservations:
+    """The reservations service. Every method raises :class:`ReservationsError`, and only that.
+
+    ``http`` has the service's URL as its base URL, and is shared by all conversations of a
+    process: connections are reused, and headers are made for each request.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str, *, patience: float = 4.0) -> AsyncIterator[Reservations]:
+        """A client of the service at ``url``; a request fails when the service takes longer
+        than ``patience`` seconds to be connected to, or to send the next part of its answer."""
+        async with httpx.AsyncClient(base_url=url, timeout=patience) as http:
+            yield cls(http)
+
+    async def check(self) -> None:
+        """Find out whether the service can be reached."""
+        await self._request("GET", "/health")
+
+    async def hours(self) -> Week:
+        """Opening hours by weekday."""
+        return _parse(Week, await self._request("GET", "/hours"))
+
+    async def availability(self, seating: Seating) -> Availability:
+        """Whether there is a table."""
+        query = seating.model_dump(mode="json")
+        return _parse(Availability, await self._request("GET", "/availability", params=query))
+
+    async def under(self, name: str) -> list[Reservation]:
+        """The reservations under a name from today on, soonest first."""
+        response = await self._request("GET", "/reservations", params={"name": name})
+        try:
+            return _RESERVATIONS.validate_json(response.content)
+        except ValidationError as error:
+            raise ReservationsError(_UNREACHABLE) from error
+
+    async def book(self, booking: Booking) -> Reservation:
+        """Book a table."""
+        body = booking.model_dump(mode="json")
+        return _parse(Reservation, await self._request("POST", "/reservations", json=body))
+
+    async def change(self, id: str, change: Change) -> Reservation:
+        """Change a reservation."""
+        body = change.model_dump(mode="json", exclude_none=True)
+        return _parse(Reservation, await self._request("PATCH", f"/reservations/{id}", json=body))
+
+    async def cancel(self, id: str) -> None:
+        """Cancel a reservation."""
+        await self._request("DELETE", f"/reservations/{id}")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: object = None,
+    ) -> httpx.Response:
+        try:
+            response = await self._http.request(method, path, params=params, json=json)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ReservationsError(_UNREACHABLE) from error
+        if response.is_success:
+            return response
+        try:
+            problem = Problem.model_validate_json(response.content)
+        except ValidationError as error:
+            raise ReservationsError(_UNREACHABLE) from error
+        raise ReservationsError(_sentence(problem), problem)
+
+
+def _parse(model: type[_M], response: httpx.Response) -> _M:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ReservationsError(_UNREACHABLE) from error
+
+
+def _sentence(problem: Problem) -> str:
+    times = [spoken_time(time, daypart=False) for time in problem.alternatives]
+    offer = f" I could offer you {spoken_choice(times)}." if times else ""
+    match problem.reason:
+        case Reason.CLOSED if times:
+            return f"I'm sorry, the kitchen is closed at that time.{offer}"
+        case Reason.CLOSED:
+            return "I'm sorry, we are closed on that day."
+        case Reason.FULLY_BOOKED:
+            return f"I'm sorry, we are fully booked at that time.{offer}"
+        case Reason.NOT_A_SLOT:
+            return "We take bookings on the hour and on the half hour. Which would you like?"
+        case Reason.PAST:
+            return "I'm sorry, that time has already passed."
+        case Reason.PARTY_TOO_LARGE:
+            return "I'm sorry, that is a larger party than we can seat."
+        case Reason.UNKNOWN_RESERVATION:
+            return "I'm sorry, I can't find that reservation any more."
+        case Reason.INVALID:
+            return "I'm sorry, I did not get that right. Could you say it again?"

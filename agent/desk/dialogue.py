@@ -1,0 +1,178 @@
+"""Where a call to the desk stands: one frozen value, and how words and tool results change it.
+
+:class:`Dialogue` never speaks and never does anything. :mod:`agent.desk.script` replays a
+conversation through it and puts what comes next into words.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from agent.desk.understanding import Details, Intent, Meaning, Slot, understand
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+
+class Step(enum.Enum):
+    """What comes next, when it is not asking for a missing part of a booking."""
+
+    OFFER_HELP = enum.auto()
+    ANYTHING_ELSE = enum.auto()
+    WHAT_TO_CHANGE = enum.auto()
+    CONFIRM = enum.auto()
+    LOOK_UP_HOURS = enum.auto()
+    LOOK_UP_TABLE = enum.auto()
+    CARRY_OUT = enum.auto()
+    END_CALL = enum.auto()
+    FAREWELL = enum.auto()
+
+
+class Remark(enum.Enum):
+    """Something to say before what comes next."""
+
+    ALL_RIGHT = enum.auto()
+    NOT_UNDERSTOOD = enum.auto()
+    WELCOME = enum.auto()
+
+
+_NEEDED: Final = {
+    Intent.AVAILABILITY: (Slot.PARTY, Slot.DATE, Slot.TIME),
+    Intent.BOOK: (Slot.PARTY, Slot.DATE, Slot.TIME, Slot.NAME),
+    Intent.CHANGE: (Slot.NAME,),
+    Intent.CANCEL: (Slot.NAME,),
+}
+# a failed look-up would run again at once if nothing were missing
+_ASKED_ANEW: Final[dict[Intent | None, tuple[Slot, ...]]] = {
+    Intent.AVAILABILITY: (Slot.TIME,),
+    Intent.CANCEL: (Slot.NAME,),
+}
+_SEATING: Final = (Slot.PARTY, Slot.DATE, Slot.TIME)
+_CALL_ENDS: Final = (Step.END_CALL, Step.FAREWELL)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What the caller wants, what is known, and what has been done."""
+
+    task: Intent | None = None
+    details: Details = field(default_factory=Details)
+    wrong: frozenset[Slot] = frozenset()
+    """Parts the caller wants to give anew."""
+    disputed: bool = False
+    """The caller said no to what was read back, and not why."""
+    agreed: bool = False
+    served: bool = False
+    """Something was done for the caller: the next question is whether there is more."""
+    hours_of: tuple[dt.date | None, ...] = ()
+    """The day whose opening hours are wanted, None for the whole week; empty when none are."""
+    about_hours: bool = False
+    """The caller last asked about opening hours: a lone day asks again."""
+    remark: Remark | str | None = None
+    """What to say before the next question; a string is what a tool found out."""
+    trouble: str | None = None
+    """Why a tool could not do it: to be said instead of the next question."""
+    ending: Step | None = None
+
+    @property
+    def next(self) -> Step | Slot:
+        """What to do or ask now."""
+        if self.ending:
+            return self.ending
+        if self.hours_of:
+            return Step.LOOK_UP_HOURS
+        if self.task is None:
+            return Step.ANYTHING_ELSE if self.served else Step.OFFER_HELP
+        for slot in (*_NEEDED[self.task], *sorted(self.wrong)):
+            if not self.details.has(slot):
+                return slot
+        if self.task is Intent.AVAILABILITY:
+            return Step.LOOK_UP_TABLE
+        if self.agreed:
+            return Step.CARRY_OUT
+        changes = any(self.details.has(slot) for slot in _SEATING)
+        if self.disputed or (self.task is Intent.CHANGE and not changes):
+            return Step.WHAT_TO_CHANGE
+        return Step.CONFIRM
+
+    def hear(self, text: str, *, today: dt.date) -> Dialogue:
+        """The dialogue after the caller has said this."""
+        asked = self.next
+        expected = asked if isinstance(asked, Slot) else Slot.TIME if self.trouble else None
+        meaning = understand(text, today=today, expected=expected)
+        if meaning.repeat or asked in _CALL_ENDS:
+            return self
+        now = replace(
+            self, remark=None, trouble=None, disputed=False, hours_of=(), about_hours=False
+        )
+        details = self.details.updated(meaning.details)
+        news = details != self.details
+        if asked is Step.CONFIRM and meaning.agrees and not news:
+            return replace(now, agreed=True)
+        another_day = self.about_hours and not self.task and not meaning.intent
+        if meaning.intent is Intent.HOURS or (another_day and meaning.details.date):
+            return replace(now, hours_of=(meaning.details.date,), about_hours=True)
+        if meaning.goodbye and not news:
+            return replace(now, ending=Step.END_CALL)
+        if self.task is None:
+            return now._begin(meaning)
+        if meaning.intent is Intent.CANCEL and self.task is not Intent.CANCEL:
+            return replace(now._done(), remark=Remark.ALL_RIGHT)
+        return now._go_on(asked, meaning, details)
+
+    def _begin(self, meaning: Meaning) -> Dialogue:
+        if meaning.intent or meaning.details.without([Slot.NAME]) != Details():
+            task = meaning.intent or Intent.BOOK
+            wrong = meaning.mentions if task is Intent.CHANGE else frozenset[Slot]()
+            details = self.details.updated(meaning.details)
+            return replace(self, task=task, details=details, wrong=wrong - {Slot.NAME})
+        if meaning.agrees is False:
+            return replace(self, ending=Step.END_CALL)
+        if meaning.thanks:
+            return replace(self, remark=Remark.WELCOME)
+        if meaning.agrees:
+            return replace(self, served=False)
+        return self if meaning.greeting else replace(self, remark=Remark.NOT_UNDERSTOOD)
+
+    def _go_on(self, asked: Step | Slot, meaning: Meaning, details: Details) -> Dialogue:
+        given = frozenset(slot for slot in Slot if meaning.details.has(slot))
+        if asked in (Step.CONFIRM, Step.WHAT_TO_CHANGE):
+            wrong = meaning.mentions - given
+            if not given and not wrong:
+                if meaning.agrees is False and asked is Step.CONFIRM:
+                    return replace(self, disputed=True)
+                return replace(self, remark=Remark.NOT_UNDERSTOOD)
+            return replace(self, details=details.without(wrong), wrong=wrong)
+        if given:
+            return replace(self, details=details)
+        if meaning.agrees is False:
+            return replace(self._done(), remark=Remark.ALL_RIGHT)
+        return self if meaning.intent else replace(self, remark=Remark.NOT_UNDERSTOOD)
+
+    def told_hours(self, answer: str) -> Dialogue:
+        """The dialogue after the opening hours have been looked up."""
+        return replace(self, hours_of=(), remark=answer)
+
+    def told_table(self, answer: str, *, available: bool) -> Dialogue:
+        """The dialogue after a table has been looked for: book it, or try another time."""
+        if available:
+            return replace(self, task=Intent.BOOK, remark=answer)
+        return replace(self, details=self.details.without([Slot.TIME]), remark=answer)
+
+    def carried_out(self, answer: str) -> Dialogue:
+        """The dialogue after the task is done. The caller's name is still known."""
+        return replace(self._done(), remark=answer)
+
+    def failed(self, sentence: str) -> Dialogue:
+        """The dialogue after a tool could not do it: the caller says what to try instead."""
+        details = self.details.without(_ASKED_ANEW.get(self.task, ()))
+        return replace(self, hours_of=(), agreed=False, details=details, trouble=sentence)
+
+    def ended(self) -> Dialogue:
+        """The dialogue after the call is ending."""
+        return replace(self, ending=Step.FAREWELL)
+
+    def _done(self) -> Dialogue:
+        return Dialogue(details=Details(name=self.details.name), served=True)

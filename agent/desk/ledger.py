@@ -1,0 +1,209 @@
+"""The reservations book: one SQLite table, safe to use from many threads and processes.
+
+Every operation opens a connection of its own (about 0.1 ms) and blocks: call them in a thread.
+Whether there is room is decided inside the transaction that writes, so two callers can't get the
+last table.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent.desk.house import House, distance
+from agent.desk.wire import Availability, Booking, Change, Problem, Reason, Reservation, Seating
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS reservations (
+    id    TEXT PRIMARY KEY,
+    name  TEXT NOT NULL COLLATE NOCASE,
+    date  TEXT NOT NULL,
+    time  TEXT NOT NULL,
+    party INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS reservations_by_slot ON reservations (date, time);
+CREATE INDEX IF NOT EXISTS reservations_by_name ON reservations (name);
+"""
+_ALTERNATIVES: Final = 2
+
+
+class ServiceError(Exception):
+    """The reservations service can't run; the message says what to do, in one line."""
+
+
+class RefusedError(Exception):
+    """What was asked can't be done. ``problem`` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The reservations of one house, in the SQLite file ``path``."""
+
+    path: Path
+    house: House
+
+    def prepare(self) -> None:
+        """Create the table if it is missing.
+
+        Raises:
+            ServiceError: the file can't be opened, or is not such a database.
+        """
+        try:
+            with closing(self._connect()) as db:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ServiceError(
+                f"can't use {self.path} as the reservations database: {error}; "
+                "name a file that can be created or a database made by this service"
+            ) from error
+
+    def availability(self, seating: Seating, now: dt.datetime) -> Availability:
+        """Whether there is a table, and the nearest times that day if not.
+
+        Raises:
+            RefusedError: the house takes no booking for that day or time.
+        """
+        self._check(seating, now)
+        with closing(self._connect()) as db:
+            if self._has_room(db, seating):
+                return Availability(seating=seating, available=True)
+            return Availability(
+                seating=seating,
+                available=False,
+                alternatives=self._alternatives(db, seating, now),
+            )
+
+    def add(self, booking: Booking, now: dt.datetime) -> Reservation:
+        """Write a booking into the book.
+
+        Raises:
+            RefusedError: the house takes no booking for that day or time, or is full.
+        """
+        reservation = Reservation(id=secrets.token_hex(4), **dict(booking))
+        with self._transaction() as db:
+            self._admit(db, reservation, now)
+            db.execute(
+                "INSERT INTO reservations (id, name, date, time, party) VALUES (?, ?, ?, ?, ?)",
+                _row(reservation),
+            )
+        return reservation
+
+    def change(self, id: str, change: Change, now: dt.datetime) -> Reservation:
+        """Change a reservation, or leave it as it was.
+
+        Raises:
+            RefusedError: there is no such reservation, or it can't be changed to that.
+        """
+        with self._transaction() as db:
+            found = db.execute("SELECT * FROM reservations WHERE id = ?", (id,)).fetchone()
+            if found is None:
+                raise RefusedError(_unknown(id))
+            reservation = change.of(_reservation(found))
+            self._admit(db, reservation, now)
+            db.execute(
+                "UPDATE reservations SET name = ?2, date = ?3, time = ?4, party = ?5 WHERE id = ?1",
+                _row(reservation),
+            )
+        return reservation
+
+    def remove(self, id: str) -> None:
+        """Strike a reservation out.
+
+        Raises:
+            RefusedError: there is no such reservation.
+        """
+        with self._transaction() as db:
+            if not db.execute("DELETE FROM reservations WHERE id = ?", (id,)).rowcount:
+                raise RefusedError(_unknown(id))
+
+    def under(self, name: str, now: dt.datetime) -> list[Reservation]:
+        """The reservations under a name, upper or lower case, from today on, soonest first."""
+        with closing(self._connect()) as db:
+            rows = db.execute(
+                "SELECT * FROM reservations WHERE name = ? AND date >= ? ORDER BY date, time, id",
+                (name.strip(), now.date().isoformat()),
+            ).fetchall()
+        return [_reservation(row) for row in rows]
+
+    def _admit(self, db: sqlite3.Connection, wanted: Reservation, now: dt.datetime) -> None:
+        self._check(wanted, now)
+        if not self._has_room(db, wanted, besides=wanted.id):
+            raise RefusedError(
+                Problem(
+                    reason=Reason.FULLY_BOOKED,
+                    detail=f"time: no room for {wanted.party} at {wanted.time:%H:%M} that day",
+                    alternatives=self._alternatives(db, wanted, now),
+                )
+            )
+
+    def _check(self, seating: Seating, now: dt.datetime) -> None:
+        if problem := self.house.objection(seating, now):
+            raise RefusedError(problem)
+
+    def _has_room(self, db: sqlite3.Connection, seating: Seating, besides: str = "") -> bool:
+        (taken,) = db.execute(
+            "SELECT coalesce(sum(party), 0) FROM reservations"
+            " WHERE date = ? AND time = ? AND id <> ?",
+            (seating.date.isoformat(), f"{seating.time:%H:%M}", besides),
+        ).fetchone()
+        return int(taken) + seating.party <= self.house.seats
+
+    def _alternatives(
+        self, db: sqlite3.Connection, seating: Seating, now: dt.datetime
+    ) -> tuple[dt.time, ...]:
+        others = (
+            Seating(date=seating.date, time=time, party=seating.party)
+            for time in sorted(
+                self.house.slots(seating.date), key=lambda slot: distance(slot, seating.time)
+            )
+        )
+        free = [
+            other.time
+            for other in others
+            if self.house.objection(other, now) is None and self._has_room(db, other)
+        ]
+        return tuple(sorted(free[:_ALTERNATIVES]))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._connect()) as db:
+            # IMMEDIATE: the room that is counted is still there when the row is written
+            db.execute("BEGIN IMMEDIATE")
+            with db:
+                yield db
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        return db
+
+
+def _row(reservation: Reservation) -> tuple[str, str, str, str, int]:
+    return (
+        reservation.id,
+        reservation.name.strip(),
+        reservation.date.isoformat(),
+        f"{reservation.time:%H:%M}",
+        reservation.party,
+    )
+
+
+def _reservation(row: sqlite3.Row) -> Reservation:
+    return Reservation.model_validate(dict(row))
+
+
+def _unknown(id: str) -> Problem:
+    return Problem(reason=Reason.UNKNOWN_RESERVATION, detail=f"id: no reservation {id}")

@@ -1,0 +1,199 @@
+"""The reservations service: a small Starlette application over the reservations book.
+
+====== ====================== ================================== =========================
+method path                   takes                              answers
+====== ====================== ================================== =========================
+GET    /health                                                   ``{"status": "ok"}``
+GET    /hours                                                    :class:`Week`
+GET    /availability          ``?date=&time=&party=``            :class:`Availability`
+GET    /reservations          ``?name=``                         list of :class:`Reservation`
+POST   /reservations          :class:`Booking`                   201, :class:`Reservation`
+PATCH  /reservations/{id}     :class:`Change`                    :class:`Reservation`
+DELETE /reservations/{id}                                        204
+====== ====================== ================================== =========================
+
+The models are in :mod:`agent.desk.wire`. What can't be done is answered by a
+:class:`~agent.desk.wire.Problem`: 422 for input that is not valid, 404 for a reservation that
+doesn't exist, 409 for what the house can't offer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from agent.desk.house import COPPER_KETTLE, House, local_now
+from agent.desk.ledger import Ledger, RefusedError, ServiceError
+from agent.desk.wire import Booking, Change, Name, Problem, Reason, Seating
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anyio.abc import TaskStatus
+    from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+_STATUS: Final = {Reason.INVALID: 422, Reason.UNKNOWN_RESERVATION: 404}
+_NAME: Final = TypeAdapter(Name)
+_GRACE: Final = 2
+"""Seconds a request in progress has when the service stops."""
+
+Clock = Callable[[], dt.datetime]
+
+
+def create_app(db: Path, *, house: House = COPPER_KETTLE, now: Clock = local_now) -> Starlette:
+    """The service over the SQLite file ``db``, which is made if it is missing.
+
+    ``now`` is what the service takes for the current wall-clock time.
+
+    Raises:
+        ServiceError: ``db`` can't be used.
+    """
+    ledger = Ledger(db, house)
+    ledger.prepare()
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def hours(_: Request) -> Response:
+        return _answer(house.week)
+
+    async def availability(request: Request) -> Response:
+        seating = Seating.model_validate(dict(request.query_params))
+        return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, now()))
+
+    async def find(request: Request) -> Response:
+        name = _NAME.validate_python(request.query_params.get("name", ""))
+        found = await anyio.to_thread.run_sync(ledger.under, name, now())
+        return JSONResponse([reservation.model_dump(mode="json") for reservation in found])
+
+    async def book(request: Request) -> Response:
+        booking = Booking.model_validate_json(await request.body())
+        return _answer(await anyio.to_thread.run_sync(ledger.add, booking, now()), status=201)
+
+    async def change(request: Request) -> Response:
+        wanted = Change.model_validate_json(await request.body())
+        id = request.path_params["id"]
+        return _answer(await anyio.to_thread.run_sync(ledger.change, id, wanted, now()))
+
+    async def cancel(request: Request) -> Response:
+        await anyio.to_thread.run_sync(ledger.remove, request.path_params["id"])
+        return Response(status_code=204)
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/hours", hours),
+            Route("/availability", availability),
+            Route("/reservations", find),
+            Route("/reservations", book, methods=["POST"]),
+            Route("/reservations/{id}", change, methods=["PATCH"]),
+            Route("/reservations/{id}", cancel, methods=["DELETE"]),
+        ],
+        exception_handlers={RefusedError: _refused, ValidationError: _invalid},
+    )
+
+
+async def serve(
+    db: Path,
+    host: str = "127.0.0.1",
+    port: int = 8780,
+    *,
+    house: House = COPPER_KETTLE,
+    now: Clock = local_now,
+    task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run the service until cancelled. Reports its URL when ready; port 0 takes a free one.
+
+    Raises:
+        ServiceError: ``db`` can't be used, or the address can't be listened on.
+    """
+    app = await anyio.to_thread.run_sync(lambda: create_app(db, house=house, now=now))
+    with _listen(host, port) as listener:
+        address, bound = listener.getsockname()[:2]
+        url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"
+        server = _EmbeddedServer(
+            uvicorn.Config(
+                app,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=_GRACE,
+            )
+        )
+
+        async def run() -> None:
+            # uvicorn is told to stop rather than cancelled, so that it closes its connections
+            with anyio.CancelScope(shield=True):
+                await server.serve(sockets=[listener])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            try:
+                await server.ready.wait()
+                logger.info("reservations service listening on %s", url)
+                task_status.started(url)
+                await anyio.sleep_forever()
+            finally:
+                server.should_exit = True
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """A uvicorn server that says when it is ready and leaves signals to the program it is in."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = anyio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=_family(host))
+    except (OSError, OverflowError) as error:
+        raise ServiceError(
+            f"can't listen on {host}:{port}: {error}; choose another host or port (0 is any free)"
+        ) from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _answer(model: BaseModel, *, status: int = 200) -> Response:
+    return Response(model.model_dump_json(), status_code=status, media_type="application/json")
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return _answer(error.problem, status=_STATUS.get(error.problem.reason, 409))
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ValidationError)
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "body"
+    detail = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return _answer(Problem(reason=Reason.INVALID, detail=detail), status=422)

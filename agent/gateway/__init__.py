@@ -1,0 +1,92 @@
+"""The WebSocket transport: ``parley serve``, many calls on one event loop.
+
+============  ====================================================================================
+module        what is in it
+============  ====================================================================================
+``protocol``  the wire protocol ``parley.v1``: messages, limits, close codes; no I/O
+``exchange``  the order of a call's messages, as a state machine; no I/O
+``server``    listening: handshake, token, cap, shutdown, ``/health``
+``call``      one call: a session and its connection, from ``start`` to the close frame
+``line``      the two bounded queues between a call's audio and events and its session
+``playout``   the agent's speech, sent in real time
+``client``    a caller's end, for the simulator and for tests
+============  ====================================================================================
+
+Errors::
+
+    GatewayError
+    ├── ConnectError           client: nobody there, or the handshake was refused
+    ├── Disconnected           client: closed before the call had ended; code and reason
+    ├── ListenError            server: the address is taken or not ours
+    └── RefusedError           server: to be closed with this code and reason
+        └── ProtocolError      the other side broke the protocol
+"""
+
+from __future__ import annotations
+
+from .client import Call, ConnectError, Disconnected, connect
+from .exchange import Exchange, Phase
+from .protocol import (
+    FRAME_SECONDS,
+    SAMPLE_RATES,
+    SUBPROTOCOL,
+    AudioEnded,
+    AudioStarted,
+    CallerMessage,
+    CloseCode,
+    End,
+    Ended,
+    Flush,
+    GatewayError,
+    GatewayMessage,
+    ProtocolError,
+    RefusedError,
+    Start,
+    Started,
+    State,
+    Text,
+    Tool,
+    TraceHeaders,
+    Words,
+    encode,
+    frame_size,
+    parse_caller_message,
+    parse_gateway_message,
+)
+from .server import ListenError, serve
+
+__all__ = [
+    "FRAME_SECONDS",
+    "SAMPLE_RATES",
+    "SUBPROTOCOL",
+    "AudioEnded",
+    "AudioStarted",
+    "Call",
+    "CallerMessage",
+    "CloseCode",
+    "ConnectError",
+    "Disconnected",
+    "End",
+    "Ended",
+    "Exchange",
+    "Flush",
+    "GatewayError",
+    "GatewayMessage",
+    "ListenError",
+    "Phase",
+    "ProtocolError",
+    "RefusedError",
+    "Start",
+    "Started",
+    "State",
+    "Text",
+    "Tool",
+    "TraceHeaders",
+    "Words",
+    "connect",
+    "encode",
+    "frame_size",
+    "parse_caller_message",
+    "parse_gateway_message",
+    "serve",
+]

@@ -1,0 +1,228 @@
+"""A call: a session and the connection it is held over, from ``start`` to the close frame.
+
+The tasks around the session (reading, writing, playing, keeping time) never cancel it: each asks it
+to end, with :meth:`Call.end`, and it has its time to close its conversation. Only a session that
+outlives that time is cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from websockets.exceptions import ConnectionClosed
+
+from agent.session.line import Outcome, Session
+
+from .protocol import (
+    CloseCode,
+    End,
+    ProtocolError,
+    Started,
+    Text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from websockets.asyncio.server import ServerConnection
+
+    from .exchange import Exchange
+    from .line import GatewayLine
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds a caller has to take what is still unsent, and then to answer the close frame."""
+_CLOSED_BY_WEBSOCKETS: Final = (CloseCode.BROKEN_FRAME, CloseCode.INVALID, CloseCode.TOO_BIG)
+"""What websockets itself closes with, before this protocol sees the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things may take on one connection, in seconds."""
+
+    idle_timeout: float = 60.0
+    """Nothing heard from the caller, neither audio nor text."""
+    max_duration: float = 1800.0
+    """The whole call."""
+    start_timeout: float = 10.0
+    """From connecting to ``start``."""
+    grace: float = 10.0
+    """A session's closing, once it was asked to end; then it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a call ends, and what its connection closes with."""
+
+    outcome: Outcome
+    code: CloseCode = CloseCode.NORMAL
+    reason: str = ""
+
+
+_SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, CloseCode.GOING_AWAY, "the gateway is shutting down")
+
+
+class Call:
+    """A call. :meth:`run` holds it and, whatever happens, closes the session and the connection.
+
+    ``line`` and ``session`` belong together; ``shutdown`` is set when the process is to stop.
+    """
+
+    def __init__(
+        self,
+        websocket: ServerConnection,
+        exchange: Exchange,
+        line: GatewayLine,
+        session: Session,
+        limits: Limits,
+        shutdown: anyio.Event,
+    ) -> None:
+        self._websocket = websocket
+        self._exchange = exchange
+        self._line = line
+        self._session = session
+        self._limits = limits
+        self._shutdown = shutdown
+        self._ending: Ending | None = None
+        self._patience = anyio.CancelScope()
+        """Around the session; it gets its deadline when the session is asked to end."""
+        self._tasks = anyio.create_task_group()
+        self._written = anyio.Event()
+        self._heard_at = anyio.current_time()
+        line.on_overflow = self._overflowed
+
+    def end(self, ending: Ending) -> None:
+        """Ask the session to end, and give it ``grace`` to do so. The first ending stands."""
+        if self._ending is None:
+            self._ending = ending
+            self._patience.deadline = anyio.current_time() + self._limits.grace
+            self._session.end(ending.outcome)
+
+    async def run(self) -> None:
+        """Hold the call until the connection is closed, and log how it ended."""
+        began = anyio.current_time()
+        async with self._tasks:
+            playout = self._line.playout
+            for part in (self._read, self._write, playout.run, self._keep_time, self._stand_by):
+                self._tasks.start_soon(self._guarded, part)
+            session = self._session
+            rate = self._exchange.sample_rate
+            self._line.say(Started(id=session.id, trace_id=session.trace_id, sample_rate=rate))
+            outcome = await self._converse()
+            ending = self._ending = self._ending or Ending(outcome)
+            self._line.hang_up(outcome)
+            with anyio.move_on_after(CLOSE_TIMEOUT):
+                await self._written.wait()
+            await self._close(ending)
+            self._tasks.cancel_scope.cancel()
+        log.info(
+            "gateway: call %s %s after %.1f s (closed %s%s), %d frames unheard",
+            session.id,
+            outcome.value,
+            anyio.current_time() - began,
+            self._websocket.close_code,
+            f" {ending.reason}" if ending.reason else "",
+            self._line.microphone.dropped,
+        )
+
+    async def _converse(self) -> Outcome:
+        """Run the session, which ends by itself or because :meth:`end` asked it to."""
+        try:
+            with self._patience:
+                return await self._session.run()
+        except Exception:  # a session's bug ends this call and no other
+            log.exception("gateway: session %s raised", self._session.id)
+            self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the session failed"))
+            return Outcome.FAILED
+        log.warning(
+            "gateway: session %s didn't end within %g s of being asked to, and was cancelled",
+            self._session.id,
+            self._limits.grace,
+        )
+        return Outcome.FAILED if self._ending is None else self._ending.outcome
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run one of the call's tasks; what it raises ends the call as anything else does."""
+        try:
+            await part()
+        except Exception:  # a bug here must not cancel the session unclosed
+            log.exception("gateway: call %s failed", self._session.id)
+            self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the gateway failed"))
+
+    async def _read(self) -> None:
+        """Take what the caller sends; once the call is ending, only to get at its close frame."""
+        try:
+            while True:
+                data = await self._websocket.recv()
+                if self._ending is None:
+                    self._take(data)
+        except ConnectionClosed as closed:
+            self.end(lost(closed))
+
+    def _take(self, data: str | bytes) -> None:
+        self._heard_at = anyio.current_time()
+        try:
+            message = self._exchange.from_caller(data)
+        except ProtocolError as error:
+            self._refuse(error.code, error.reason)
+            return
+        match message:
+            case bytes():
+                self._line.microphone.push(message)
+            case Text(text=text):
+                self._session.hear(text)
+            case End():
+                self.end(Ending(Outcome.HUNG_UP))
+
+    async def _write(self) -> None:
+        """Send what is queued, as fast as the caller reads."""
+        try:
+            async for data in self._line.outgoing:
+                await self._websocket.send(data)
+        except ConnectionClosed:
+            pass  # reading notices, too
+        finally:
+            self._line.outgoing.close()
+            self._written.set()
+
+    async def _keep_time(self) -> None:
+        """End a call that lasts too long, or whose caller has gone silent."""
+        over_at = anyio.current_time() + self._limits.max_duration
+        while True:
+            idle_at = self._heard_at + self._limits.idle_timeout
+            await anyio.sleep_until(min(idle_at, over_at))
+            if anyio.current_time() >= over_at:
+                return self.end(Ending(Outcome.TIME_LIMIT))
+            if anyio.current_time() >= self._heard_at + self._limits.idle_timeout:
+                return self.end(Ending(Outcome.IDLE))
+
+    async def _stand_by(self) -> None:
+        """End the call when the process is asked to stop."""
+        await self._shutdown.wait()
+        self.end(_SHUTDOWN)
+
+    def _overflowed(self) -> None:
+        self._refuse(CloseCode.TOO_SLOW, "the caller doesn't read what it is sent")
+
+    def _refuse(self, code: CloseCode, reason: str) -> None:
+        """Disconnect now, without waiting for the session to close."""
+        if self._ending is None:
+            ending = Ending(Outcome.REFUSED, code, reason)
+            self.end(ending)
+            self._tasks.start_soon(self._close, ending)
+
+    async def _close(self, ending: Ending) -> None:
+        with anyio.move_on_after(CLOSE_TIMEOUT):
+            await self._websocket.close(ending.code, ending.reason)
+
+
+def lost(closed: ConnectionClosed) -> Ending:
+    """What it means that the connection closed before the call had ended."""
+    sent = closed.sent
+    if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BY_WEBSOCKETS:
+        return Ending(Outcome.REFUSED, CloseCode(sent.code), sent.reason)
+    return Ending(Outcome.HUNG_UP)

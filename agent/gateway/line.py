@@ -1,0 +1,159 @@
+"""A caller's line over a WebSocket: what :class:`agent.session.line.Line` asks for, on queues.
+
+Audio and events meet the network in two bounded queues, one each way, so that neither side can make
+the other wait: what the session is too slow to hear is dropped, oldest first, and a caller too slow
+to read is disconnected.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+from livekit import rtc
+from livekit.agents.voice import io
+
+from agent.session import line as session
+
+from .playout import Playout
+from .protocol import (
+    FRAME_SECONDS,
+    Ended,
+    GatewayMessage,
+    State,
+    Tool,
+    Words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .exchange import Exchange
+
+MAX_UNHEARD: Final = 2.0
+"""Seconds of the caller's audio kept for a session that is slow to take it."""
+MAX_UNREAD: Final = 5.0
+"""Seconds of audio kept for a caller that is slow to read."""
+
+
+class Microphone(io.AudioInput):
+    """The caller's audio, in frames as they came. The oldest are dropped when nobody takes them."""
+
+    def __init__(self, *, sample_rate: int) -> None:
+        super().__init__(label="Gateway")
+        self.dropped = 0
+        """Frames lost because the session was too slow."""
+        self._sample_rate = sample_rate
+        self._frames: deque[bytes] = deque(maxlen=round(MAX_UNHEARD / FRAME_SECONDS))
+        self._attached = True  # a session that is still starting hears what was said meanwhile
+        self._closed = False
+        self._changed = anyio.Event()
+
+    def push(self, frame: bytes) -> None:
+        """Take one frame of mono PCM16 from the caller."""
+        if not self._attached:
+            return
+        if len(self._frames) == self._frames.maxlen:
+            self.dropped += 1
+        self._frames.append(frame)
+        self._changed.set()
+
+    def close(self) -> None:
+        """No more will come: iteration ends after the frames that did."""
+        self._closed = True
+        self._changed.set()
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        """The next frame, as soon as there is one."""
+        while not self._frames:
+            if self._closed:
+                raise StopAsyncIteration
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        frame = self._frames.popleft()
+        return rtc.AudioFrame(frame, self._sample_rate, 1, len(frame) // 2)
+
+    def on_attached(self) -> None:
+        """The session listens."""
+        self._attached = True
+
+    def on_detached(self) -> None:
+        """The session has stopped listening: what is said meanwhile is not for it."""
+        self._attached = False
+        self._frames.clear()
+
+
+class GatewayLine:
+    """A :class:`agent.session.line.Line`, made once ``start`` has been received.
+
+    :attr:`outgoing` yields what is to be written to the caller, in order. A context manager, which
+    closes both ends of that queue.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.microphone = Microphone(sample_rate=exchange.sample_rate)
+        self.playout = Playout(self.say, sample_rate=exchange.sample_rate)
+        self.on_overflow: Callable[[], None] | None = None
+        """Called once, when :data:`MAX_UNREAD` seconds wait; nothing is queued after that."""
+        self._exchange = exchange
+        self._queue, self.outgoing = anyio.create_memory_object_stream[str | bytes](
+            round(MAX_UNREAD / FRAME_SECONDS)
+        )
+        self._silent = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.close()
+        self.outgoing.close()
+
+    @property
+    def audio_input(self) -> io.AudioInput:
+        """The caller's audio."""
+        return self.microphone
+
+    @property
+    def audio_output(self) -> Playout:
+        """Where the agent's audio goes."""
+        return self.playout
+
+    def on_audible(self, function: Callable[[float], None]) -> None:
+        """Call ``function`` with the Unix time of each speech's first audible sample."""
+        self.playout.on_audible = function
+
+    def send(self, event: session.SessionEvent) -> None:
+        """Tell the caller what happened."""
+        match event:
+            case session.StateChanged(agent=agent, user=user):
+                self.say(State(agent=agent, user=user))
+            case session.Words(speaker=speaker, text=text, final=final):
+                self.say(Words(speaker=speaker, text=_text(text), final=final))
+            case session.ToolCalled(name=name, arguments=arguments, ok=ok):
+                self.say(Tool(name=_text(name), arguments=_text(arguments), ok=ok))
+
+    def say(self, message: GatewayMessage) -> None:
+        """Queue a message for the caller, while the call lasts. Never blocks, never raises."""
+        if self._silent or not self._exchange.gateway_may(message):
+            return
+        try:
+            self._queue.send_nowait(self._exchange.to_caller(message))
+        except anyio.WouldBlock:
+            self._silent = True
+            if self.on_overflow is not None:
+                self.on_overflow()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._silent = True  # nobody writes any more: the connection is lost
+
+    def hang_up(self, outcome: session.Outcome) -> None:
+        """Say that the call is over: nothing more is heard or played, what is queued is written."""
+        self.microphone.close()
+        self.playout.clear_buffer()
+        self.say(Ended(outcome=outcome))
+        self._queue.close()
+
+
+def _text(words: str) -> str:
+    """Words as they can be encoded: a model's tokens may end in the middle of a character."""
+    return words.encode(errors="replace").decode()

@@ -1,0 +1,224 @@
+"""The agent's speech on its way to the caller: taken as fast as it is made, sent in real time.
+
+A *segment* is one speech: from the first frame captured to ``flush``. Its audio waits here, is cut
+into 20 ms frames, and each is sent when a monotonic clock says it is due. So this is where the
+times of the agent's speech are known: when a segment starts, where its first audible sample is, and
+how much of it had played when it ended or was cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import numpy as np
+from livekit import rtc
+from livekit.agents.voice import io
+
+from .protocol import FRAME_SECONDS, AudioEnded, AudioStarted, Flush, GatewayMessage, frame_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AUDIBLE: Final = 0.01
+"""Share of full scale from which a sample counts as heard."""
+MAX_CATCH_UP: Final = 0.1
+"""Seconds of audio sent at once, at most, to catch up after the event loop stalled."""
+_AUDIBLE_PCM: Final = round(AUDIBLE * 2**15)
+_BYTES_PER_SAMPLE: Final = 2
+
+
+@dataclass(slots=True, eq=False)
+class _Segment:
+    """One speech, being sent from the front while it may still grow at the back."""
+
+    audio: bytearray = field(default_factory=bytearray)
+    """What is still to be sent: mono PCM16 at the playout's rate."""
+    resampler: rtc.AudioResampler | None = None
+    sent: int = 0
+    """Samples sent."""
+    audible: bool = False
+    """Whether a sent sample could be heard."""
+
+
+class Playout(io.AudioOutput):
+    """An :class:`~livekit.agents.voice.io.AudioOutput` that sends frames through ``send``.
+
+    ``send`` takes ``audio_started``, frames, ``flush`` and ``audio_ended`` in order, and must not
+    block. ``sample_rate`` is the call's, in Hz; other rates are resampled and channels mixed down.
+    ``max_buffered`` is how many seconds may wait before ``capture_frame`` holds its caller.
+    :meth:`run` must be running for anything to be sent. ``now`` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[GatewayMessage], None],
+        *,
+        sample_rate: int,
+        max_buffered: float = 10.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(
+            label="Gateway",
+            capabilities=io.AudioOutputCapabilities(pause=True),
+            sample_rate=sample_rate,
+        )
+        self.on_audible: Callable[[float], None] | None = None
+        """Called once per segment with the Unix time of its first audible sample."""
+        self._send = send
+        self._now = now
+        self._rate = sample_rate
+        self._frame_size = frame_size(sample_rate)
+        self._max_buffered = max_buffered
+        self._segments: deque[_Segment] = deque()
+        """Segments that have not finished; the first is the one being played."""
+        self._capturing: _Segment | None = None
+        """The segment not yet flushed; when cut short, it is no longer among the above."""
+        self._paused = False
+        self._next_at = 0.0
+        """When the next frame is due, on the loop's clock: the end of the last one sent."""
+        self._changed = anyio.Event()
+        self._room: anyio.Event | None = None
+        """Set when there is room again; None while nobody waits for it."""
+
+    @property
+    def buffered(self) -> float:
+        """Seconds of audio waiting to be sent."""
+        return self._seconds(sum(len(s.audio) for s in self._segments) // _BYTES_PER_SAMPLE)
+
+    async def run(self) -> None:
+        """Send what is captured, until cancelled."""
+        while True:
+            while not self._due():
+                await self._changed.wait()
+                self._next_at = max(self._next_at, anyio.current_time())  # idle time is not owed
+            await anyio.sleep_until(self._next_at)
+            if self._due():  # still: it may have been cleared or paused meanwhile
+                self._next_at = max(self._next_at, anyio.current_time() - MAX_CATCH_UP)
+                self._step()
+
+    # -- what AgentSession calls -----------------------------------------------------------------
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        """Take audio of the current segment; waits while more than ``max_buffered`` is ahead."""
+        await super().capture_frame(frame)
+        if (segment := self._capturing) is None:
+            segment = self._capturing = _Segment()
+            self._segments.append(segment)
+        if segment not in self._segments:
+            return  # cut short: nobody wants the rest of it
+        segment.audio += self._converted(frame, segment)
+        self._notify()
+        while segment in self._segments and self.buffered > self._max_buffered:
+            self._room = self._room or anyio.Event()
+            await self._room.wait()
+
+    def flush(self) -> None:
+        """The current segment has all its audio."""
+        super().flush()
+        if (segment := self._capturing) is None:
+            return
+        self._capturing = None
+        if segment.resampler is not None:
+            segment.audio += b"".join(bytes(rest.data) for rest in segment.resampler.flush())
+        self._notify()
+
+    def clear_buffer(self) -> None:
+        """Stop at once: every segment ends here, interrupted."""
+        if self._segments and self._segments[0].sent:
+            self._send(Flush())
+        while self._segments:
+            self._finish(self._segments.popleft(), interrupted=True)
+        self._make_room()
+
+    def pause(self) -> None:
+        """Hold the frames not yet sent."""
+        super().pause()
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on where :meth:`pause` stopped."""
+        super().resume()
+        self._paused = False
+        self._notify()
+
+    # -- one frame -------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        """Whether there is a frame to send, or a segment to end, when its time has come."""
+        if not self._segments:
+            return False
+        segment = self._segments[0]
+        complete = segment is not self._capturing
+        if not segment.audio:
+            return complete
+        return not self._paused and (complete or len(segment.audio) >= self._frame_size)
+
+    def _step(self) -> None:
+        """Send the first segment's next frame or, when its last one has played, end it."""
+        segment = self._segments[0]
+        if not segment.audio:
+            self._segments.popleft()
+            self._finish(segment, interrupted=False)
+            return
+        frame = bytes(segment.audio[: self._frame_size])
+        del segment.audio[: self._frame_size]
+        at, first = self._now(), segment.sent == 0
+        if first:
+            self._send(AudioStarted())
+        self._send(frame.ljust(self._frame_size, b"\0"))
+        segment.sent += len(frame) // _BYTES_PER_SAMPLE
+        self._next_at += FRAME_SECONDS
+        if self._room is not None and self.buffered <= self._max_buffered:
+            self._make_room()
+        if first:
+            self.on_playback_started(created_at=at)
+        if not segment.audible:
+            self._listen(segment, frame, at)
+
+    def _listen(self, segment: _Segment, frame: bytes, at: float) -> None:
+        """Report the first sample of the segment that can be heard, if it is in this frame."""
+        samples = np.frombuffer(frame, dtype="<i2")
+        loud = np.flatnonzero((samples >= _AUDIBLE_PCM) | (samples <= -_AUDIBLE_PCM))
+        if loud.size:
+            segment.audible = True
+            if self.on_audible is not None:
+                self.on_audible(at + self._seconds(int(loud[0])))
+
+    def _finish(self, segment: _Segment, *, interrupted: bool) -> None:
+        """Report a segment that has left the queue."""
+        played = self._seconds(segment.sent)
+        if segment.sent:
+            # the frame sent last is still playing until the next one would be due
+            played = max(0.0, played - max(0.0, self._next_at - anyio.current_time()))
+            self._send(AudioEnded(interrupted=interrupted))
+        self.on_playback_finished(playback_position=played, interrupted=interrupted)
+
+    def _converted(self, frame: rtc.AudioFrame, segment: _Segment) -> bytes:
+        """A frame's audio as mono PCM16 at the playout's rate."""
+        pcm = bytes(frame.data)
+        if frame.num_channels != 1:
+            channels = np.frombuffer(pcm, dtype="<i2").reshape(-1, frame.num_channels)
+            pcm = channels.mean(axis=1).astype("<i2").tobytes()
+        if frame.sample_rate == self._rate:
+            return pcm
+        if segment.resampler is None:
+            segment.resampler = rtc.AudioResampler(frame.sample_rate, self._rate, num_channels=1)
+        return b"".join(bytes(part.data) for part in segment.resampler.push(bytearray(pcm)))
+
+    def _seconds(self, samples: int) -> float:
+        return samples / self._rate
+
+    def _notify(self) -> None:
+        """Wake :meth:`run`."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _make_room(self) -> None:
+        """Wake who is held in :meth:`capture_frame`."""
+        if self._room is not None:
+            self._room.set()
+            self._room = None

@@ -1,0 +1,300 @@
+"""The wire protocol ``parley.v1``: its messages, their limits, its close codes. No I/O.
+
+A caller opens a WebSocket with the subprotocol ``parley.v1`` (and ``Authorization: Bearer …`` where
+the gateway has a token). Text messages are JSON objects with a ``type``. Binary messages are
+*frames*: exactly 20 ms of mono PCM16, little-endian, at the call's sample rate, both ways.
+
+==================  ==========================================================  ================
+caller sends        fields                                                      when
+==================  ==========================================================  ================
+``start``           ``sample_rate`` 8000, 16000, 24000 or 48000; optional       first, once
+                    ``id``, ``user`` (object of plain values), ``tags``
+                    (object of strings), ``headers`` (``sentry-trace``,
+                    ``baggage``)
+frame               the caller's microphone, in real time                       after ``started``
+``text``            ``text``: a turn typed instead of spoken                    after ``started``
+``end``             the caller hangs up; frames in flight are ignored           after ``started``
+==================  ==========================================================  ================
+
+==================  ==========================================================
+gateway sends       fields
+==================  ==========================================================
+``started``         ``id``, ``trace_id``, ``sample_rate``; always first
+frame               the agent's speech, paced in real time
+``audio_started``   before the first frame of a speech
+``audio_ended``     ``interrupted``; once the last frame has played
+``flush``           barge-in: discard the audio not yet played
+``state``           ``agent``, ``user``
+``words``           ``speaker`` (``user``, ``agent``), ``text``, ``final``
+``tool``            ``name``, ``arguments`` (JSON), ``ok``
+``ended``           ``outcome``; always last, then the connection closes
+==================  ==========================================================
+
+Every way a connection can close is a :class:`CloseCode`. What breaks the protocol raises
+:class:`ProtocolError`, which carries the close code and the reason sent with it.
+
+Their order is :class:`agent.gateway.exchange.Exchange`.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
+
+_Text = TypeVar("_Text")
+
+SUBPROTOCOL: Final = "parley.v1"
+FRAME_SECONDS: Final = 0.02
+SAMPLE_RATES: Final = (8000, 16000, 24000, 48000)
+MAX_MESSAGE: Final = 16 * 1024
+"""Bytes of a caller's longest message. (The largest frame, at 48 kHz, has 1,920.)"""
+_MAX_VALUE: Final = 200
+"""Characters of a tag's or a user attribute's value: what Sentry keeps of one."""
+_MAX_REASON: Final = 123
+"""Bytes of a close reason: what a WebSocket close frame has room for (RFC 6455, 5.5)."""
+
+
+def frame_size(sample_rate: int) -> int:
+    """Bytes in one frame: 20 ms of mono PCM16."""
+    return sample_rate // 50 * 2
+
+
+class CloseCode(enum.IntEnum):
+    """Why a connection closes: RFC 6455's codes, and from 4400 on our own."""
+
+    NORMAL = 1000
+    """The call is over; ``ended`` was sent."""
+    GOING_AWAY = 1001
+    """The gateway shuts down; ``ended`` was sent."""
+    BROKEN_FRAME = 1002
+    """Not WebSocket, on the level below this protocol."""
+    UNKNOWN_TYPE = 1003
+    """A text message of a type the protocol doesn't have."""
+    INVALID = 1007
+    """Not JSON, a field that is missing, unknown or not allowed, a frame of the wrong size."""
+    TOO_BIG = 1009
+    """A message over :data:`MAX_MESSAGE` bytes."""
+    INTERNAL_ERROR = 1011
+    """The gateway or the session failed."""
+    TRY_AGAIN_LATER = 1013
+    """The gateway holds as many sessions as it may."""
+    OUT_OF_ORDER = 4400
+    """A message the protocol has, but not now: audio before ``started``, a second ``start``."""
+    NO_START = 4401
+    """No ``start`` within the time for it."""
+    TOO_SLOW = 4402
+    """The caller doesn't read what it is sent."""
+
+
+class GatewayError(Exception):
+    """Base of the gateway's errors."""
+
+
+class RefusedError(GatewayError):
+    """The connection is to be closed with this ``code`` and ``reason`` (at most 123 bytes)."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        self.code = code
+        line = " ".join(reason.split())  # parts of it are the other side's words
+        self.reason = line.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
+        super().__init__(f"{self.reason} (close code {code.value})")
+
+
+class ProtocolError(RefusedError):
+    """The other side broke the protocol."""
+
+
+# -- messages ------------------------------------------------------------------------------------
+
+
+def _plain(value: object) -> object:
+    """Hold a value of ``user`` to what any trace can carry."""
+    match value:
+        case str() if len(value) <= _MAX_VALUE:
+            return value
+        case float() if not math.isfinite(value):
+            raise ValueError("should be finite")
+        case bool() | int() | float() | None:
+            return value
+        case _:
+            what = f"text of at most {_MAX_VALUE} characters, a number, a boolean or null"
+            raise ValueError(f"should be {what}")
+
+
+_Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
+_Value: TypeAlias = Annotated[str, Field(max_length=_MAX_VALUE)]
+_Plain: TypeAlias = Annotated[object, AfterValidator(_plain)]
+_Printable: TypeAlias = Annotated[str, Field(pattern=r"^[ -~]*$")]
+
+
+class _FromCaller(BaseModel):
+    """What callers send is held to the letter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _FromGateway(BaseModel):
+    """What the gateway sends may grow fields; older callers ignore them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TraceHeaders(_FromCaller):
+    """The caller's own trace, for the conversation to continue; no other header is taken."""
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    sentry_trace: Annotated[_Printable, Field(alias="sentry-trace", max_length=128)]
+    baggage: Annotated[_Printable | None, Field(max_length=8192)] = None
+
+
+class Start(_FromCaller):
+    """The first message of a call."""
+
+    type: Literal["start"] = "start"
+    sample_rate: Literal[8000, 16000, 24000, 48000]
+    """Hz, of the frames in both directions."""
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
+    user: Annotated[dict[_Name, _Plain], Field(max_length=16)] | None = None
+    tags: Annotated[dict[_Name, _Value], Field(max_length=32)] = Field(default_factory=dict)
+    headers: TraceHeaders | None = None
+
+
+class Text(_FromCaller):
+    """A turn the caller typed."""
+
+    type: Literal["text"] = "text"
+    text: Annotated[str, Field(max_length=4000, pattern=r"\S")]
+
+
+class End(_FromCaller):
+    """The caller hangs up."""
+
+    type: Literal["end"] = "end"
+
+
+class Started(_FromGateway):
+    """The call is accepted."""
+
+    type: Literal["started"] = "started"
+    id: str
+    trace_id: str
+    sample_rate: int
+
+
+class State(_FromGateway):
+    """What the agent and the caller are doing."""
+
+    type: Literal["state"] = "state"
+    agent: Literal["initializing", "idle", "listening", "thinking", "speaking"]
+    user: Literal["speaking", "listening", "away"]
+
+
+class Words(_FromGateway):
+    """Words heard from the caller, or said by the agent."""
+
+    type: Literal["words"] = "words"
+    speaker: Literal["user", "agent"]
+    text: str
+    final: bool
+
+
+class Tool(_FromGateway):
+    """A tool has run."""
+
+    type: Literal["tool"] = "tool"
+    name: str
+    arguments: str
+    """JSON."""
+    ok: bool
+
+
+class AudioStarted(_FromGateway):
+    """The agent's speech begins with the next frame."""
+
+    type: Literal["audio_started"] = "audio_started"
+
+
+class AudioEnded(_FromGateway):
+    """The agent's speech has played, or was cut."""
+
+    type: Literal["audio_ended"] = "audio_ended"
+    interrupted: bool
+
+
+class Flush(_FromGateway):
+    """The caller spoke over the agent: discard the audio not yet played."""
+
+    type: Literal["flush"] = "flush"
+
+
+class Ended(_FromGateway):
+    """The call is over."""
+
+    type: Literal["ended"] = "ended"
+    outcome: Outcome
+
+
+_CallerText: TypeAlias = Start | Text | End
+_GatewayText: TypeAlias = Started | State | Words | Tool | AudioStarted | AudioEnded | Flush | Ended
+CallerMessage: TypeAlias = _CallerText | bytes
+"""What a caller sends; ``bytes`` is a frame."""
+GatewayMessage: TypeAlias = _GatewayText | bytes
+"""What the gateway sends; ``bytes`` is a frame."""
+
+_by_type = Field(discriminator="type")
+_caller_text: TypeAdapter[_CallerText] = TypeAdapter(Annotated[_CallerText, _by_type])
+_gateway_text: TypeAdapter[_GatewayText] = TypeAdapter(Annotated[_GatewayText, _by_type])
+
+
+def encode(message: CallerMessage | GatewayMessage) -> str | bytes:
+    """A message as it goes over the wire: JSON text, or the frame itself."""
+    if isinstance(message, bytes):
+        return message
+    return message.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def parse_caller_message(data: str | bytes) -> CallerMessage:
+    """What a caller sent. Raises :class:`ProtocolError`."""
+    return _parsed(data, _caller_text, limit=MAX_MESSAGE)
+
+
+def parse_gateway_message(data: str | bytes) -> GatewayMessage:
+    """What the gateway sent. Raises :class:`ProtocolError`."""
+    return _parsed(data, _gateway_text, limit=None)
+
+
+def _parsed(data: str | bytes, text: TypeAdapter[_Text], *, limit: int | None) -> _Text | bytes:
+    # a lone surrogate can't come over a WebSocket; here it is invalid JSON, not another error
+    raw = data if isinstance(data, bytes) else data.encode(errors="surrogatepass")
+    if limit is not None and len(raw) > limit:
+        raise ProtocolError(CloseCode.TOO_BIG, f"message of {len(raw)} bytes: the limit is {limit}")
+    if isinstance(data, bytes):
+        return data
+    try:
+        return text.validate_json(raw)
+    except ValidationError as error:
+        raise _explained(error) from None
+
+
+def _explained(invalid: ValidationError) -> ProtocolError:
+    """The first thing wrong with a message, in one line."""
+    error = invalid.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "union_tag_invalid":
+            tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+            reason = f"unknown message type {tag[:32]!r}: expected one of {expected}"
+            return ProtocolError(CloseCode.UNKNOWN_TYPE, reason)
+        case "union_tag_not_found":
+            return ProtocolError(CloseCode.INVALID, "message without a 'type'")
+        case "json_invalid":
+            return ProtocolError(CloseCode.INVALID, f"message is not JSON: {error['msg']}")
+        case _:
+            what = error["msg"].removeprefix("Value error, ")
+            return ProtocolError(CloseCode.INVALID, f"{where or 'message'}: {what}")

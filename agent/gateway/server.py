@@ -1,0 +1,213 @@
+"""``parley serve``: one port, many calls, one event loop.
+
+A connection passes the handshake (token, subprotocol), sends ``start``, and becomes a
+:class:`~agent.gateway.call.Call`. Calls share nothing but the loop: each has its own tasks and its
+own bounded queues, and what goes wrong in one ends that one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http
+import json
+import logging
+import socket
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from agent.session.line import OpenSession, SessionRequest
+
+from .call import CLOSE_TIMEOUT, Call, Limits
+from .exchange import Exchange
+from .line import GatewayLine
+from .protocol import (
+    MAX_MESSAGE,
+    SUBPROTOCOL,
+    CloseCode,
+    GatewayError,
+    RefusedError,
+    Start,
+)
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
+
+log = logging.getLogger(__name__)
+
+_SEND_BUFFER: Final = 64 * 1024
+"""Bytes the kernel may hold for a caller that doesn't read; by itself it would take megabytes."""
+_quiet = log.getChild("websockets")
+_quiet.setLevel(logging.WARNING)  # at INFO it has four lines for each connection
+
+
+class ListenError(GatewayError):
+    """The address can't be listened on."""
+
+
+async def serve(
+    open_session: OpenSession,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    max_sessions: int = 20,
+    idle_timeout: float = 60.0,
+    max_duration: float = 1800.0,
+    start_timeout: float = 10.0,
+    grace: float = 10.0,
+    task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Take calls until cancelled; then end them all, giving each ``grace`` seconds to close.
+
+    ``port`` 0 is any free one: ``task_status`` is started with the URL that is listened on. Times
+    are seconds, and mean what :class:`~agent.gateway.call.Limits` says. ``GET /health`` on the same
+    port says how many calls there are. Raises :class:`ListenError`.
+    """
+    limits = Limits(
+        idle_timeout=idle_timeout,
+        max_duration=max_duration,
+        start_timeout=start_timeout,
+        grace=grace,
+    )
+    gateway = _Gateway(open_session, limits, token=token, max_sessions=max_sessions)
+    listening = serve_websockets(
+        gateway.hold,
+        host,
+        port,
+        process_request=gateway.check,
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        compression=None,  # speech doesn't compress, and trying costs every frame
+        max_size=MAX_MESSAGE,
+        open_timeout=start_timeout,
+        close_timeout=CLOSE_TIMEOUT,
+        logger=_quiet,
+    )
+    try:
+        server = await listening
+    except OSError as error:
+        reason = error.strerror or error
+        raise ListenError(f"can't listen on {host}:{port}: {reason}; choose another") from error
+    try:
+        url = _url(server.sockets[0])
+        log.info("gateway listening on %s", url)
+        task_status.started(url)
+        await server.wait_closed()
+    finally:
+        with anyio.CancelScope(shield=True):  # each call's ending is bounded by its own limits
+            server.close(close_connections=False)
+            gateway.shut_down()
+            await server.wait_closed()
+
+
+class _Gateway:
+    """What the connections of one server have in common: the way in, the cap, the way out."""
+
+    def __init__(
+        self, open_session: OpenSession, limits: Limits, *, token: str | None, max_sessions: int
+    ) -> None:
+        self._open_session = open_session
+        self._limits = limits
+        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._max_sessions = max_sessions
+        self._held = 0
+        """Connections that count against the cap."""
+        self._waiting: set[anyio.CancelScope] = set()
+        """Around each wait for ``start``."""
+        self._shutdown = anyio.Event()
+
+    def check(self, websocket: ServerConnection, request: Request) -> Response | None:
+        """Answer plain HTTP and refuse who has no token; None lets the handshake go on."""
+        if request.path == "/health":
+            health = {"sessions": self._held, "max_sessions": self._max_sessions}
+            response = websocket.respond(http.HTTPStatus.OK, json.dumps(health))
+            del response.headers["Content-Type"]  # setting one adds to it
+            response.headers["Content-Type"] = "application/json"
+            return response
+        if self._authorization is None:
+            return None
+        given = ",".join(request.headers.get_all("Authorization"))
+        if hmac.compare_digest(given.encode(errors="surrogateescape"), self._authorization):
+            return None
+        response = websocket.respond(
+            http.HTTPStatus.UNAUTHORIZED, "Authorization: Bearer <token> is missing or wrong.\n"
+        )
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    def shut_down(self) -> None:
+        """Ask every call to end."""
+        self._shutdown.set()
+        for waiting in self._waiting:
+            waiting.cancel()
+
+    async def hold(self, websocket: ServerConnection) -> None:
+        """Take one connection from its handshake to its close frame."""
+        try:
+            await self._admit(websocket)
+        except RefusedError as refusal:
+            log.info("gateway: connection refused: %s", refusal)
+            await _close(websocket, refusal.code, refusal.reason)
+        except ConnectionClosed:
+            log.info("gateway: connection closed without 'start'")
+        except Exception:  # whatever it is, it is this connection's alone
+            log.exception("gateway: connection failed")
+            await _close(websocket, CloseCode.INTERNAL_ERROR, "the call could not be opened")
+
+    async def _admit(self, websocket: ServerConnection) -> None:
+        if self._held >= self._max_sessions:
+            taken = f"all {self._max_sessions} sessions are taken: try again later"
+            raise RefusedError(CloseCode.TRY_AGAIN_LATER, taken)
+        self._held += 1
+        try:
+            await self._hold_call(websocket)
+        finally:
+            self._held -= 1
+
+    async def _hold_call(self, websocket: ServerConnection) -> None:
+        _bound_send_buffer(websocket)
+        exchange = Exchange()
+        start = await self._receive_start(websocket, exchange)
+        with GatewayLine(exchange) as line:
+            session = self._open_session(_request(start), line)
+            call = Call(websocket, exchange, line, session, self._limits, self._shutdown)
+            await call.run()
+
+    async def _receive_start(self, websocket: ServerConnection, exchange: Exchange) -> Start:
+        patience = self._limits.start_timeout
+        with anyio.move_on_after(0 if self._shutdown.is_set() else patience) as waiting:
+            self._waiting.add(waiting)
+            try:
+                message = exchange.from_caller(await websocket.recv())
+            finally:
+                self._waiting.discard(waiting)
+            assert isinstance(message, Start)  # the exchange lets nothing else through
+            return message
+        if self._shutdown.is_set():
+            raise RefusedError(CloseCode.GOING_AWAY, "the gateway is shutting down")
+        raise RefusedError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
+
+
+def _request(start: Start) -> SessionRequest:
+    headers = start.headers.model_dump(by_alias=True, exclude_none=True) if start.headers else {}
+    return SessionRequest(id=start.id, user=start.user, tags=start.tags, headers=headers)
+
+
+async def _close(websocket: ServerConnection, code: CloseCode, reason: str) -> None:
+    with anyio.move_on_after(CLOSE_TIMEOUT):
+        await websocket.close(code, reason)
+
+
+def _bound_send_buffer(websocket: ServerConnection) -> None:
+    peer: socket.socket = websocket.transport.get_extra_info("socket")
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"

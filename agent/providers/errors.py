@@ -1,0 +1,7 @@
+"""The one error of loading providers."""
+
+from __future__ import annotations
+
+
+class ProviderError(Exception):
+    """A provider can't be used as configured. One line: what is missing, and how to get it."""

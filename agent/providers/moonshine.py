@@ -1,0 +1,220 @@
+"""Speech recognition on this machine: Moonshine, with the English model of its wheel.
+
+Measured with 0.0.73 on two cores, which is why it is used as it is here:
+
+- A ``Transcriber`` isn't safe to share between threads: it runs one call at a time, and hands out
+  a transcript that the next call overwrites (four at once gave garbled text). One model for each
+  inference thread costs 90 MB and gives twice the throughput.
+- ONNX Runtime's own threads, on by default, gain nothing for a model this small and compete with
+  everything else; ``MOONSHINE_ORT_SINGLE_THREAD`` turns them off.
+- Its own voice detection, which would run over audio that is known to be speech, costs a fifth.
+- It hears "You" in silence: only speech may be given to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import time
+from typing import TYPE_CHECKING, Final, Never
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    NOT_GIVEN,
+    APIConnectOptions,
+    APIError,
+    LanguageCode,
+    NotGivenOr,
+    stt,
+    utils,
+)
+from moonshine_voice import ModelArch, MoonshineError, Transcriber, get_model_path
+
+from .errors import ProviderError
+from .utterance import SAMPLE_RATE, SpeechBuffer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from .utterance import Samples, Utterance
+
+MODEL: Final = "tiny-en"
+LANGUAGE: Final = LanguageCode("en")
+
+_OPTIONS: Final = {"vad_threshold": "0.0", "return_audio_data": "false"}
+_SHORTEST: Final = SAMPLE_RATE // 2
+"""Samples the model is given at least; it fails below about 1,000."""
+
+
+class Recognizer:
+    """The models, shared by all sessions: one for each thread of the executor.
+
+    Loading blocks for about 0.2 s a model, the first recognition of each included. Raises
+    :class:`ProviderError` if there is no model, as in the wheels of moonshine-voice 0.1.
+    """
+
+    def __init__(self, executor: Executor, threads: int) -> None:
+        os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")  # read as a model is loaded
+        self._executor = executor
+        try:
+            self._models = [
+                Transcriber(get_model_path(MODEL), ModelArch.TINY, options=_OPTIONS)
+                for _ in range(threads)
+            ]
+        except MoonshineError as error:
+            raise ProviderError(f"moonshine's model {MODEL} can't be loaded: {error}") from error
+        self._idle: queue.SimpleQueue[Transcriber] = queue.SimpleQueue()
+        for model in self._models:
+            self._idle.put(model)
+            self._transcribe(np.zeros(_SHORTEST, np.int16))  # the first run is slower
+
+    async def transcribe(self, samples: Samples) -> str:
+        """The words in mono PCM16 at 16 kHz, empty if there are none.
+
+        Raises :class:`livekit.agents.APIError` if the model fails.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._executor, self._transcribe, samples)
+        except MoonshineError as error:
+            raise APIError(f"moonshine could not recognise speech: {error}") from error
+
+    def close(self) -> None:
+        """Free the models. Nothing may be running on the executor any more."""
+        for model in self._models:
+            model.close()
+
+    def _transcribe(self, samples: Samples) -> str:
+        padding = max(0, _SHORTEST - len(samples))
+        audio = np.pad(samples, (0, padding)).astype(np.float32) / 32768
+        model = self._idle.get()
+        try:
+            transcript = model.transcribe_without_streaming(audio.tolist(), SAMPLE_RATE)
+            return " ".join(line.text for line in transcript.lines).strip()
+        finally:
+            self._idle.put(model)
+
+
+class STT(stt.STT[Never]):
+    """One session's recognition. LiveKit's voice detection says when an utterance is over."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__(
+            capabilities=stt.STTCapabilities(
+                streaming=True, interim_results=False, manual_flush=True
+            )
+        )
+        self._recognizer = recognizer
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return f"moonshine-{MODEL}"
+
+    @property
+    def provider(self) -> str:
+        """Who runs the model."""
+        return "moonshine"
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> RecognizeStream:
+        """Recognise a caller's audio, an utterance at each flush."""
+        return RecognizeStream(self, self._recognizer, conn_options)
+
+    async def _recognize_impl(
+        self,
+        buffer: utils.AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        text = await self._recognizer.transcribe(_samples(buffer))
+        return stt.SpeechEvent(
+            stt.SpeechEventType.FINAL_TRANSCRIPT,
+            request_id=utils.shortuuid("stt_"),
+            alternatives=[stt.SpeechData(LANGUAGE, text)],
+        )
+
+
+class RecognizeStream(stt.RecognizeStream):
+    """One caller's audio in, a final transcript for each utterance out.
+
+    A transcript's ``speech_start_time`` and ``speech_end_time`` are the Unix times of the first
+    voiced and the last audible sample, on the clock of their arrival. Speech that never pauses is
+    recognised in pieces. An utterance whose recognition fails is lost; the stream goes on.
+    """
+
+    def __init__(
+        self, parent: STT, recognizer: Recognizer, conn_options: APIConnectOptions
+    ) -> None:
+        super().__init__(stt=parent, conn_options=conn_options, sample_rate=SAMPLE_RATE)
+        self._recognizer = recognizer
+        self._speech = SpeechBuffer()
+        self._arrived = 0.0
+        """Seconds of audio that have arrived, recognised or not."""
+        self._arrived_at = time.time()
+
+    def push_frame(self, frame: rtc.AudioFrame) -> None:
+        """Take audio in real time; the time of its arrival dates the speech in it."""
+        super().push_frame(frame)
+        self._arrived += frame.duration
+        self._arrived_at = time.time()
+
+    async def _run(self) -> None:
+        async for item in self._input_ch:
+            if isinstance(item, rtc.AudioFrame):
+                self._speech.push(np.frombuffer(item.data, np.int16))
+                if not self._speech.full:
+                    continue
+            # a flush, or as much speech as is recognised in one piece
+            if utterance := self._speech.take():
+                await self._recognize(utterance)
+
+    async def _recognize(self, utterance: Utterance) -> None:
+        # dated first: while it is recognised, more arrives
+        began, ended = self._wall_clock(utterance.begins), self._wall_clock(utterance.ends)
+        text = await self._recognizer.transcribe(utterance.samples)
+        request_id = utils.shortuuid("stt_")
+        if text:
+            stream_began = self.start_time - self.start_time_offset
+            words = stt.SpeechData(
+                LANGUAGE, text, start_time=began - stream_began, end_time=ended - stream_began
+            )
+            self._event_ch.send_nowait(
+                stt.SpeechEvent(
+                    stt.SpeechEventType.FINAL_TRANSCRIPT,
+                    request_id=request_id,
+                    alternatives=[words],
+                    speech_start_time=began,
+                    speech_end_time=ended,
+                )
+            )
+        duration = len(utterance.samples) / SAMPLE_RATE
+        self._event_ch.send_nowait(
+            stt.SpeechEvent(
+                stt.SpeechEventType.RECOGNITION_USAGE,
+                request_id=request_id,
+                recognition_usage=stt.RecognitionUsage(audio_duration=duration),
+            )
+        )
+
+    def _wall_clock(self, position: float) -> float:
+        """The Unix time of a position in the audio, in seconds since its beginning."""
+        return self._arrived_at - (self._arrived - position)
+
+
+def _samples(buffer: utils.AudioBuffer) -> Samples:
+    """Frames of any sample rate as mono PCM16 at 16 kHz."""
+    frame = rtc.combine_audio_frames(buffer)
+    if frame.sample_rate == SAMPLE_RATE:
+        return np.frombuffer(frame.data, np.int16)
+    resampler = rtc.AudioResampler(frame.sample_rate, SAMPLE_RATE)
+    frames = [*resampler.push(frame), *resampler.flush()]
+    return np.concatenate([np.frombuffer(f.data, np.int16) for f in frames])

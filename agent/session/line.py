@@ -1,0 +1,125 @@
+"""What stands between a transport and a session: the request, the line, the outcome.
+
+A transport (the gateway's WebSocket, a LiveKit room, a test) builds a :class:`Line` and asks for
+a session on it. The session never knows which transport it has; the transport never knows what
+is said.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from livekit.agents.voice import io
+
+
+class Outcome(enum.StrEnum):
+    """How a conversation ended."""
+
+    COMPLETED = "completed"
+    """The agent said goodbye and ended it."""
+    HUNG_UP = "hung_up"
+    """The caller ended it, politely or by closing the connection."""
+    IDLE = "idle"
+    """Nobody spoke for longer than the limit."""
+    TIME_LIMIT = "time_limit"
+    """It reached the longest duration allowed."""
+    REFUSED = "refused"
+    """The caller broke the protocol and was disconnected."""
+    FAILED = "failed"
+    """Something in the session raised and could not be recovered."""
+    SHUTDOWN = "shutdown"
+    """The process was asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What a caller says about itself before the first sample."""
+
+    id: str | None = None
+    """The conversation's id; one is made up when None."""
+    user: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """``sentry-trace`` and ``baggage`` of the caller's own trace, if it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The agent or the caller began or stopped something."""
+
+    agent: Literal["initializing", "idle", "listening", "thinking", "speaking"]
+    user: Literal["speaking", "listening", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words heard from the caller, or said by the agent (what was played, at the end of it)."""
+
+    speaker: Literal["user", "agent"]
+    text: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A tool has run."""
+
+    name: str
+    arguments: str
+    """JSON."""
+    ok: bool
+
+
+SessionEvent = StateChanged | Words | ToolCalled
+
+
+class Line(Protocol):
+    """A caller's side of a session, as a transport offers it."""
+
+    @property
+    def audio_input(self) -> io.AudioInput:
+        """Frames of the caller's audio: mono PCM16, any sample rate, in real time."""
+
+    @property
+    def audio_output(self) -> io.AudioOutput:
+        """Takes the agent's audio faster than real time, plays it in real time, reports both
+        ends of playback, and drops what is buffered on ``clear_buffer``."""
+
+    def on_audible(self, function: Callable[[float], None]) -> None:
+        """Call ``function`` when the first audible sample of each agent speech is sent, with the
+        time that was (Unix seconds). Synthesis begins with silence; the caller waits through it."""
+
+    def send(self, event: SessionEvent) -> None:
+        """Tell the caller what happened. Never blocks, never raises."""
+
+
+class Session(Protocol):
+    """A conversation in progress, as a transport sees it."""
+
+    @property
+    def id(self) -> str:
+        """The conversation's id."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace it is recorded in."""
+
+    async def run(self) -> Outcome:
+        """Hold the conversation. Returns when it is over and its transaction is closed.
+
+        What fails inside is an outcome, not an exception; only cancellation passes through.
+        """
+
+    def end(self, outcome: Outcome) -> None:
+        """Ask the conversation to end, for this reason. Idempotent; the first reason stands."""
+
+    def hear(self, text: str) -> None:
+        """A turn the caller typed instead of speaking it."""
+
+
+OpenSession = Callable[[SessionRequest, Line], Session]
+"""Makes a session for a line; cheap, does no I/O and doesn't start it."""

@@ -1,0 +1,187 @@
+"""A conversation by voice: LiveKit's ``AgentSession`` between a line and the providers.
+
+The pipeline (turn detection, interruption, tools, handoff) is LiveKit's. This module gives it
+fresh plugins and a conversation, tells the caller what happens, and sees to it that, however it
+ends, it ends once, for a named reason, with everything closed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from livekit.agents import AgentSession, TurnHandlingOptions
+
+import telemetry
+from telemetry import attributes as names
+from telemetry.integrations import livekit as livekit_telemetry
+
+from .line import Outcome, StateChanged, ToolCalled, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from livekit.agents import (
+        Agent,
+        AgentStateChangedEvent,
+        CloseEvent,
+        ConversationItemAddedEvent,
+        FunctionToolsExecutedEvent,
+        UserInputTranscribedEvent,
+        UserStateChangedEvent,
+    )
+
+    from agent.providers import Plugins
+
+    from .line import Line, SessionRequest
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds the pipeline has to close; then the conversation is closed without it."""
+
+TURN_HANDLING: Final = TurnHandlingOptions(
+    turn_detection="vad",
+    # The caller's silence before a turn is over. Recognition runs meanwhile, so most of it costs
+    # nothing; less cuts people off between two clauses.
+    endpointing={"mode": "fixed", "min_delay": 0.45, "max_delay": 3.0},
+    interruption={"mode": "vad"},
+    # The reply is generated and synthesised while the end of the turn is still being decided.
+    preemptive_generation={"enabled": True, "preemptive_tts": True},
+)
+
+
+class VoiceSession:
+    """A :class:`~agent.session.line.Session`: one caller, one agent, one conversation.
+
+    Args:
+        request: what the caller said about itself.
+        line: the transport's side.
+        agent: makes the agent; called once, inside the conversation.
+        plugins: makes this session's own plugin objects; likewise.
+    """
+
+    def __init__(
+        self,
+        request: SessionRequest,
+        line: Line,
+        *,
+        agent: Callable[[], Agent],
+        plugins: Callable[[], Plugins],
+    ) -> None:
+        self._line = line
+        self._make_agent = agent
+        self._make_plugins = plugins
+        self._outcome: Outcome | None = None
+        self._over = anyio.Event()
+        self._session: AgentSession[None] | None = None
+        self.conversation = telemetry.conversation(
+            "call",
+            id=request.id,
+            user=request.user,
+            tags=request.tags,
+            headers=request.headers,
+        )
+
+    @property
+    def id(self) -> str:
+        """The conversation's id."""
+        return self.conversation.id
+
+    @property
+    def trace_id(self) -> str:
+        """The trace it is recorded in."""
+        return self.conversation.trace_id
+
+    def end(self, outcome: Outcome) -> None:
+        """Ask the conversation to end, for this reason; the first reason stands."""
+        if self._outcome is None:
+            self._outcome = outcome
+        self._over.set()
+
+    def hear(self, text: str) -> None:
+        """A turn the caller typed: it interrupts the agent as speech would."""
+        if self._session is not None and not self._over.is_set():
+            self._session.interrupt()
+            self._session.generate_reply(user_input=text)
+
+    async def run(self) -> Outcome:
+        """Hold the conversation until it is over; see :meth:`agent.session.line.Session.run`."""
+        try:
+            await self._converse()
+        except Exception as error:
+            log.exception("conversation %s failed", self.id)
+            self.conversation.fail(error)
+            self.end(Outcome.FAILED)
+        finally:
+            self._settle()
+            self.conversation.close()
+        return self._settle()
+
+    async def _converse(self) -> None:
+        plugins = self._make_plugins()
+        session = self._session = AgentSession[None](
+            vad=plugins.vad,
+            stt=plugins.stt,
+            llm=plugins.llm,
+            tts=plugins.tts,
+            turn_handling=TURN_HANDLING,
+            aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
+            user_away_timeout=None,
+        )
+        session.input.audio = self._line.audio_input
+        session.output.audio = self._line.audio_output
+        livekit_telemetry.trace(session, conversation=self.conversation)
+        self._line.on_audible(
+            lambda at: livekit_telemetry.audible(self.conversation, at),
+        )
+        self._listen(session)
+        try:
+            await session.start(self._make_agent())
+            await self._over.wait()
+        finally:
+            with anyio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
+                await session.aclose()
+                await plugins.aclose()
+            if closing.cancelled_caught:
+                log.warning("conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT)
+
+    def _settle(self) -> Outcome:
+        """The outcome, recorded. Cancelled from outside, it is the process that stops."""
+        outcome = self._outcome = self._outcome or Outcome.SHUTDOWN
+        if not self.conversation.ended:
+            self.conversation.set({names.CONVERSATION_OUTCOME: outcome.value})
+        return outcome
+
+    # -- what the caller is told -------------------------------------------------------------------
+
+    def _listen(self, session: AgentSession[None]) -> None:
+        line = self._line
+
+        def state(_: AgentStateChangedEvent | UserStateChangedEvent) -> None:
+            line.send(StateChanged(agent=session.agent_state, user=session.user_state))
+
+        def heard(event: UserInputTranscribedEvent) -> None:
+            line.send(Words("user", event.transcript, event.is_final))
+
+        def said(event: ConversationItemAddedEvent) -> None:
+            text = getattr(event.item, "text_content", None)
+            if text and getattr(event.item, "role", None) == "assistant":
+                line.send(Words("agent", text, final=True))
+
+        def called(event: FunctionToolsExecutedEvent) -> None:
+            for call, output in event.zipped():
+                failed = output is not None and output.is_error
+                line.send(ToolCalled(call.name, call.arguments, ok=not failed))
+
+        def closed(event: CloseEvent) -> None:
+            self.end(Outcome.COMPLETED if event.error is None else Outcome.FAILED)
+            self._settle()
+
+        session.on("agent_state_changed", state)
+        session.on("user_state_changed", state)
+        session.on("user_input_transcribed", heard)
+        session.on("conversation_item_added", said)
+        session.on("function_tools_executed", called)
+        session.on("close", closed)

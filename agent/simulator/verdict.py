@@ -1,0 +1,224 @@
+"""Whether a conversation's trace is complete and true. Pure functions over its record.
+
+What a trace must show is the project's own list of span ops (``telemetry.attributes``); what
+happened in the call is known from the caller, who was there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from telemetry import attributes as names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.simulator.scenario import Expect
+    from telemetry.records import ConversationRecord, SpanRecord
+
+ALWAYS: Final = (names.OP_TURN, names.OP_CHAT, names.OP_TTS, names.OP_AGENT_SPEECH)
+"""Ops of every conversation."""
+WHEN_SPOKEN: Final = (names.OP_USER_SPEECH, names.OP_ENDPOINTING, names.OP_STT)
+"""Ops of a conversation in which the caller spoke."""
+
+CLOSE: Final = 0.001
+"""Seconds by which times that are the same may differ."""
+NEAR: Final = 1.0
+"""Seconds by which worker and caller may differ on when the caller fell silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response's latency as telemetry tells it; seconds."""
+
+    started_at: float
+    """Unix time of the caller's last voiced sample, as the worker saw it."""
+    latency: float
+    stages: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with a trace (nothing, when it holds), and the latencies in it."""
+
+    failures: tuple[str, ...]
+    responses: tuple[Response | None, ...]
+    """One for each turn of the caller; None where the trace has none."""
+
+
+def judge(
+    record: ConversationRecord, *, expected: Sequence[Expect], voiced: Sequence[float | None]
+) -> Verdict:
+    """Judge a trace by what happened in the call.
+
+    Args:
+        record: the conversation with its spans.
+        expected: what was expected of the caller's turns: the tools in it must be in the trace.
+        voiced: for each turn of the caller the Unix time of its last voiced sample, if it was said
+            aloud and answered; None otherwise.
+    """
+    spoken = any(at is not None for at in voiced)
+    told = responses(record)
+    matched = match(told, voiced)
+    return Verdict(
+        failures=(
+            *check_tree(record),
+            *check_times(record),
+            *check_ops(record, spoken=spoken),
+            *check_tools(record, expected),
+            *check_latency(record),
+            *(
+                f"turn {turn}: no {names.OP_RESPONSE} starts where the caller fell silent"
+                for turn, (at, response) in enumerate(zip(voiced, matched, strict=True), 1)
+                if at is not None and response is None
+            ),
+        ),
+        responses=tuple(matched),
+    )
+
+
+def check_tree(record: ConversationRecord) -> Iterator[str]:
+    """One root, of op ``conversation``; every other span's parent is in the trace."""
+    roots = [span for span in record.spans if span.op == names.OP_CONVERSATION]
+    if len(roots) != 1:
+        yield f"{len(roots)} spans of op {names.OP_CONVERSATION}, not one"
+    spans = {span.span_id: span for span in record.spans}
+    if len(spans) != len(record.spans):
+        yield f"{len(record.spans) - len(spans)} spans are in it twice"
+    for span in record.spans:
+        if span.op == names.OP_CONVERSATION:
+            if span.parent_span_id is not None:
+                yield f"the root has a parent, {span.parent_span_id}"
+        elif span.parent_span_id not in spans:
+            yield f"{_name(span)} has no parent in the trace"
+        elif _loops(span, spans):
+            yield f"{_name(span)} is its own ancestor"
+
+
+def check_times(record: ConversationRecord) -> Iterator[str]:
+    """The conversation is closed; its spans ended after they started, inside the root.
+
+    A span that started after the conversation had ended is late, which is allowed.
+    """
+    if record.ended_at is None:
+        yield "the conversation was not closed"
+    root = _root(record)
+    for span in record.spans:
+        if span.ended_at < span.started_at:
+            yield f"{_name(span)} ends before it starts"
+        if root is None or span.started_at > root.ended_at:
+            continue
+        if span.started_at < root.started_at - CLOSE:
+            early = root.started_at - span.started_at
+            yield f"{_name(span)} starts {early:.3f} s before the conversation"
+        if span.ended_at > root.ended_at + CLOSE:
+            over = span.ended_at - root.ended_at
+            yield f"{_name(span)} ends {over:.3f} s after the conversation"
+
+
+def check_ops(record: ConversationRecord, *, spoken: bool) -> Iterator[str]:
+    """Every op that a conversation of this kind consists of is there."""
+    present = {span.op for span in record.spans}
+    for op in (*ALWAYS, *(WHEN_SPOKEN if spoken else ())):
+        if op not in present:
+            yield f"no span of op {op}"
+
+
+def check_tools(record: ConversationRecord, expected: Sequence[Expect]) -> Iterator[str]:
+    """Every expected tool call is there, once for each time it is expected, and succeeded."""
+    calls = [span for span in record.spans if span.op == names.OP_TOOL and span.status == "ok"]
+    for expect in expected:
+        if expect.tool is None:
+            continue
+        for call in calls:
+            if expect.called(*_tool_call(call)):
+                calls.remove(call)
+                break
+        else:
+            wanted = f"{expect.tool}({json.dumps(dict(expect.arguments))})"
+            yield f"no span of op {names.OP_TOOL} that is {wanted} and succeeded"
+
+
+def check_latency(record: ConversationRecord) -> Iterator[str]:
+    """Every response lasts as long as its turn says, and as its stages take together."""
+    for span, turn in _responses(record):
+        if turn is None:
+            yield f"{_name(span)} is not part of a turn"
+            continue
+        latency = turn.attributes.get(names.RESPONSE_LATENCY)
+        if latency is None:
+            yield f"{_name(turn)} has no {names.RESPONSE_LATENCY}"
+            continue
+        if abs(span.duration - latency) > CLOSE:
+            yield f"{_name(span)} lasts {span.duration:.3f} s, its turn says {latency:.3f} s"
+        total = sum(_stages(turn).values())
+        if abs(total - latency) > CLOSE:
+            yield f"{_name(turn)}: stages sum to {total:.3f} s of {latency:.3f} s"
+
+
+def responses(record: ConversationRecord) -> list[Response]:
+    """The latency of each response, in the order the caller's turns ended."""
+    found = [
+        Response(span.started_at, turn.attributes[names.RESPONSE_LATENCY], _stages(turn))
+        for span, turn in _responses(record)
+        if turn is not None and names.RESPONSE_LATENCY in turn.attributes
+    ]
+    return sorted(found, key=lambda response: response.started_at)
+
+
+def match(told: Sequence[Response], voiced: Sequence[float | None]) -> list[Response | None]:
+    """The response to each of the caller's turns: the nearest one not taken, by when it starts."""
+    left = list(told)
+    matched: list[Response | None] = []
+    for at in voiced:
+        near = [] if at is None else [r for r in left if abs(r.started_at - at) <= NEAR]
+        nearest = min(near, key=lambda r: abs(r.started_at - (at or 0)), default=None)
+        if nearest is not None:
+            left.remove(nearest)
+        matched.append(nearest)
+    return matched
+
+
+def _responses(record: ConversationRecord) -> Iterator[tuple[SpanRecord, SpanRecord | None]]:
+    """Each response span with the turn it belongs to."""
+    spans = {span.span_id: span for span in record.spans}
+    for span in record.spans:
+        if span.op == names.OP_RESPONSE:
+            above = _ancestors(span, spans)
+            yield span, next((each for each in above if each.op == names.OP_TURN), None)
+
+
+def _ancestors(span: SpanRecord, spans: Mapping[str, SpanRecord]) -> Iterator[SpanRecord]:
+    """Parent, grandparent, …; each once, even when they form a loop."""
+    seen: set[str] = set()
+    while (parent := spans.get(span.parent_span_id or "")) and parent.span_id not in seen:
+        seen.add(parent.span_id)
+        yield parent
+        span = parent
+
+
+def _loops(span: SpanRecord, spans: Mapping[str, SpanRecord]) -> bool:
+    return any(above.span_id == span.span_id for above in _ancestors(span, spans))
+
+
+def _root(record: ConversationRecord) -> SpanRecord | None:
+    return next((span for span in record.spans if span.op == names.OP_CONVERSATION), None)
+
+
+def _stages(turn: SpanRecord) -> dict[str, float]:
+    return {
+        name.removeprefix(names.LATENCY_STAGE): seconds
+        for name, seconds in turn.attributes.items()
+        if name.startswith(names.LATENCY_STAGE)
+    }
+
+
+def _tool_call(span: SpanRecord) -> tuple[str, str]:
+    name = span.attributes.get(names.GEN_AI_TOOL_NAME, "")
+    return name, span.attributes.get(names.GEN_AI_TOOL_CALL_ARGUMENTS, "")
+
+
+def _name(span: SpanRecord) -> str:
+    return f"{span.op} {span.span_id}"

@@ -1,0 +1,1 @@
+"""The shipped scenarios, and the recorder of their callers' speech."""

@@ -1,0 +1,271 @@
+"""What the operator chose: one frozen value, read once and passed on as plain values.
+
+Each setting is an environment variable, or a line of ``.env`` in the working directory; the
+environment wins. An empty value means "not set", and so hides what ``.env`` says.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]")
+
+
+class SettingsError(Exception):
+    """Settings that can't be used, one line each. A secret's value is in none of them."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class Settings(BaseSettings):
+    """All of Parley's settings. Read them with :func:`load`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        case_sensitive=True,
+    )
+
+    # -- telemetry -----------------------------------------------------------------------------
+
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        validation_alias="SENTRY_DSN",
+        description="Where conversations are delivered; without it they stay in the local store.",
+    )
+    sentry_environment: str | None = Field(
+        None,
+        validation_alias="SENTRY_ENVIRONMENT",
+        description="The deployment, as Sentry names it: production, staging, …",
+    )
+    sentry_release: str | None = Field(
+        None,
+        validation_alias="SENTRY_RELEASE",
+        description="The version that runs, as Sentry names it.",
+    )
+    sample_rate: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        validation_alias="PARLEY_SAMPLE_RATE",
+        description="Share of conversations delivered to Sentry.",
+    )
+    trace_store: Path | None = Field(
+        Path("traces.db"),
+        validation_alias="PARLEY_TRACE_STORE",
+        description="The local trace store, an SQLite file; `off` or an empty value turns it off.",
+    )
+    send_content: bool = Field(
+        False,
+        validation_alias="PARLEY_SEND_CONTENT",
+        description="Whether Sentry gets what people said. The local store always has it.",
+    )
+    propagate_to: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "localhost"),
+        validation_alias="PARLEY_PROPAGATE_TO",
+        description="Hosts that get trace headers with a request, separated by commas.",
+    )
+
+    # -- the agent and its providers -----------------------------------------------------------
+
+    agent: str = Field(
+        "agent.desk:FrontDesk",
+        validation_alias="PARLEY_AGENT",
+        description="The agent that answers, as module:Class.",
+    )
+    stt: Literal["local"] = Field(
+        "local", validation_alias="PARLEY_STT", description="Speech recognition."
+    )
+    llm: Literal["scripted", "openai"] = Field(
+        "scripted",
+        validation_alias="PARLEY_LLM",
+        description="Language model: the agent's own script, or any OpenAI-compatible server.",
+    )
+    tts: Literal["local"] = Field(
+        "local", validation_alias="PARLEY_TTS", description="Speech synthesis."
+    )
+    llm_model: str | None = Field(
+        None,
+        validation_alias="PARLEY_LLM_MODEL",
+        description="The model asked for; needed with PARLEY_LLM=openai.",
+    )
+    openai_base_url: str | None = Field(
+        None,
+        validation_alias="OPENAI_BASE_URL",
+        description="The OpenAI-compatible server; OpenAI's own when not set.",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="OPENAI_API_KEY",
+        description="The server's key; needed with PARLEY_LLM=openai.",
+    )
+    inference_threads: int = Field(
+        2,
+        ge=1,
+        le=64,
+        validation_alias="PARLEY_INFERENCE_THREADS",
+        description="Threads that local recognition and synthesis share; about 100 MB each.",
+    )
+
+    # -- the gateway ---------------------------------------------------------------------------
+
+    gateway_host: str = Field(
+        "127.0.0.1",
+        validation_alias="PARLEY_GATEWAY_HOST",
+        description="Address the gateway listens on.",
+    )
+    gateway_port: int = Field(
+        8765,
+        ge=0,
+        le=65535,
+        validation_alias="PARLEY_GATEWAY_PORT",
+        description="Port the gateway listens on; 0 takes any free one.",
+    )
+    gateway_token: SecretStr | None = Field(
+        None,
+        validation_alias="PARLEY_GATEWAY_TOKEN",
+        description="What callers must present as a bearer token; no check when not set.",
+    )
+    max_sessions: int = Field(
+        20,
+        ge=1,
+        validation_alias="PARLEY_MAX_SESSIONS",
+        description="Conversations at once; more are turned away.",
+    )
+    idle_timeout: float = Field(
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="PARLEY_IDLE_TIMEOUT",
+        description="Seconds without anything from the caller until the conversation ends.",
+    )
+    max_duration: float = Field(
+        1800.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="PARLEY_MAX_DURATION",
+        description="Seconds a conversation may last.",
+    )
+
+    # -- the example's reservations service ----------------------------------------------------
+
+    reservations_url: str = Field(
+        "http://127.0.0.1:8780",
+        validation_alias="PARLEY_RESERVATIONS_URL",
+        description="The reservations service the front desk asks.",
+    )
+    reservations_db: Path = Field(
+        Path("reservations.db"),
+        validation_alias="PARLEY_RESERVATIONS_DB",
+        description="The reservations service's own SQLite file.",
+    )
+
+    # -- the process ---------------------------------------------------------------------------
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", validation_alias="PARLEY_LOG_LEVEL", description="What is logged to stderr."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drop empty values; the trace store's empty value means ``off``."""
+        values = {k: v.strip() if isinstance(v, str) else v for k, v in values.items()}
+        store = _variable("trace_store")
+        return {k: v for k, v in values.items() if v != "" or k == store}
+
+    @field_validator("sentry_dsn", mode="after")
+    @classmethod
+    def _is_a_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _DSN.fullmatch(value.get_secret_value()):
+            raise ValueError("should be a Sentry DSN: https://KEY@HOST/PROJECT")
+        return value
+
+    @field_validator("trace_store", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.lower() in {"", "off"} else value
+
+    @field_validator("propagate_to", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(host for part in value.split(",") if (host := part.strip()))
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} should be a host name or address, without scheme, port or path"
+                )
+        return hosts
+
+    @field_validator("agent", mode="after")
+    @classmethod
+    def _names_a_class(cls, value: str) -> str:
+        if not _CLASS.fullmatch(value):
+            raise ValueError("should be module:Class, like agent.desk:FrontDesk")
+        return value
+
+    @field_validator("openai_base_url", "reservations_url", mode="after")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
+            raise ValueError("should be a URL, http://… or https://…")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` are by field name, win, and count only when not None.
+
+    Raises :class:`SettingsError` with one line for each bad value: the variable's name, what is
+    allowed, and, unless it is a secret, what it was.
+    """
+    if unknown := overrides.keys() - Settings.model_fields.keys():
+        raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        lines = [_line(e["loc"], e["msg"], e["input"]) for e in error.errors()]
+        raise SettingsError(*lines) from None  # the cause quotes secrets
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
+
+
+def _variable(field: str) -> str:
+    """The environment variable of a field."""
+    return str(Settings.model_fields[field].validation_alias)
+
+
+_SECRETS = {
+    _variable(name)
+    for name, field in Settings.model_fields.items()
+    if SecretStr in get_args(field.annotation)
+}
+
+
+def _line(location: tuple[int | str, ...], message: str, value: object) -> str:
+    """One line about one bad value, from what pydantic says about it."""
+    name = str(location[0])  # an override's error is at the field's name
+    variable = _variable(name) if name in Settings.model_fields else name
+    problem = message.removeprefix("Value error, ").removeprefix("Input ")
+    if variable in _SECRETS:
+        return f"{variable}: {problem}"
+    given = repr(value)
+    return f"{variable}: {problem}, not {given if len(given) <= 80 else given[:77] + '…'}"

@@ -1,0 +1,60 @@
+"""One Sentry transaction per conversation, carried across tasks, threads and callbacks.
+
+The folder stands on its own: its core needs nothing but ``sentry-sdk``, imports nothing of the
+application, and is renamed by renaming it. The map:
+
+========================  =======================================================================
+``api``                   the functions below
+``runtime``               ``init``, the process's runtime and its counts
+``conversation``          a conversation: its transaction, scopes and spans
+``span``                  a span, as a handle and as a block
+``context``               what is current where; the only place that knows
+``ambient``               Sentry's span objects as markers for ours, so integrations nest both ways
+``foreign``               spans inside somebody else's transaction
+``delivery``              the one thread that talks to Sentry and the store
+``encode``, ``transport``  conversations as Sentry events; envelopes over HTTP
+``logs``                  errors the application logs
+``store``, ``tracefile``  the local trace store, and the SQLite file it is in
+``tree``                  conversations as text
+``counter``               a count that any thread may raise without a lock
+``records``               finished spans and conversations as values
+``attributes``            every attribute name and op, and which of them are content
+``integrations``          one module per framework, imported only when used
+``testing``               in-memory delivery for tests
+========================  =======================================================================
+"""
+
+from __future__ import annotations
+
+from .api import (
+    bind,
+    complete_span_by_op,
+    conversation,
+    current_conversation,
+    current_span,
+    get_span_by_op,
+    span,
+    trace_headers,
+)
+from .conversation import Conversation
+from .errors import MissingConversation, TelemetryError
+from .runtime import Runtime, Stats, init
+from .span import Span
+
+__all__ = [
+    "Conversation",
+    "MissingConversation",
+    "Runtime",
+    "Span",
+    "Stats",
+    "TelemetryError",
+    "bind",
+    "complete_span_by_op",
+    "conversation",
+    "current_conversation",
+    "current_span",
+    "get_span_by_op",
+    "init",
+    "span",
+    "trace_headers",
+]

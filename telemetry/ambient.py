@@ -1,0 +1,136 @@
+"""Sentry's own span objects, as markers for ours.
+
+Parley keeps one record per span (:class:`telemetry.span.Span`). While a span block is entered,
+Sentry's scope holds one of these, so that everything that asks Sentry (its integrations, plain
+``sentry_sdk.start_span``, trace headers, error events) sees the span that is really current. Two
+overridden methods make it work under any concurrency:
+
+* ``start_child`` gives a child that is recorded in the same conversation. So spans of Sentry's
+  integrations are never lost to a limit, to an ended transaction or to a missing parent;
+* ``__enter__`` runs the block under a scope of its own. The stock one writes the new span into
+  the scope that is current, which sibling tasks share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sentry_sdk import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import sentry_sdk
+
+    from .context import Link
+    from .span import Span
+
+
+class _Recorded:
+    """What a marker does differently from the Sentry class it is mixed into."""
+
+    __slots__ = ()
+
+    record: Span
+    link: Link | None
+
+    def start_child(self, instrumenter: str = "sentry", **kwargs: Any) -> tracing.Span:
+        """A child span, recorded in the conversation whatever happens to this one."""
+        started_at = kwargs.get("start_timestamp")
+        if started_at is not None and not isinstance(started_at, (int, float)):
+            started_at = started_at.timestamp()
+        record = self.record.start_span(
+            kwargs.get("op") or "",
+            kwargs.get("name") or kwargs.get("description"),
+            started_at=started_at,
+        )
+        record.origin = kwargs.get("origin") or "manual"
+        return record.ambient()
+
+    def update_active_thread(self) -> None:
+        """Skipped: it costs more than the rest of a span, and conversations know their task."""
+
+    def set_data(self, key: str, value: Any) -> None:
+        """Set an attribute of the span."""
+        self.record.attributes[key] = value
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set an attribute of the span: Sentry stores span tags as data."""
+        self.record.attributes[key] = value
+
+    def update_data(self, data: Mapping[str, Any]) -> None:
+        """Set several attributes of the span."""
+        self.record.attributes.update(data)
+
+    def set_status(self, value: str) -> None:
+        """Set the span's status."""
+        self.record.status = value
+
+
+class AmbientSpan(_Recorded, tracing.Span):
+    """Sentry's view of one of our spans."""
+
+    __slots__ = ("link", "record")
+
+    def __init__(self, record: Span) -> None:
+        # before the base's __init__, which already writes to the span
+        self.record = record
+        self.link = None
+        conversation = record.conversation
+        super().__init__(
+            trace_id=conversation.trace_id,
+            span_id=record.id,
+            parent_span_id=record.parent_id,
+            sampled=conversation.transaction.sampled,
+            op=record.op,
+            name=record.name,
+            containing_transaction=conversation.transaction,
+            start_timestamp=record.started_at,
+            origin=record.origin,
+        )
+
+    def __enter__(self) -> AmbientSpan:
+        from .context import push
+
+        self.link = push(self.record.conversation, self.record, self)
+        return self
+
+    def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:
+        from .context import pop
+
+        if value is not None:
+            self.record.fail(value)
+        self.finish()
+        if self.link is not None:
+            pop(self.link)
+
+    def finish(
+        self,
+        scope: sentry_sdk.Scope | None = None,
+        end_timestamp: float | datetime | None = None,
+    ) -> str | None:
+        """Finish the span that this stands for, under the op and name it has by now."""
+        record = self.record
+        record.op = self.op or record.op
+        record.name = self.description or record.name
+        if end_timestamp is not None and not isinstance(end_timestamp, (int, float)):
+            end_timestamp = end_timestamp.timestamp()
+        record.finish(end_timestamp)
+        return None
+
+
+class ConversationTransaction(_Recorded, tracing.Transaction):
+    """Sentry's view of a conversation: ``scope.transaction`` in each of its tasks."""
+
+    __slots__ = ("link", "record")
+
+    def __init__(self, record: Span, **kwargs: Any) -> None:
+        self.record = record
+        self.link = None
+        super().__init__(**kwargs)
+
+    def finish(self, *args: Any, **kwargs: Any) -> str | None:
+        """Close the conversation, which is what finishing its transaction means."""
+        self.record.conversation.close()
+        return None

@@ -1,0 +1,128 @@
+"""The functions of the public API: what is current, and what can be done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import sentry_sdk
+from sentry_sdk import tracing
+
+from . import context, runtime
+from .ambient import AmbientSpan, ConversationTransaction
+from .conversation import Conversation, headers_of
+from .foreign import ForeignSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .span import Span
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def conversation(
+    name: str,
+    *,
+    id: str | None = None,
+    op: str = "conversation",
+    user: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Conversation:
+    """Open a conversation: its transaction and its scopes.
+
+    Enter it (``with`` or ``async with``) to make it current and to close it at the end of the
+    block; or keep it, :meth:`~Conversation.attach` it where it is needed, and ``close()`` it.
+
+    Args:
+        name: the transaction's name.
+        id: the conversation's id; made up when None.
+        op: the transaction's op.
+        user: whose conversation it is, as Sentry's user.
+        tags: tags of its transaction and errors.
+        attributes: attributes of its root span.
+        headers: the caller's ``sentry-trace`` and ``baggage``; their trace is continued.
+    """
+    return Conversation(
+        runtime.active(),
+        name,
+        id=id,
+        op=op,
+        user=user,
+        tags=tags,
+        attributes=attributes,
+        headers=headers,
+    )
+
+
+def span(
+    op: str, name: str | None = None, *, attributes: Mapping[str, Any] | None = None
+) -> Span | ForeignSpan:
+    """A child of the current span, to be entered: ``with telemetry.span("gen_ai.chat"):``.
+
+    Inside a Sentry transaction that is no conversation's (a web service's) it is a child of that
+    transaction. Where there is neither, it is recorded in a transaction of its own, counted as an
+    orphan and explained in the log.
+
+    Raises:
+        MissingConversation: in strict mode, where no conversation is current.
+    """
+    here = context.current()
+    if here is not None:
+        return here[0].start_span(op, name, parent=here[1], attributes=attributes)
+    around = sentry_sdk.get_current_scope().span
+    if around is not None and not isinstance(around, (AmbientSpan, ConversationTransaction)):
+        return ForeignSpan(_child(around, op, name), attributes)
+    return runtime.active().orphan(op, name, attributes)
+
+
+def current_conversation() -> Conversation | None:
+    """The conversation of this task, thread or callback, or None."""
+    here = context.current()
+    return here[0] if here is not None and not here[0].is_orphan else None
+
+
+def current_span() -> Span | None:
+    """The span that a new one would be a child of, or None."""
+    here = context.current()
+    return here[1] if here is not None else None
+
+
+def bind(function: Callable[P, R]) -> Callable[P, R]:
+    """Carry the current conversation and span into another task, thread, executor or callback.
+
+    ``tasks.start_soon(telemetry.bind(worker), queue)``. Works on plain and coroutine functions;
+    the result may be called any number of times, also concurrently. Outside any conversation it
+    carries nothing.
+    """
+    here = context.current()
+    return function if here is None else here[0].bind(function)
+
+
+def get_span_by_op(op: str) -> Span | None:
+    """The newest open span of this op in the current conversation, or None."""
+    here = context.current()
+    return None if here is None else here[0].get_span_by_op(op)
+
+
+def complete_span_by_op(op: str) -> Span | None:
+    """Finish the newest open span of this op in the current conversation, and return it."""
+    found = get_span_by_op(op)
+    if found is not None:
+        found.finish()
+    return found
+
+
+def trace_headers() -> dict[str, str]:
+    """``sentry-trace`` and ``baggage`` of the current span, computed now; empty without one."""
+    here = context.current()
+    if here is not None:
+        return headers_of(here[1])
+    around = sentry_sdk.get_current_scope().span
+    return {} if around is None else dict(around.iter_headers())
+
+
+def _child(around: tracing.Span, op: str, name: str | None) -> tracing.Span:
+    return around.start_child(op=op, name=name or op)

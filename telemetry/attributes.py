@@ -1,0 +1,116 @@
+"""Names of span attributes and span ops, in one place.
+
+Where OpenTelemetry's generative-AI conventions
+(https://opentelemetry.io/docs/specs/semconv/gen-ai/) have a name, it is theirs; latency is in
+seconds. What a person said or was told is *content*: :func:`is_content` tells, and content
+leaves the process only when the operator asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- span ops ----------------------------------------------------------------------------------
+
+OP_CONVERSATION: Final = "conversation"
+OP_CONVERSATION_PART: Final = "conversation.part"
+OP_ORPHAN: Final = "conversation.orphan"
+OP_TURN: Final = "conversation.turn"
+OP_RESPONSE: Final = "conversation.response"
+"""Caller's last voiced sample → agent's first audible sample; its children tile it."""
+OP_USER_SPEECH: Final = "user.speech"
+OP_ENDPOINTING: Final = "turn.endpointing"
+OP_STT: Final = "stt.recognize"
+OP_CHAT: Final = "gen_ai.chat"
+OP_TOOL: Final = "gen_ai.execute_tool"
+OP_TTS: Final = "tts.synthesize"
+OP_AGENT_SPEECH: Final = "agent.speech"
+
+# -- OpenTelemetry gen_ai ----------------------------------------------------------------------
+
+GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_TIME_TO_FIRST_TOKEN: Final = "gen_ai.response.time_to_first_chunk"  # noqa: S105 - a name
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+GEN_AI_TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
+GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+GEN_AI_TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+
+# -- a conversation and its turns --------------------------------------------------------------
+
+CONVERSATION_OUTCOME: Final = "conversation.outcome"
+CONVERSATION_TURNS: Final = "conversation.turns"
+CONVERSATION_INTERRUPTIONS: Final = "conversation.interruptions"
+TURN_INDEX: Final = "conversation.turn.index"
+"""Position of the turn in its conversation, from 0."""
+TURN_INITIATOR: Final = "conversation.turn.initiator"
+"""``user`` when the caller spoke or typed, ``agent`` when the agent spoke unasked."""
+RESPONSE_LATENCY: Final = "conversation.response.latency"
+"""On a turn and on its response: seconds, last voiced sample → first audible sample."""
+RESPONSE_LATENCY_P50: Final = "conversation.response.latency.p50"
+RESPONSE_LATENCY_P95: Final = "conversation.response.latency.p95"
+"""On a conversation: percentiles over its responses, in seconds."""
+LATENCY_STAGE: Final = "conversation.response.stage."
+"""Prefix, on a turn and on its response: seconds each stage took. The stages sum to the latency."""
+STAGES: Final = (
+    "endpointing",
+    "transcription",
+    "turn_decision",
+    "llm",
+    "tools",
+    "first_sentence",
+    "synthesis",
+    "audio_out",
+    "leading_silence",
+    "unexplained",
+)
+"""Stages in the order they occur; ``audio_out`` is first synthesised byte → first frame out,
+``leading_silence`` is first frame out → first audible sample."""
+USER_WORDS: Final = "conversation.user.words"
+"""On a turn: what the caller was heard to say (content)."""
+AGENT_WORDS: Final = "conversation.agent.words"
+"""On a turn: what the agent said, cut to what was played (content)."""
+INTERRUPTED: Final = "agent.speech.interrupted"
+PLAYED: Final = "agent.speech.played"
+"""Seconds of the agent's speech that were played."""
+TTS_TIME_TO_FIRST_BYTE: Final = "tts.time_to_first_byte"
+TTS_CHARACTERS: Final = "tts.characters"
+TTS_AUDIO_SECONDS: Final = "tts.audio_duration"
+ERROR_TYPE: Final = "error.type"
+
+# -- what a span without a conversation says about itself ----------------------------------------
+
+ORPHAN_TASK: Final = "telemetry.orphan.task"
+ORPHAN_THREAD: Final = "telemetry.orphan.thread"
+ORPHAN_WHERE: Final = "telemetry.orphan.where"
+ORPHAN_OPEN_CONVERSATIONS: Final = "telemetry.orphan.open_conversations"
+
+_CONTENT: Final = frozenset(
+    {
+        AGENT_WORDS,
+        GEN_AI_INPUT_MESSAGES,
+        GEN_AI_OUTPUT_MESSAGES,
+        GEN_AI_SYSTEM_INSTRUCTIONS,
+        GEN_AI_TOOL_CALL_ARGUMENTS,
+        GEN_AI_TOOL_CALL_RESULT,
+        GEN_AI_TOOL_DEFINITIONS,
+        USER_WORDS,
+    }
+)
+
+
+def is_content(name: str) -> bool:
+    """Whether an attribute of this name holds what people said, or what follows from it.
+
+    LiveKit marks such attributes of its own with a ``pii`` segment in the name.
+    """
+    return name in _CONTENT or ".pii." in name

@@ -1,0 +1,491 @@
+"""The one thread that talks to Sentry and to the local store.
+
+A call only appends to a :class:`queue.SimpleQueue`. Its ``put`` is one C call that takes no lock
+Python code can see, and it may be re-entered from a signal, a destructor or a logging handler. So
+no lock that a profiler wraps, a handler holds or the SDK takes can stand between a call and its
+telemetry. Everything slow (encoding, SQLite, HTTP) happens here.
+
+What is waiting is bounded twice, and what overflows is counted by reason: the intake by number of
+items, the outbox by number of envelopes. Conversations and errors go before everything else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import sentry_sdk
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.scope import use_isolation_scope, use_scope
+from sentry_sdk.transport import Transport
+
+from . import encode
+from .counter import Counter
+from .logs import event_of
+from .transport import RATE_LIMITED, Delivered, Dropped, Retry, Sent, unobserved
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .span import Span
+    from .store import TraceStore
+
+logger = logging.getLogger(__name__)
+
+INTAKE_LIMIT = 20_000
+"""Items waiting to be processed; logs and envelopes of the SDK are refused at half of that."""
+OUTBOX_LIMIT = 500
+"""Envelopes waiting to be sent."""
+BACKOFF = (0.5, 30.0)
+"""Seconds before the first and at most before a later attempt, when the server doesn't say."""
+
+OVERFLOW = "queue_overflow"
+SHUTDOWN = "shutdown"
+INTERNAL = "internal_error"
+
+
+class Outlet(Protocol):
+    """Where envelopes go: :class:`telemetry.transport.Sender`, or a test's memory."""
+
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Sent:
+        """Send once and say what came of it."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    conversation: Conversation
+
+
+@dataclass(slots=True)
+class _HandedOver:
+    conversation: Conversation
+
+
+@dataclass(slots=True)
+class _Closed:
+    conversation: Conversation
+
+
+@dataclass(slots=True)
+class _Late:
+    conversation: Conversation
+    span: Span
+
+
+@dataclass(slots=True)
+class _Error:
+    error: BaseException
+    isolation: sentry_sdk.Scope
+    scope: sentry_sdk.Scope
+
+
+@dataclass(slots=True)
+class _Log:
+    record: logging.LogRecord
+    isolation: sentry_sdk.Scope
+    scope: sentry_sdk.Scope
+
+
+@dataclass(slots=True)
+class _Flush:
+    done: queue.SimpleQueue[bool]
+
+
+@dataclass(slots=True)
+class _Stop:
+    deadline: float
+    done: queue.SimpleQueue[bool]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    envelope: Envelope
+    events: int
+    """Spans in it, or 1."""
+    first: bool
+    """A conversation or an error: goes before the rest when there isn't room for all."""
+    attempts: int = 0
+    not_before: float = 0.0
+    """A rate limit holds it back until then (monotonic seconds)."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """What a conversation that isn't over has handed in so far."""
+
+    held: list[dict[str, Any]] = field(default_factory=list)
+    """Encoded spans for its own transaction, at most what fits one."""
+    further: list[dict[str, Any]] = field(default_factory=list)
+    """Encoded spans for the next part."""
+
+
+_Item = _Opened | _HandedOver | _Closed | _Late | _Error | _Log | Envelope | _Flush | _Stop
+
+
+class Delivery:
+    """Owns the thread, the intake and the outbox.
+
+    Args:
+        store: the local trace store, or None.
+        sender: where envelopes go, or None for nowhere.
+        send_content: whether attributes that hold what people said go to Sentry.
+    """
+
+    def __init__(
+        self, *, store: TraceStore | None, sender: Outlet | None, send_content: bool = False
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._content = send_content
+        self._intake: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._outbox: deque[_Waiting] = deque()
+        self._running: dict[int, _Running] = {}
+        self._flushes: list[_Flush] = []
+        self._sending: _Waiting | None = None
+        self._not_before = 0.0
+        self._abandoned = False
+        self._lost: dict[str, Counter] = {
+            reason: Counter() for reason in (OVERFLOW, SHUTDOWN, INTERNAL)
+        }
+        self._thread: threading.Thread | None = None
+
+    # -- called from anywhere ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="telemetry-delivery", daemon=True)
+        self._thread.start()
+
+    def restart_after_fork(self) -> None:
+        """In a forked child: what was waiting is the parent's to deliver."""
+        self._intake = queue.SimpleQueue()
+        self._outbox.clear()
+        self._running.clear()
+        self._flushes.clear()
+        self.start()
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the caller is the delivery thread."""
+        return self._thread is not None and threading.get_ident() == self._thread.ident
+
+    def opened(self, conversation: Conversation) -> None:
+        """A conversation began."""
+        if self._store is not None:
+            self._put(_Opened(conversation), first=False)
+
+    def hand_over(self, conversation: Conversation) -> None:
+        """A running conversation has a batch of finished spans."""
+        self._put(_HandedOver(conversation), first=True)
+
+    def closed(self, conversation: Conversation) -> None:
+        """A conversation ended."""
+        if not self._put(_Closed(conversation), first=True):
+            self._lose(OVERFLOW, len(conversation.take_finished()) + 1)
+
+    def late(self, conversation: Conversation, span: Span) -> None:
+        """A span finished after its conversation was delivered."""
+        if not self._put(_Late(conversation, span), first=True):
+            self._lose(OVERFLOW)
+
+    def captured(
+        self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+    ) -> None:
+        """An error was reported."""
+        if not self._put(_Error(error, isolation, scope), first=True):
+            self._lose(OVERFLOW)
+
+    def logged(
+        self, record: logging.LogRecord, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+    ) -> None:
+        """An error was logged."""
+        if not self._put(_Log(record, isolation, scope), first=False):
+            self._lose(OVERFLOW)
+
+    def envelope(self, envelope: Envelope) -> None:
+        """The SDK has an envelope to send."""
+        if self.is_current_thread:
+            self._enqueue(envelope)
+        elif not self._put(envelope, first=False):
+            self._lose(OVERFLOW)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything that is waiting now is stored and sent."""
+        if self._thread is None or not self._thread.is_alive() or self.is_current_thread:
+            return not self._outbox
+        done: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._intake.put(_Flush(done))
+        return _answer(done, timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """Deliver what can be within ``timeout`` seconds, then end the thread.
+
+        False when something was given up; it is counted under ``shutdown``.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            return not self._outbox
+        done: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._intake.put(_Stop(time.monotonic() + timeout, done))
+        if _answer(done, timeout + 0.2):
+            self._thread.join(timeout)
+            return not self._lost[SHUTDOWN].read()
+        # The thread sits in a request that has no answer. It is a daemon; nothing waits for it.
+        self._abandoned = True
+        self._give_up()
+        return False
+
+    def dropped(self) -> dict[str, int]:
+        """How many spans and events were given up, by reason."""
+        counts = {reason: counter.read() for reason, counter in list(self._lost.items())}
+        return {reason: count for reason, count in counts.items() if count}
+
+    def _put(self, item: _Item, *, first: bool) -> bool:
+        if self._intake.qsize() >= (INTAKE_LIMIT if first else INTAKE_LIMIT // 2):
+            return False
+        self._intake.put(item)
+        return True
+
+    def _lose(self, reason: str, count: int = 1) -> None:
+        counter = self._lost.setdefault(reason, Counter())
+        for _ in itertools.repeat(None, count):
+            counter.add()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            item = self._next()
+            match item:
+                case _Stop():
+                    self._finish(item)
+                    return
+                case _Flush():
+                    self._flushes.append(item)
+                case None:
+                    self._send_one()
+                case _:
+                    self._handle(item)
+            if not self._outbox and self._intake.empty():
+                while self._flushes:
+                    self._flushes.pop().done.put(True)
+
+    def _next(self) -> _Item | None:
+        """The next item; None when there is none and an envelope may be sent."""
+        try:
+            if not self._outbox:
+                return self._intake.get()
+            due = min(waiting.not_before for waiting in self._outbox)
+            wait = max(self._not_before, due) - time.monotonic()
+            return self._intake.get(timeout=wait) if wait > 0 else self._intake.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _handle(self, item: _Item) -> None:
+        try:
+            match item:
+                case _Opened(conversation):
+                    if self._store is not None:
+                        self._store.open_conversation(conversation.record())
+                case _HandedOver(conversation):
+                    self._take(conversation, conversation.take_finished())
+                case _Closed(conversation):
+                    self._deliver(conversation)
+                case _Late(conversation, span):
+                    self._deliver_late(conversation, span)
+                case _Error(error, isolation, scope):
+                    with use_isolation_scope(isolation), use_scope(scope):
+                        sentry_sdk.capture_exception(error)
+                case _Log(record, isolation, scope):
+                    event, hint = event_of(record)
+                    with use_isolation_scope(isolation), use_scope(scope):
+                        sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a dict
+                case Envelope():
+                    self._enqueue(item)
+        except Exception:
+            self._lose(INTERNAL)
+            with unobserved():
+                logger.warning("telemetry could not deliver %s", type(item).__name__, exc_info=True)
+
+    def _take(self, conversation: Conversation, spans: list[Span]) -> _Running:
+        running = self._running.setdefault(id(conversation), _Running())
+        if self._store is not None and spans:
+            self._store.add_spans(
+                conversation.trace_id, conversation.id, [span.record() for span in spans]
+            )
+        if not self._sends(conversation):
+            return running
+        encoded = [encode.encode_span(conversation, span, content=self._content) for span in spans]
+        room = encode.MAX_SPANS - len(running.held)
+        running.held += encoded[:room]
+        running.further += encoded[room:]
+        while len(running.further) >= encode.MAX_SPANS:
+            part, running.further = (
+                running.further[: encode.MAX_SPANS],
+                running.further[encode.MAX_SPANS :],
+            )
+            self._send_parts(conversation, part)
+        return running
+
+    def _deliver(self, conversation: Conversation) -> None:
+        running = self._take(conversation, conversation.seal())
+        del self._running[id(conversation)]
+        if self._store is not None:
+            self._store.close_conversation(conversation.record())
+        if not self._sends(conversation):
+            return
+        own, *rest = [*encode.batches(running.held)] or [[]]
+        self._capture(
+            conversation, encode.conversation_event(conversation, own, content=self._content)
+        )
+        for batch in rest:
+            self._capture(conversation, encode.part_event(conversation, batch))
+        self._send_parts(conversation, running.further)
+
+    def _send_parts(self, conversation: Conversation, spans: list[dict[str, Any]]) -> None:
+        for batch in encode.batches(spans):
+            self._capture(conversation, encode.part_event(conversation, batch))
+
+    def _deliver_late(self, conversation: Conversation, span: Span) -> None:
+        if self._store is not None:
+            self._store.add_spans(conversation.trace_id, conversation.id, [span.record()])
+        if self._sends(conversation):
+            event = encode.late_event(conversation, span, content=self._content)
+            self._capture(conversation, event)
+
+    def _sends(self, conversation: Conversation) -> bool:
+        return self._sender is not None and bool(conversation.transaction.sampled)
+
+    def _capture(self, conversation: Conversation, event: dict[str, Any]) -> None:
+        with use_isolation_scope(conversation.isolation), use_scope(conversation.scope):
+            sentry_sdk.capture_event(event)  # type: ignore[arg-type]  # a plain dict
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def _enqueue(self, envelope: Envelope) -> None:
+        transaction, event = envelope.get_transaction_event(), envelope.get_event()
+        if event is not None and self._store is not None:
+            self._store_error(dict(event))
+        if self._sender is None:
+            return
+        spans = 1 if transaction is None else 1 + len(_list(transaction.get("spans")))
+        waiting = _Waiting(envelope, spans, first=transaction is not None or event is not None)
+        if len(self._outbox) >= OUTBOX_LIMIT and not self._make_room(waiting):
+            self._lose(OVERFLOW, waiting.events)
+            return
+        self._outbox.append(waiting)
+
+    def _make_room(self, newcomer: _Waiting) -> bool:
+        if not newcomer.first:
+            return False
+        for waiting in self._outbox:
+            if not waiting.first:
+                self._outbox.remove(waiting)
+                self._lose(OVERFLOW, waiting.events)
+                return True
+        return False
+
+    def _store_error(self, event: dict[str, Any]) -> None:
+        trace = (event.get("contexts") or {}).get("trace") or {}
+        values = (event.get("exception") or {}).get("values") or [{}]
+        message = (event.get("logentry") or {}).get("formatted") or event.get("message")
+        assert self._store is not None
+        self._store.add_error(
+            None,
+            trace.get("trace_id"),
+            trace.get("span_id"),
+            time.time(),
+            str(values[-1].get("type") or event.get("level") or "error"),
+            str(values[-1].get("value") or message or ""),
+        )
+
+    def _send_one(self, timeout: float | None = None) -> None:
+        """Send the first envelope that no rate limit holds back, else the first."""
+        assert self._sender is not None
+        now = time.monotonic()
+        waiting = next((w for w in self._outbox if w.not_before <= now), self._outbox[0])
+        self._outbox.remove(waiting)
+        self._sending = waiting
+        sent = self._sender.send(waiting.envelope, timeout=timeout)
+        self._sending = None
+        match sent:
+            case Delivered(left_out):
+                if left_out:
+                    self._lose(RATE_LIMITED, len(left_out))
+            case Dropped(reason):
+                self._lose(reason, waiting.events)
+            case Retry(after=float() as seconds, reason=reason) if reason == RATE_LIMITED:
+                # Others may not be limited: it goes to the back.
+                waiting.not_before = time.monotonic() + seconds
+                self._outbox.append(waiting)
+            case Retry(after, _):
+                first, longest = BACKOFF
+                delay = min(first * 2**waiting.attempts, longest) if after is None else after
+                waiting.attempts += 1
+                self._not_before = time.monotonic() + delay
+                self._outbox.appendleft(waiting)
+
+    def _finish(self, stop: _Stop) -> None:
+        """Deliver what there is time for; ignore pauses that a server asked for, once."""
+        while not self._intake.empty():
+            item = self._intake.get()
+            if isinstance(item, (_Flush, _Stop)):
+                item.done.put(False)
+            else:
+                self._handle(item)
+        tried: set[int] = set()
+        while self._outbox and id(self._outbox[0]) not in tried:
+            left = stop.deadline - time.monotonic()
+            if left <= 0:
+                break
+            tried.add(id(self._outbox[0]))
+            self._send_one(timeout=left)
+        if not self._abandoned:
+            self._give_up()
+        self._outbox.clear()
+        if self._store is not None:
+            self._store.close()
+        if self._sender is not None:
+            self._sender.close()
+        for flush in self._flushes:
+            flush.done.put(False)
+        stop.done.put(True)
+
+    def _give_up(self) -> None:
+        in_flight = [] if self._sending is None else [self._sending]
+        for waiting in [*in_flight, *self._outbox]:
+            self._lose(SHUTDOWN, waiting.events)
+
+
+class QueueTransport(Transport):
+    """The SDK's way to :class:`Delivery`: an envelope is queued and nothing else happens."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__()
+        self._delivery = delivery
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Queue it."""
+        self._delivery.envelope(envelope)
+
+    def flush(self, timeout: float, callback: object = None) -> None:
+        """Wait for delivery."""
+        self._delivery.flush(timeout)
+
+
+def _answer(done: queue.SimpleQueue[bool], timeout: float) -> bool:
+    try:
+        return done.get(timeout=max(0.0, timeout))
+    except queue.Empty:
+        return False
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

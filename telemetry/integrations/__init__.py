@@ -1,0 +1,4 @@
+"""One module per framework, each imported only when it is used.
+
+``livekit``: LiveKit Agents' own spans as the conversation's, and what they leave out.
+"""

@@ -1,0 +1,97 @@
+"""Response latency, tiled: every millisecond from the caller's last voiced sample to the agent's
+first audible sample belongs to exactly one stage, so the stages always add up to the total.
+
+Pure functions of time stamps (Unix seconds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Step:
+    """One request to the language model in a turn, and the tools that it called."""
+
+    started_at: float
+    first_token_at: float | None = None
+    ended_at: float | None = None
+    tools_ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Marks:
+    """When things happened in a turn; None for what didn't, or isn't known."""
+
+    voiced_until: float | None = None
+    """The caller's last voiced sample."""
+    speech_ended: float | None = None
+    """Voice activity detection declared the speech over."""
+    transcript_at: float | None = None
+    """The final transcript was there."""
+    decided_at: float | None = None
+    """The turn was decided to be over."""
+    steps: list[Step] = field(default_factory=list)
+    synthesis_at: float | None = None
+    """The first text was given to synthesis."""
+    first_byte_at: float | None = None
+    """Synthesis returned its first audio."""
+    first_frame_at: float | None = None
+    """The first frame was sent to the caller."""
+    audible_at: float | None = None
+    """The first audible sample was sent; the first frame's time when nobody measured it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a response, named as in :data:`telemetry.attributes.STAGES`."""
+
+    name: str
+    started_at: float
+    ended_at: float
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.ended_at - self.started_at
+
+
+def tile(marks: Marks) -> list[Stage]:
+    """The stages of a response in order, without gaps or overlaps; empty if it has no latency.
+
+    Stages that ran ahead of their turn (a reply generated before the turn was decided) take no
+    time of their own. What lies between two stages and belongs to neither is ``unexplained``.
+    """
+    start, end = marks.voiced_until, marks.audible_at or marks.first_frame_at
+    if start is None or end is None or end < start:
+        return []
+    first_frame = marks.first_frame_at or end
+    boundaries: list[tuple[str, float | None]] = [
+        ("endpointing", marks.speech_ended),
+        ("transcription", marks.transcript_at),
+        ("turn_decision", marks.decided_at),
+    ]
+    steps = [step for step in marks.steps if step.started_at <= first_frame]
+    for step in steps:
+        boundaries.append(("unexplained", step.started_at))
+        if step.tools_ended_at is not None and step is not steps[-1]:
+            boundaries.append(("llm", step.ended_at))
+            boundaries.append(("tools", step.tools_ended_at))
+        else:
+            boundaries.append(("llm", step.first_token_at))
+    boundaries += [
+        ("first_sentence", marks.synthesis_at),
+        ("synthesis", marks.first_byte_at),
+        ("audio_out", first_frame),
+        ("leading_silence", end),
+    ]
+    stages: list[Stage] = []
+    reached = start
+    for name, boundary in boundaries:
+        if boundary is None or boundary <= reached:
+            continue
+        until = min(boundary, end)
+        if until > reached:
+            stages.append(Stage(name, reached, until))
+            reached = until
+    return stages

@@ -1,0 +1,181 @@
+"""A span: something that took time in a conversation.
+
+Starting one touches no scope, no lock and no clock but the wall's, so it costs a few
+microseconds; entering it (``with``) makes it current, for us and for Sentry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import context
+from .ambient import AmbientSpan
+from .attributes import ERROR_TYPE
+from .records import SpanRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from .ambient import ConversationTransaction
+    from .context import Link
+    from .conversation import Conversation
+
+
+def new_id() -> str:
+    """A span id: 16 hex digits, unique across processes and forks."""
+    return os.urandom(8).hex()
+
+
+def status_of(error: BaseException) -> str:
+    """Sentry's span status for an exception."""
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        return "cancelled"
+    if isinstance(error, TimeoutError):
+        return "deadline_exceeded"
+    return "internal_error"
+
+
+class Span:
+    """A handle on a span: finish it from any task or thread; finishing twice is harmless.
+
+    As a context manager it is current inside the block, and finished at its end, failed when the
+    block raises.
+
+    Attributes:
+        id: Sentry's span id, 16 hex digits.
+        parent_id: the id of its parent, decided when it started.
+        op: what kind of thing it is, e.g. ``gen_ai.chat``.
+        name: what it was, for people to read.
+        started_at: Unix seconds.
+        ended_at: Unix seconds, None while open.
+        status: Sentry's span status.
+        attributes: names to values; see :mod:`telemetry.attributes`.
+    """
+
+    __slots__ = (
+        "_link",
+        "attributes",
+        "conversation",
+        "ended_at",
+        "id",
+        "late",
+        "name",
+        "op",
+        "origin",
+        "parent",
+        "parent_id",
+        "started_at",
+        "status",
+    )
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        op: str,
+        name: str | None,
+        parent: Span | None,
+        started_at: float | None,
+        attributes: Mapping[str, Any] | None,
+    ) -> None:
+        self.conversation = conversation
+        self.id = new_id()
+        self.parent = parent
+        self.parent_id = parent.id if parent is not None else None
+        self.op = op
+        self.name = name or op
+        self.started_at = time.time() if started_at is None else started_at
+        self.ended_at: float | None = None
+        self.status = "ok"
+        self.attributes: dict[str, Any] = dict(attributes) if attributes else {}
+        self.origin = "manual"
+        self.late = False
+        self._link: Link | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has started and not been finished."""
+        return self.ended_at is None
+
+    def set(self, attributes: Mapping[str, Any]) -> None:
+        """Add attributes, replacing those of the same name."""
+        self.attributes.update(attributes)
+
+    def fail(self, error: BaseException) -> None:
+        """Mark it failed: status by the kind of error, and its type as ``error.type``."""
+        self.status = status_of(error)
+        self.attributes[ERROR_TYPE] = type(error).__qualname__
+
+    def finish(self, ended_at: float | None = None) -> None:
+        """End it, now or at ``ended_at`` (Unix seconds; never before it started)."""
+        self.conversation.finished(self, ended_at)
+
+    def start_span(
+        self,
+        op: str,
+        name: str | None = None,
+        *,
+        started_at: float | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Span:
+        """A child of this span, whatever is current."""
+        return self.conversation.start_span(
+            op, name, parent=self, started_at=started_at, attributes=attributes
+        )
+
+    def ambient(self) -> AmbientSpan | ConversationTransaction:
+        """What stands for this span in Sentry's scope."""
+        transaction = self.conversation.transaction
+        return transaction if transaction.record is self else AmbientSpan(self)
+
+    def descends_from(self, other: Span) -> bool:
+        """Whether ``other`` is among its ancestors."""
+        span = self.parent
+        while span is not None:
+            if span is other:
+                return True
+            span = span.parent
+        return False
+
+    def __enter__(self) -> Self:
+        frame = sys._getframe(1)
+        generator = context.generator_frame(frame) if frame.f_code.co_flags & 0x200 else None
+        if generator is None and frame.f_globals.get("__name__") == "contextlib":
+            generator = context.generator_frame(frame)
+        self._link = context.push(self.conversation, self, self.ambient(), frame=generator)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        self.finish()
+        if self._link is not None:
+            context.pop(self._link)
+            self._link = None
+
+    def record(self) -> SpanRecord:
+        """What it came to, as a value. Call it once the span has ended."""
+        return SpanRecord(
+            span_id=self.id,
+            parent_span_id=self.parent_id,
+            op=self.op,
+            name=self.name,
+            started_at=self.started_at,
+            ended_at=self.started_at if self.ended_at is None else self.ended_at,
+            status=self.status,
+            origin=self.origin,
+            attributes=dict(self.attributes),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Span {self.op!r} {self.name!r} {self.id} of {self.conversation.id!r}>"

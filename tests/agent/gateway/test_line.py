@@ -1,0 +1,117 @@
+"""The queues between a caller and its session."""
+
+from __future__ import annotations
+
+import anyio
+
+from agent.gateway.exchange import Exchange
+from agent.gateway.line import MAX_UNHEARD, MAX_UNREAD, GatewayLine, Microphone
+from agent.gateway.protocol import (
+    FRAME_SECONDS,
+    Ended,
+    Flush,
+    Start,
+    Started,
+    State,
+    Tool,
+    Words,
+    encode,
+)
+from agent.session import line as session
+
+
+def frame(number: int) -> bytes:
+    return number.to_bytes(2, "little") * 320
+
+
+async def heard(microphone: Microphone) -> list[bytes]:
+    return [bytes(frame.data) async for frame in microphone]
+
+
+async def test_microphone() -> None:
+    """Frames come out as they went in, those from before the session listened included."""
+    microphone = Microphone(sample_rate=16000)
+    microphone.push(frame(1))
+    microphone.on_attached()
+    first = await anext(microphone)
+    assert (first.sample_rate, first.num_channels, first.samples_per_channel) == (16000, 1, 320)
+    rest: list[bytes] = []
+
+    async def listen() -> None:
+        rest.extend(await heard(microphone))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        await anyio.wait_all_tasks_blocked()
+        microphone.push(frame(2))
+        await anyio.wait_all_tasks_blocked()
+        microphone.push(frame(3))
+        microphone.close()
+    assert rest == [frame(2), frame(3)]
+
+
+async def test_slow_session() -> None:
+    """A session that doesn't take its audio loses the oldest, and the loss is counted."""
+    microphone = Microphone(sample_rate=16000)
+    kept = round(MAX_UNHEARD / FRAME_SECONDS)
+    for number in range(kept + 7):
+        microphone.push(frame(number))
+    microphone.close()
+    assert microphone.dropped == 7
+    assert await heard(microphone) == [frame(number) for number in range(7, kept + 7)]
+
+
+async def test_not_listening() -> None:
+    """What is said while the session has detached is not kept for later, nor counted as lost."""
+    microphone = Microphone(sample_rate=16000)
+    microphone.push(frame(1))
+    microphone.on_detached()
+    microphone.push(frame(2))
+    microphone.on_attached()
+    microphone.push(frame(3))
+    microphone.close()
+    assert await heard(microphone) == [frame(3)]
+    assert microphone.dropped == 0
+
+
+def opened() -> tuple[Exchange, GatewayLine]:
+    exchange = Exchange()
+    exchange.from_caller(encode(Start(sample_rate=16000)))
+    return exchange, GatewayLine(exchange)
+
+
+STARTED = Started(id="c-1", trace_id="0" * 32, sample_rate=16000)
+
+
+async def test_events() -> None:
+    """A session's events are told in order, between ``started`` and ``ended`` only."""
+    _, line = opened()
+    with line:
+        line.send(session.Words("user", "too early", final=True))
+        line.say(STARTED)
+        line.send(session.StateChanged(agent="thinking", user="listening"))
+        line.send(session.Words("user", "a table for two", final=False))
+        line.send(session.ToolCalled("book", '{"half": "\ud83d"}', ok=False))
+        line.hang_up(session.Outcome.COMPLETED)
+        line.send(session.Words("agent", "too late", final=True))
+        assert [data async for data in line.outgoing] == [
+            encode(STARTED),
+            encode(State(agent="thinking", user="listening")),
+            encode(Words(speaker="user", text="a table for two", final=False)),
+            encode(Tool(name="book", arguments='{"half": "?"}', ok=False)),
+            encode(Ended(outcome=session.Outcome.COMPLETED)),
+        ]
+
+
+async def test_slow_reader() -> None:
+    """When nobody reads, the line says so once, and takes no more; the session never waits."""
+    _, line = opened()
+    overflows: list[None] = []
+    line.on_overflow = lambda: overflows.append(None)
+    with line:
+        line.say(STARTED)
+        for _ in range(2 * round(MAX_UNREAD / FRAME_SECONDS)):
+            line.say(Flush())
+        assert len(overflows) == 1
+        line.hang_up(session.Outcome.REFUSED)
+        assert len([data async for data in line.outgoing]) == round(MAX_UNREAD / FRAME_SECONDS)

@@ -1,0 +1,158 @@
+"""Messages on the wire: what is taken, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agent.gateway import protocol
+from agent.gateway.protocol import (
+    MAX_MESSAGE,
+    AudioEnded,
+    AudioStarted,
+    CloseCode,
+    End,
+    Ended,
+    Flush,
+    GatewayMessage,
+    ProtocolError,
+    Start,
+    Started,
+    State,
+    Text,
+    Tool,
+    TraceHeaders,
+    Words,
+    encode,
+    parse_caller_message,
+    parse_gateway_message,
+)
+from agent.session.line import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+_types = st.sampled_from(
+    ["start", "text", "end", "started", "state", "words", "ended", "frobnicate"]
+)
+_fields = st.sampled_from(["sample_rate", "id", "user", "tags", "headers", "text", "outcome"])
+almost_messages = st.builds(
+    lambda kind, fields: json.dumps({"type": kind, **fields}),
+    _types,
+    st.dictionaries(_fields, _json, max_size=4),
+)
+anything = st.text() | st.binary(max_size=2000) | _json.map(json.dumps) | almost_messages
+
+
+def refusal(parse: Callable[[str | bytes], object], data: str | bytes) -> str:
+    """Why it is refused; empty when it is taken."""
+    try:
+        parse(data)
+    except ProtocolError as error:
+        return error.reason
+    return ""
+
+
+@given(anything)
+@example('{"type": "start", "sample_rate": 8000, "tags": {"a\\nb": 1}}')
+def test_nothing_but_a_protocol_error(data: str | bytes) -> None:
+    """Whatever arrives is a message or a ProtocolError whose reason fits a close frame."""
+    for parse in (parse_caller_message, parse_gateway_message):
+        reason = refusal(parse, data)
+        assert len(reason.encode()) <= 123
+        assert len(reason.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "reason"),
+    [
+        ("{", CloseCode.INVALID, "message is not JSON"),
+        ("[1]", CloseCode.INVALID, "should be an object"),
+        ("{}", CloseCode.INVALID, "without a 'type'"),
+        ('{"type": "dance"}', CloseCode.UNKNOWN_TYPE, "unknown message type 'dance'"),
+        ('{"type": "start"}', CloseCode.INVALID, "start.sample_rate: Field required"),
+        (
+            '{"type": "start", "sample_rate": 44100}',
+            CloseCode.INVALID,
+            "8000, 16000, 24000 or 48000",
+        ),
+        ('{"type": "start", "sample_rate": "16000"}', CloseCode.INVALID, "start.sample_rate"),
+        ('{"type": "start", "sample_rate": 8000, "id": "a b"}', CloseCode.INVALID, "start.id"),
+        ('{"type": "start", "sample_rate": 8000, "tags": {"a": 1}}', CloseCode.INVALID, "tags.a"),
+        ('{"type": "start", "sample_rate": 8000, "user": {"a": []}}', CloseCode.INVALID, "user.a"),
+        ('{"type": "start", "sample_rate": 8000, "user": {"a": NaN}}', CloseCode.INVALID, "user.a"),
+        (
+            '{"type": "start", "sample_rate": 8000, "headers": {"sentry-trace": "", "cookie": ""}}',
+            CloseCode.INVALID,
+            "headers.cookie: Extra inputs are not permitted",
+        ),
+        ('{"type": "text", "text": " "}', CloseCode.INVALID, "text.text"),
+        (
+            '{"type": "text", "text": 1}',
+            CloseCode.INVALID,
+            "text.text: Input should be a valid string",
+        ),
+        ('{"type": "end", "why": "no"}', CloseCode.INVALID, "end.why"),
+        (" " * (MAX_MESSAGE + 1), CloseCode.TOO_BIG, "the limit is 16384"),
+        ("é" * (MAX_MESSAGE // 2 + 1), CloseCode.TOO_BIG, "the limit is 16384"),
+    ],
+)
+def test_what_is_wrong_is_said(data: str, code: CloseCode, reason: str) -> None:
+    """A malformed message is refused with a documented code and one line that names the field."""
+    with pytest.raises(ProtocolError) as refused:
+        parse_caller_message(data)
+    assert refused.value.code == code
+    assert reason in refused.value.reason
+
+
+def test_start() -> None:
+    """Everything a caller may say about itself arrives; headers go by their HTTP names."""
+    start = Start(
+        sample_rate=24000,
+        id="c-1",
+        user={"id": "u1", "visits": 3, "member": True},
+        tags={"tenant": "acme"},
+        headers=TraceHeaders(sentry_trace="0af-b7-1", baggage="sentry-release=1"),
+    )
+    assert parse_caller_message(encode(start)) == start
+    assert '"sentry-trace":"0af-b7-1"' in str(encode(start))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Started(id="c-1", trace_id="0" * 32, sample_rate=16000),
+        State(agent="speaking", user="listening"),
+        Words(speaker="user", text="für zwei", final=True),
+        Tool(name="book", arguments='{"party": 2}', ok=True),
+        AudioStarted(),
+        AudioEnded(interrupted=True),
+        Flush(),
+        Ended(outcome=Outcome.HUNG_UP),
+        bytes(640),
+    ],
+)
+def test_gateway_messages(message: GatewayMessage) -> None:
+    """What the gateway says is what a caller reads."""
+    assert parse_gateway_message(encode(message)) == message
+
+
+def test_growing() -> None:
+    """A caller built today reads what a later gateway adds to a message."""
+    later = '{"type": "audio_ended", "interrupted": false, "mood": "cheerful"}'
+    assert parse_gateway_message(later) == AudioEnded(interrupted=False)
+
+
+def test_documentation() -> None:
+    """The module's documentation has every message of the protocol."""
+    for message in (Start, Text, End, Started, State, Words, Tool, AudioStarted, AudioEnded, Flush):
+        assert f"``{message.model_fields['type'].default}``" in (protocol.__doc__ or "")

@@ -1,0 +1,319 @@
+"""The gateway over real sockets: calls, and everything that can go wrong with one."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from agent.gateway import (
+    AudioEnded,
+    AudioStarted,
+    Call,
+    CloseCode,
+    ConnectError,
+    Disconnected,
+    Ended,
+    Flush,
+    GatewayMessage,
+    ListenError,
+    Start,
+    Text,
+    Tool,
+    TraceHeaders,
+    Words,
+    connect,
+    encode,
+    serve,
+)
+from agent.session.line import Outcome
+
+from .sessions import TRACE_ID, gateway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+START = Start(sample_rate=16000)
+FRAME = b"\x10\x20" * 320
+
+
+def start(name: str) -> Start:
+    return Start(sample_rate=16000, id=name)
+
+
+async def until(call: Call, wanted: GatewayMessage) -> list[GatewayMessage]:
+    """What came before it."""
+    before: list[GatewayMessage] = []
+    async for message in call:
+        if message == wanted:
+            return before
+        before.append(message)
+    raise AssertionError(f"{wanted!r} never came, but {before}")
+
+
+@asynccontextmanager
+async def raw(url: str) -> AsyncIterator[ClientConnection]:
+    """A caller that may say anything."""
+    async with connect_websocket(url, subprotocols=[Subprotocol("parley.v1")], proxy=None) as it:
+        yield it
+
+
+async def closing(websocket: ClientConnection) -> tuple[int | None, str | None]:
+    """The code and reason the gateway closes with."""
+    with suppress(ConnectionClosed):
+        while True:
+            await websocket.recv()
+    return websocket.close_code, websocket.close_reason
+
+
+async def assert_answers(call: Call) -> None:
+    """The call is alive both ways."""
+    await call.send_text("still there?")
+    await until(call, Words(speaker="user", text="still there?", final=True))
+    await call.send_audio(FRAME)
+    await until(call, FRAME)
+
+
+async def test_a_call() -> None:
+    """A caller says who it is, is heard, hears the agent, is told what happens, and hangs up."""
+    headers = TraceHeaders(sentry_trace=f"{TRACE_ID}-0123456789abcdef-1", baggage="a=b")
+    about = Start(
+        sample_rate=8000, id="c-1", user={"id": "u"}, tags={"tenant": "acme"}, headers=headers
+    )
+    async with gateway() as echo, connect(echo.url, start=about) as call:
+        assert (call.id, call.trace_id, call.started.sample_rate) == ("c-1", TRACE_ID, 8000)
+        request = echo.sessions["c-1"].request
+        assert (request.user, request.tags) == ({"id": "u"}, {"tenant": "acme"})
+        assert request.headers == {
+            "sentry-trace": f"{TRACE_ID}-0123456789abcdef-1",
+            "baggage": "a=b",
+        }
+        frames = [bytes([n]) * 320 for n in range(1, 5)]
+        for frame in frames:
+            await call.send_audio(frame)
+        assert await until(call, frames[-1]) == [AudioStarted(), *frames[:-1]]
+        await call.send_text("use a tool")
+        await until(call, Tool(name="book", arguments='{"party": 2}', ok=True))
+        await call.send_text("stop")
+        assert await until(call, AudioEnded(interrupted=True)) == [
+            Words(speaker="user", text="stop", final=True),
+            Flush(),
+        ]
+        await call.end()
+        await call.send_audio(frames[0])
+        assert [message async for message in call][-1] == Ended(outcome=Outcome.HUNG_UP)
+        assert call.close_code == CloseCode.NORMAL
+
+
+async def test_the_session_ends_it() -> None:
+    """When the session is over, the caller is told how, and the connection closes normally."""
+    async with gateway() as echo, connect(echo.url, start=START) as call:
+        await call.send_text("goodbye")
+        await until(call, Ended(outcome=Outcome.COMPLETED))
+        assert [message async for message in call] == []
+        assert call.close_code == CloseCode.NORMAL
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "reason"),
+    [
+        (["{"], CloseCode.INVALID, "message is not JSON"),
+        (['{"type": "dance"}'], CloseCode.UNKNOWN_TYPE, "unknown message type 'dance'"),
+        ([FRAME], CloseCode.OUT_OF_ORDER, "audio out of order: the call is new"),
+        ([encode(START), encode(START)], CloseCode.OUT_OF_ORDER, "'start' out of order"),
+        ([encode(START), FRAME[:-2]], CloseCode.INVALID, "frame of 638 bytes"),
+        ([encode(START), '{"type": "text"}'], CloseCode.INVALID, "text.text: Field required"),
+        ([encode(START), "x" * 20000], CloseCode.TOO_BIG, "16384"),
+    ],
+)
+async def test_breaking_the_protocol(
+    messages: list[str | bytes], code: CloseCode, reason: str
+) -> None:
+    """A caller that breaks the protocol is told how and disconnected; another's call goes on."""
+    async with gateway() as echo, connect(echo.url, start=start("other")) as other:
+        async with raw(echo.url) as caller:
+            for message in messages:
+                await caller.send(message)
+            closed_with = await closing(caller)
+        assert closed_with[0] == code
+        assert reason in (closed_with[1] or "")
+        await assert_answers(other)
+        if "made-up" in echo.sessions:
+            await echo.sessions["made-up"].closed.wait()
+            assert echo.sessions["made-up"].outcome is Outcome.REFUSED
+
+
+async def test_a_session_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in one session ends that call as failed; another's call goes on."""
+    async with gateway() as echo, connect(echo.url, start=start("other")) as other:
+        async with connect(echo.url, start=START) as call:
+            await call.send_text("crash")
+            await until(call, Ended(outcome=Outcome.FAILED))
+            assert [message async for message in call] == []
+            assert call.close_code == CloseCode.INTERNAL_ERROR
+        await assert_answers(other)
+    assert "session made-up raised" in caplog.text
+
+
+async def test_a_gateway_task_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """When a task of the call fails, the session is still asked to end, not cancelled."""
+    async with gateway() as echo, connect(echo.url, start=START) as call:
+        await call.send_text("break the reader")
+        await until(call, Ended(outcome=Outcome.FAILED))
+        assert not echo.sessions["made-up"].cancelled
+    assert "call made-up failed" in caplog.text
+
+
+async def test_a_session_that_does_not_open(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a session there is no call, and the next caller gets one."""
+    async with gateway(max_sessions=1) as echo:
+        with pytest.raises(Disconnected, match="the call could not be opened") as refused:
+            async with connect(echo.url, start=start("unopenable")):
+                pass
+        assert refused.value.code == CloseCode.INTERNAL_ERROR
+        async with connect(echo.url, start=START) as call:
+            await assert_answers(call)
+    assert "no session for this caller" in caplog.text
+
+
+async def test_a_lost_connection() -> None:
+    """A caller whose connection is gone has hung up."""
+    async with gateway() as echo:
+        async with raw(echo.url) as caller:
+            await caller.send(encode(START))
+            await caller.recv()
+            caller.transport.abort()
+        session = echo.sessions["made-up"]
+        await session.closed.wait()
+        assert session.outcome is Outcome.HUNG_UP
+        assert not session.cancelled
+
+
+async def test_leaving_without_a_word() -> None:
+    """A caller that just closes its connection has hung up, too."""
+    async with gateway() as echo:
+        async with connect(echo.url, start=START):
+            pass
+        session = echo.sessions["made-up"]
+        await session.closed.wait()
+        assert session.outcome is Outcome.HUNG_UP
+
+
+async def test_a_slow_reader() -> None:
+    """A caller that doesn't read what it is sent is disconnected; another's call goes on."""
+    async with gateway() as echo, connect(echo.url, start=start("other")) as other:
+        async with raw(echo.url) as caller:
+            await caller.send(encode(START))
+            await caller.send(encode(Text(text="talk without end")))
+            while "made-up" not in echo.sessions:
+                await assert_answers(other)
+            await echo.sessions["made-up"].closed.wait()
+            assert echo.sessions["made-up"].outcome is Outcome.REFUSED
+            assert await closing(caller) == (
+                CloseCode.TOO_SLOW,
+                "the caller doesn't read what it is sent",
+            )
+        await assert_answers(other)
+
+
+async def test_the_cap() -> None:
+    """Over the cap a caller is told to try again later, and can when a call has ended."""
+    async with gateway(max_sessions=1) as echo:
+        async with connect(echo.url, start=START) as call:
+            with pytest.raises(Disconnected, match="all 1 sessions are taken") as refused:
+                async with connect(echo.url, start=START):
+                    pass
+            assert refused.value.code == CloseCode.TRY_AGAIN_LATER
+            await call.end()
+            assert [message async for message in call] == [Ended(outcome=Outcome.HUNG_UP)]
+        async with connect(echo.url, start=START) as call:
+            await assert_answers(call)
+
+
+async def test_the_token() -> None:
+    """With a token set, who doesn't have it isn't let in; health needs none."""
+    async with gateway(token="s3cret") as echo:
+        for token in (None, "", "s3cre", "s3cret2"):
+            with pytest.raises(ConnectError, match="HTTP status 401: check the token"):
+                async with connect(echo.url, start=START, token=token):
+                    pass
+        async with connect(echo.url, start=START, token="s3cret") as call:
+            await assert_answers(call)
+            async with httpx.AsyncClient(trust_env=False) as http:
+                health = await http.get(echo.url.replace("ws://", "http://") + "/health")
+            assert health.headers["Content-Type"] == "application/json"
+            assert health.json() == {"sessions": 1, "max_sessions": 20}
+
+
+async def test_silence_on_the_wire() -> None:
+    """A call on which nothing comes from the caller ends as idle."""
+    async with gateway(idle_timeout=0.01) as echo, connect(echo.url, start=START) as call:
+        assert [message async for message in call] == [Ended(outcome=Outcome.IDLE)]
+
+
+async def test_the_longest_call() -> None:
+    """A call ends when it has lasted as long as one may, whatever is going on."""
+    async with gateway(max_duration=0.01) as echo, connect(echo.url, start=START) as call:
+        assert [message async for message in call] == [Ended(outcome=Outcome.TIME_LIMIT)]
+
+
+async def test_no_start() -> None:
+    """Who connects and doesn't start a call is disconnected."""
+    async with gateway(start_timeout=0.01) as echo, raw(echo.url) as caller:
+        assert await closing(caller) == (CloseCode.NO_START, "no 'start' within 0.01 s")
+
+
+async def test_a_session_that_does_not_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A session that outlives its grace is cancelled, and the caller doesn't wait longer."""
+    async with gateway(grace=0.01) as echo, connect(echo.url, start=START) as call:
+        await call.send_text("linger")
+        await until(call, Words(speaker="user", text="linger", final=True))
+        await call.end()
+        await until(call, Ended(outcome=Outcome.HUNG_UP))
+        assert echo.sessions["made-up"].cancelled
+    assert "didn't end within 0.01 s" in caplog.text
+
+
+async def test_shutdown(caplog: pytest.LogCaptureFixture) -> None:
+    """Shutdown ends every call as such and waits for its session; every call leaves one line."""
+    caplog.set_level(logging.INFO, logger="agent.gateway")
+    async with AsyncExitStack() as callers:
+        async with gateway() as echo:
+            calls = [
+                await callers.enter_async_context(connect(echo.url, start=start(name)))
+                for name in ("a", "b")
+            ]
+            not_started = await callers.enter_async_context(raw(echo.url))
+        for call in calls:
+            assert [message async for message in call] == [Ended(outcome=Outcome.SHUTDOWN)]
+            assert call.close_code == CloseCode.GOING_AWAY
+            assert not echo.sessions[call.id].cancelled
+        assert (await closing(not_started))[0] == CloseCode.GOING_AWAY
+    lines = sorted(record.message for record in caplog.records)
+    assert len(lines) == 4
+    assert lines[0].startswith("gateway listening on ws://127.0.0.1:")
+    assert lines[1].startswith("gateway: call a shutdown after ")
+    assert lines[2].startswith("gateway: call b shutdown after ")
+    assert lines[3].startswith("gateway: connection refused: the gateway is shutting down")
+
+
+async def test_where_nobody_can_listen() -> None:
+    """An address that is taken is one clear error."""
+    async with gateway() as echo:
+        port = int(echo.url.rpartition(":")[2])
+        with pytest.raises(ListenError, match=f"can't listen on 127.0.0.1:{port}: .*in use"):
+            await serve(echo.open, port=port)
+
+
+async def test_where_nobody_listens() -> None:
+    """A gateway that isn't there is one clear error."""
+    with pytest.raises(ConnectError, match="can't connect to ws://127"):
+        async with connect("ws://127.0.0.1:1", start=START):
+            pass

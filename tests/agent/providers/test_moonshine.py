@@ -1,0 +1,157 @@
+"""Recognition with the real model."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from jiwer import wer
+from livekit import rtc
+from livekit.agents import APIConnectOptions, APIError
+from livekit.agents.stt import SpeechEventType
+
+from agent.providers.moonshine import STT, Recognizer
+
+from .conftest import frames, silence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from livekit.agents.stt import RecognizeStream, SpeechEvent
+
+    from agent.providers import Models
+
+    from .conftest import Samples, Speak
+
+SENTENCES = (
+    "Do you have a table for four on Friday?",
+    "I would like to book a table, please.",
+    "What time do you open on Sunday?",
+    "Can we have a table for six people tonight?",
+)
+
+
+def word_errors(said: Sequence[str], heard: Sequence[str]) -> float:
+    """The share of words heard wrong in all; punctuation and hyphens don't count.
+
+    Piper never says a sentence twice the same way, so a word or two may go wrong; audio that is
+    damaged or mixed up has nearly all of them wrong.
+    """
+    plain = [[re.sub(r"[^a-z ]", "", text.lower()) for text in texts] for texts in (said, heard)]
+    reference, hypothesis = plain
+    return float(wer(reference, hypothesis))
+
+
+async def hear(stream: RecognizeStream, *audio: Samples) -> list[SpeechEvent]:
+    """What the stream makes of the audio when it is flushed after it."""
+    for frame in frames(*audio):
+        stream.push_frame(frame)
+    stream.end_input()
+    return [event async for event in stream]
+
+
+def transcripts(events: list[SpeechEvent]) -> list[str]:
+    finals = [event for event in events if event.type == SpeechEventType.FINAL_TRANSCRIPT]
+    return [final.alternatives[0].text for final in finals]
+
+
+async def test_four_at_once_are_each_heard(models: Models, speak: Speak) -> None:
+    """Callers who speak at the same time each get their own words, on shared models."""
+    heard: dict[str, str] = {}
+
+    async def call(sentence: str, audio: Samples) -> None:
+        async with models.plugins().stt.stream() as stream:
+            events = await hear(stream, silence(0.5), audio, silence(0.5))
+        heard[sentence] = " ".join(transcripts(events))
+
+    spoken = {sentence: await speak(sentence) for sentence in SENTENCES}
+    async with anyio.create_task_group() as tasks:
+        for sentence, audio in spoken.items():
+            tasks.start_soon(call, sentence, audio)
+    assert word_errors(SENTENCES, [heard[sentence] for sentence in SENTENCES]) <= 0.15
+
+
+async def test_each_flush_ends_an_utterance(models: Models, speak: Speak) -> None:
+    """An utterance is recognised when it is flushed; the next is another, with its own usage."""
+    stream = models.plugins().stt.stream()
+    async with stream:
+        for sentence in SENTENCES[:2]:
+            for frame in frames(await speak(sentence), silence(0.4)):
+                stream.push_frame(frame)
+            stream.flush()
+        stream.end_input()
+        events = [event async for event in stream]
+    heard = transcripts(events)
+    assert len(heard) == 2
+    assert word_errors(SENTENCES[:2], heard) <= 0.34
+    usage = [e.recognition_usage for e in events if e.type == SpeechEventType.RECOGNITION_USAGE]
+    assert [use is not None and use.audio_duration > 1 for use in usage] == [True, True]
+
+
+async def test_speech_without_a_pause_is_heard_in_pieces(models: Models, speak: Speak) -> None:
+    """Who talks on and on is transcribed half a minute at a time, without any flush."""
+    words = await speak("and we would like to have a table for four people on Friday " * 3)
+    async with models.plugins().stt.stream() as stream:
+        for frame in frames(*[words] * (1 + 31 * 16_000 // len(words))):
+            stream.push_frame(frame)
+        first = await anext(stream)
+    assert first.type == SpeechEventType.FINAL_TRANSCRIPT
+    assert first.alternatives[0].text.lower().count("friday") > 5
+
+
+async def test_silence_is_not_transcribed(models: Models) -> None:
+    """A flush with nothing but silence before it says nothing."""
+    async with models.plugins().stt.stream() as stream:
+        assert await hear(stream, silence(3)) == []
+
+
+async def test_transcript_knows_when_it_was_spoken(models: Models, speak: Speak) -> None:
+    """Its times are those of the arrival of the first and last voiced samples."""
+    words = await speak(SENTENCES[0])
+    stream = models.plugins().stt.stream()
+    async with stream:
+        events = await hear(stream, words, silence(1))
+        arrived_by = time.time()
+    (final,) = (event for event in events if event.type == SpeechEventType.FINAL_TRANSCRIPT)
+    assert final.speech_start_time is not None
+    assert final.speech_end_time is not None
+    spoke = final.speech_end_time - final.speech_start_time
+    assert spoke == pytest.approx(len(words) / 16_000, abs=0.3)
+    assert final.speech_end_time <= arrived_by - 1  # a second of silence has arrived since
+    said = final.alternatives[0]
+    assert said.end_time - said.start_time == pytest.approx(spoke)
+
+
+async def test_other_sample_rates_are_resampled(models: Models, speak: Speak) -> None:
+    """Audio at 48 kHz is recognised too, streamed or whole."""
+    up = rtc.AudioResampler(16_000, 48_000)
+    whole = rtc.combine_audio_frames(frames(await speak(SENTENCES[0]), silence(0.4)))
+    resampled = [*up.push(whole), *up.flush()]
+    stt = models.plugins().stt
+    async with stt.stream() as stream:
+        for frame in resampled:
+            stream.push_frame(frame)
+        stream.end_input()
+        (streamed,) = transcripts([event async for event in stream])
+    whole_event = await stt.recognize(resampled)
+    heard = [streamed, whole_event.alternatives[0].text]
+    assert word_errors([SENTENCES[0]] * 2, heard) <= 0.34
+
+
+async def test_failed_model_is_an_api_error(speak: Speak) -> None:
+    """A model that fails raises what LiveKit expects of a provider, and is reported."""
+    words = await speak(SENTENCES[0])
+    with ThreadPoolExecutor(1) as executor:
+        recognizer = Recognizer(executor, threads=1)
+        recognizer.close()
+        stt = STT(recognizer)
+        reported: list[object] = []
+        stt.on("error", reported.append)
+        async with stt.stream(conn_options=APIConnectOptions(max_retry=0)) as stream:
+            with pytest.raises(APIError, match="moonshine could not recognise"):
+                await hear(stream, words, silence(0.4))
+    assert len(reported) == 1

@@ -1,0 +1,83 @@
+"""Synthesis with the real voice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from livekit.agents import tts
+
+from agent.providers.piper import TTS, Voice, speakable
+
+if TYPE_CHECKING:
+    from agent.providers import Models
+
+
+async def test_first_sentence_is_out_before_the_rest(models: Models) -> None:
+    """Audio of the first sentence arrives as soon as it is there: mono PCM16 at 22,050 Hz."""
+    text = "Certainly. " + "We have a table for four people on Friday evening. " * 8
+    speaker = models.plugins().tts
+    async with speaker.synthesize(text) as speech:
+        first = await anext(speech)
+        assert not speech.done
+        rest = [audio async for audio in speech]
+    assert (first.frame.sample_rate, first.frame.num_channels) == (22_050, 1)
+    assert sum(audio.frame.duration for audio in rest) > 10
+
+
+async def test_sentences_of_a_reply_come_one_by_one(models: Models) -> None:
+    """It works as LiveKit's session uses it: text streams in, audio streams out by sentence."""
+    adapter = tts.StreamAdapter(tts=models.plugins().tts)
+    async with adapter.stream() as stream:
+        for piece in ("We open at ", "five in the evening. ", "We close at eleven", " at night."):
+            stream.push_text(piece)
+        stream.end_input()
+        spoken = [audio async for audio in stream]
+    assert 2 < sum(audio.frame.duration for audio in spoken) < 8
+    await adapter.aclose()
+
+
+async def test_closing_stops_synthesis() -> None:
+    """A closed stream synthesises nothing more; the sentence it was at is nobody's to wait for."""
+    with ThreadPoolExecutor(1) as executor:
+        voice = Voice(executor)
+        busy, go_on = Event(), Event()
+
+        def occupy() -> bool:
+            busy.set()
+            return go_on.wait(30)
+
+        occupied = executor.submit(occupy)
+        assert busy.wait(30)
+        async with TTS(voice).synthesize("This is never said. " * 50) as speech:
+            pass  # it waits for the only thread, which is taken
+        assert speech.done
+        go_on.set()
+        assert occupied.result()
+        async with TTS(voice).synthesize("This is.") as speech:  # and the thread is free again
+            assert (await speech.collect()).duration > 0.2
+
+
+async def test_text_without_sound_is_a_short_silence(models: Models) -> None:
+    """A reply of punctuation only is no error."""
+    async with models.plugins().tts.synthesize("…") as speech:
+        frame = await speech.collect()
+    assert not np.frombuffer(frame.data, np.int16).any()
+    assert frame.duration < 0.2
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("at 7:30, please", "at 7:30, please"),
+        ("from 10:00 to 22:00.", "from 10 o'clock to 22 o'clock."),
+        ("at 7:00 pm", "at 7 pm"),
+        ("at 9:05", "at 9 oh 5"),
+    ],
+)
+def test_clock_times_are_written_as_said(written: str, said: str) -> None:
+    """Times that Piper would read as numbers are put into words."""
+    assert speakable(written) == said

@@ -1,0 +1,1 @@
+"""The simulator, held against an agent whose every move is known."""

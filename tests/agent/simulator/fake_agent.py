@@ -1,0 +1,178 @@
+"""An agent behind real sockets that says what it is told to, and notes when it did.
+
+It speaks the protocol in its own words, without the gateway's code, and measures with its own
+eyes: what it knows is what a simulated caller's findings are held against.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from tests.agent.simulator.recordings import silence, tone
+from tests.agent.simulator.traces import TRACE, trace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from telemetry.records import ConversationRecord
+
+_FRAME = 640
+_QUIET_FRAMES = 10
+"""A caller that has been silent for this long has finished its turn."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the agent does when the caller has finished a turn."""
+
+    words: str | None = None
+    """None: it says nothing, ever."""
+    heard: str = ""
+    tool: tuple[str, Mapping[str, Any]] | None = None
+    thinking: float = 0.1
+    """Seconds between the end of the turn and the answer's first frame."""
+    leading_silence: float = 0.06
+    ends: str | None = None
+    """The outcome with which it then ends the call."""
+    drops: bool = False
+    """It closes the connection instead, with code 1011."""
+
+
+@dataclass
+class Conversation:
+    start: dict[str, Any]
+    began_at: float
+    ended_at: float | None = None
+    responses: list[tuple[float | None, float]] = field(default_factory=list)
+    """When the caller fell silent (None: it typed), and when the first audible frame was sent."""
+    tools: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+
+class _HungUpError(Exception):
+    pass
+
+
+class FakeAgent:
+    def __init__(self, answers: Sequence[Answer], greeting: Answer) -> None:
+        self.url = ""
+        self.conversations: dict[str, Conversation] = {}
+        self.greeted = anyio.Event()
+        self._answers = answers
+        self._greeting = greeting
+
+    async def trace(self, id: str) -> ConversationRecord | None:
+        """The trace of a conversation, as a worker would have left it."""
+        this = self.conversations[id]
+        if this.ended_at is None:
+            return None
+        return trace(id, this.began_at, this.ended_at, responses=this.responses, tools=this.tools)
+
+    async def hold(self, websocket: ServerConnection) -> None:
+        start = json.loads(await websocket.recv())
+        this = Conversation(start, time.time())
+        self.conversations[start["id"]] = this
+        await _send(websocket, "started", id=start["id"], trace_id=TRACE, sample_rate=16000)
+        outcome = "hung_up"
+        try:
+            await self._say(websocket, self._greeting)
+            self.greeted.set()
+            for answer in self._answers:
+                voiced_until = await self._listen(websocket)
+                if answer.drops:
+                    await websocket.close(1011, "out of memory")
+                    return
+                audible_at = await self._answer(websocket, this, answer)
+                if audible_at is not None:
+                    this.responses.append((voiced_until, audible_at))
+                if answer.ends is not None:
+                    outcome = answer.ends
+                    break
+            else:
+                while True:
+                    await self._listen(websocket)
+        except _HungUpError:
+            pass
+        this.ended_at = time.time()
+        await _send(websocket, "ended", outcome=outcome)
+
+    async def _listen(self, websocket: ServerConnection) -> float | None:
+        """Wait for a turn; returns when its last voiced sample arrived, None if it was typed."""
+        voiced_until, quiet = None, 0
+        while voiced_until is None or quiet < _QUIET_FRAMES:
+            message = await websocket.recv()
+            if isinstance(message, str):
+                match json.loads(message)["type"]:
+                    case "end":
+                        raise _HungUpError
+                    case "text":
+                        return None
+                continue
+            loud = [n for n, sample in enumerate(array.array("h", message)) if abs(sample) >= 328]
+            quiet = 0 if loud else quiet + 1
+            if loud:
+                voiced_until = time.time() - (319 - loud[-1]) / 16_000
+        return voiced_until
+
+    async def _answer(
+        self, websocket: ServerConnection, this: Conversation, answer: Answer
+    ) -> float | None:
+        await _send(websocket, "state", agent="thinking", user="listening")
+        if answer.heard:
+            await _send(websocket, "words", speaker="user", text=answer.heard, final=True)
+        await anyio.sleep(answer.thinking)
+        if answer.tool is not None:
+            this.tools.append(answer.tool)
+            name, arguments = answer.tool
+            await _send(websocket, "tool", name=name, arguments=json.dumps(arguments), ok=True)
+        return await self._say(websocket, answer)
+
+    async def _say(self, websocket: ServerConnection, answer: Answer) -> float | None:
+        """Speak in real time; returns when the first audible frame was sent."""
+        if answer.words is None:
+            return None
+        audible_at = None
+        quiet = silence(answer.leading_silence)
+        pcm = quiet + tone(0.2)
+        await _send(websocket, "state", agent="speaking", user="listening")
+        await _send(websocket, "audio_started")
+        began = anyio.current_time()
+        for at in range(0, len(pcm), _FRAME):
+            await anyio.sleep_until(began + at / 32_000)
+            if at >= len(quiet) and audible_at is None:
+                audible_at = time.time()
+            await websocket.send(pcm[at : at + _FRAME])
+        await _send(websocket, "audio_ended", interrupted=False)
+        await _send(websocket, "words", speaker="agent", text=answer.words, final=True)
+        await _send(websocket, "state", agent="listening", user="listening")
+        return audible_at
+
+
+async def _send(websocket: ServerConnection, type: str, **fields: object) -> None:
+    await websocket.send(json.dumps({"type": type, **fields}))
+
+
+@asynccontextmanager
+async def fake_agent(
+    *answers: Answer, greeting: Answer = Answer("Good evening.")
+) -> AsyncIterator[FakeAgent]:
+    """The agent, listening on a port of its own at ``.url``."""
+    agent = FakeAgent(answers, greeting)
+    async with serve(
+        agent.hold,
+        "127.0.0.1",
+        0,
+        subprotocols=[Subprotocol("parley.v1")],
+        max_queue=None,  # it doesn't read while it speaks, nor once it has ended the call
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        agent.url = f"ws://127.0.0.1:{port}"
+        yield agent

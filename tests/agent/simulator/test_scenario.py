@@ -1,0 +1,168 @@
+"""Scenarios are read, or refused with the file, the line, the field and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import config
+from agent.session.line import Outcome
+from agent.simulator.scenario import (
+    Expect,
+    ScenarioError,
+    SpokenTurn,
+    TypedTurn,
+    find_scenarios,
+    load_scenario,
+)
+from tests.agent.simulator.recordings import silence, tone, write_wav
+
+SHIPPED = sorted((Path(config.__file__).parent / "scenarios").glob("*.yaml"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_wav(tmp_path / "audio" / "hello.wav", silence(0.1) + tone(0.3))
+    write_wav(tmp_path / "audio" / "slow.wav", tone(0.3), rate=8_000)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "test.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_loads_everything_a_scenario_can_say(folder: Path) -> None:
+    """A scenario is read with its recordings; patterns match in any case."""
+    scenario = load_scenario(
+        write(
+            folder,
+            """
+            name: test
+            description: two turns
+            outcome: completed
+            start: {user: {id: u1}, tags: {tenant: acme}}
+            turns:
+              - wait_for: greeting
+                say: audio/hello.wav
+                words: Hello there
+                expect: {reply: "how many", tool: book, arguments: {party: 4}, within_ms: 4000}
+              - text: Four
+                pause_ms: 500
+            """,
+        )
+    )
+    spoken, typed = scenario.turns
+    assert isinstance(spoken, SpokenTurn)
+    assert spoken.say.seconds == 0.4
+    assert spoken.expect.reply is not None
+    assert spoken.expect.reply.search("How Many people?")
+    assert isinstance(typed, TypedTurn)
+    assert (typed.words, typed.wait_for, typed.pause_ms) == ("Four", "agent", 500)
+    assert scenario.outcome is Outcome.COMPLETED
+    start = scenario.start.message("c-1")
+    assert (start.id, start.user, start.tags) == ("c-1", {"id": "u1"}, {"tenant": "acme"})
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "1: a scenario is a mapping with a name and turns"),
+        ("name: [a\nturns:\n", "2: not valid YAML: expected ',' or ']', but got ':'"),
+        ("turns: [{text: a}]", "1: name is missing"),
+        ("name: a\nturns: []", "1: turns is empty: a caller has to say something"),
+        (
+            "name: a\nturns:\n  - text: a\n    expct: {}",
+            "4: turns[0].expct: unknown field; allowed are wait_for, pause_ms, expect, text",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n  - words: b",
+            "4: turns[1]: a turn has either say (a WAV file) and words, or text",
+        ),
+        (
+            "name: a\nturns:\n  - say: audio/hello.wav\n",
+            "3: turns[0]: words is missing",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    wait_for: ever",
+            "4: turns[0].wait_for: it should be 'agent', 'greeting' or 'nothing', not 'ever'",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    expect:\n      reply: '(b'",
+            "5: turns[0].expect.reply: is not a regular expression: "
+            "missing ), unterminated subpattern at position 0",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    expect: {arguments: {b: 1}}",
+            "4: turns[0].expect: arguments need the tool they are given to: add tool",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    expect: {within_ms: 100}",
+            "3: turns[0]: within_ms is measured from the caller's voice: a typed turn has none",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n  - text: b\n    wait_for: greeting",
+            "1: only the first turn can wait for the greeting: use agent",
+        ),
+        (
+            "name: a\nstart: {user: {id: [1]}}\nturns: [{text: a}]",
+            "2: start: user.id: should be text of at most 200 characters, a number, a boolean "
+            "or null",
+        ),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(folder: Path, text: str, error: str) -> None:
+    """Each mistake is one line: the file, the line, the field, what is wrong, what is allowed."""
+    path = write(folder, text)
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(path)
+    assert str(refused.value) == f"{path}:{error}"
+
+
+@pytest.mark.parametrize(
+    ("wav", "why"), [("gone.wav", "no such file"), ("slow.wav", "is 8000 Hz, 1 channel")]
+)
+def test_recordings_are_checked_with_the_scenario(folder: Path, wav: str, why: str) -> None:
+    """A recording that is missing or in a wrong format is found at loading, with its line."""
+    path = write(folder, f"name: a\nturns:\n  - words: hi\n    say: audio/{wav}")
+    with pytest.raises(ScenarioError, match=rf"test\.yaml:4: turns\[0\]\.say: .*{why}"):
+        load_scenario(path)
+
+
+def test_finds_scenarios_by_name_and_by_path(folder: Path) -> None:
+    """Shipped scenarios have names; a path is a scenario too; no name means all shipped ones."""
+    path = write(folder, "name: a\nturns: [{text: hi}]")
+    shipped = {"a": path}
+    assert [each.name for each in find_scenarios(["a", str(path)], shipped)] == ["a", "a"]
+    assert [each.name for each in find_scenarios([], shipped)] == ["a"]
+
+
+def test_unknown_scenario_lists_the_known_ones() -> None:
+    """A name that isn't shipped is refused with those that are."""
+    shipped = {"booking": Path("b.yaml"), "opening_hours": Path("o.yaml")}
+    with pytest.raises(ScenarioError, match="'bokking': known are booking, opening_hours"):
+        find_scenarios(["bokking"], shipped)
+
+
+def test_scenario_that_is_not_there() -> None:
+    """A path that leads nowhere is one line."""
+    with pytest.raises(ScenarioError, match=r"gone\.yaml: cannot read .*: no such file"):
+        find_scenarios(["gone.yaml"], {})
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_shipped_scenarios_load(path: Path) -> None:
+    """What Parley ships can be run, under the name of its file."""
+    assert load_scenario(path).name == path.stem
+
+
+def test_tool_call_matches_by_some_of_its_arguments() -> None:
+    """A call is the expected one if it has the expected arguments; words match in any case."""
+    expect = Expect(tool="book", arguments={"party": 4, "name": "Smith"})
+    assert expect.called("book", '{"party": 4, "name": "smith", "time": "19:30"}')
+    assert not expect.called("cancel", '{"party": 4, "name": "smith"}')
+    assert not expect.called("book", '{"party": 5, "name": "smith"}')
+    assert not expect.called("book", '{"name": "smith"}')
+    assert not expect.called("book", "not json")

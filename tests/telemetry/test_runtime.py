@@ -1,0 +1,164 @@
+"""Starting, stopping, counting, and getting everything out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import sentry_sdk
+
+import telemetry
+from telemetry.counter import Counter
+from telemetry.store import TraceStore
+from tests.ingest import Ingest, assert_accepted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from telemetry.testing import Captured
+
+
+def test_exports() -> None:
+    """`__all__` names exactly what the package offers."""
+    assert all(hasattr(telemetry, name) for name in telemetry.__all__)
+    assert sorted(telemetry.__all__) == telemetry.__all__
+
+
+def test_delivered_to_sentry_and_stored(tmp_path: Path) -> None:
+    """A conversation reaches an ingest endpoint, is accepted by Relay, and is in the store."""
+    with Ingest() as ingest, telemetry.init(dsn=ingest.dsn, store=tmp_path / "t.db") as runtime:
+        with telemetry.conversation("host", id="c-1", user={"id": "u"}) as conversation:
+            with telemetry.span("gen_ai.chat", attributes={"odd": float("nan"), "it": object()}):
+                pass
+            conversation.capture_exception(ValueError("reported"))
+        assert runtime.flush()
+
+        [event] = ingest.transactions
+        assert_accepted(event)
+        [error] = ingest.errors
+        assert error["contexts"]["trace"]["trace_id"] == conversation.trace_id
+        assert error["user"] == {"id": "u"}
+    stored = TraceStore(tmp_path / "t.db").conversation("c-1")
+    assert stored is not None
+    assert (stored.status, len(stored.spans), stored.error_count) == ("ok", 2, 1)
+
+
+def test_a_long_conversation_goes_on_in_parts(tmp_path: Path) -> None:
+    """5,000 spans: one transaction of op `conversation`, the rest in parts, each span once."""
+    with Ingest() as ingest, telemetry.init(dsn=ingest.dsn, store=tmp_path / "t.db") as runtime:
+        with telemetry.conversation("host", id="c-1") as conversation:
+            for number in range(5_000):
+                conversation.start_span("step", str(number)).finish()
+        assert runtime.flush(30)
+
+        ops = [event["contexts"]["trace"]["op"] for event in ingest.transactions]
+        assert sorted(ops) == ["conversation"] + ["conversation.part"] * 4
+        spans = [span for event in ingest.transactions for span in event["spans"]]
+        assert {span["description"] for span in spans} == {str(n) for n in range(5_000)}
+        assert len(spans) == 5_000
+        assert {span["parent_span_id"] for span in spans} == {conversation.root.id}
+        assert {span["trace_id"] for span in spans} == {conversation.trace_id}
+        assert runtime.stats().dropped_spans == 0
+    stored = TraceStore(tmp_path / "t.db").conversation("c-1")
+    assert stored is not None
+    assert len(stored.spans) == 5_001
+
+
+def test_a_second_init_is_refused(captured: Captured) -> None:
+    """Once per process, until the first runtime is closed."""
+    with pytest.raises(telemetry.TelemetryError, match="already"):
+        telemetry.init()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"dsn": "not-a-dsn"}, "DSN"),
+        ({"sample_rate": 2.0}, "sample_rate"),
+        ({"lifecycle": "stream"}, "lifecycle"),
+    ],
+)
+def test_bad_options_are_one_clear_line(options: dict[str, object], problem: str) -> None:
+    """What can't be used is said, and nothing is left half initialised."""
+    with pytest.raises(telemetry.TelemetryError, match=problem) as raised:
+        telemetry.init(**options)  # type: ignore[arg-type]  # wrong on purpose
+    assert "\n" not in str(raised.value)
+    telemetry.init().close()
+
+
+def test_before_init_everything_works_and_goes_nowhere() -> None:
+    """Code under telemetry can run without it."""
+    with telemetry.conversation("host") as conversation, telemetry.span("gen_ai.chat") as span:
+        assert telemetry.current_span() is span
+        conversation.capture_exception(ValueError())
+    with telemetry.span("alone"):
+        pass
+
+
+def test_closing_ends_what_is_open_and_is_idempotent() -> None:
+    """Nothing recorded is lost when the process stops in mid-conversation."""
+    with Ingest() as ingest:
+        runtime = telemetry.init(dsn=ingest.dsn)
+        telemetry.conversation("host").start_span("gen_ai.chat")
+        assert runtime.close()
+        assert runtime.close()
+
+        [event] = ingest.transactions
+    assert event["contexts"]["trace"]["status"] == "aborted"
+    assert not sentry_sdk.get_client().is_active()
+
+
+async def test_closing_keeps_its_deadline_when_sentry_hangs() -> None:
+    """Without blocking the loop; what it gave up is counted."""
+    with Ingest() as ingest:
+        ingest.hang()
+        runtime = telemetry.init(dsn=ingest.dsn)
+        with telemetry.conversation("host"), telemetry.span("gen_ai.chat"):
+            pass
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.005)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        started = time.monotonic()
+        assert not await runtime.aclose(timeout=0.5)
+        ticking.cancel()
+        assert time.monotonic() - started < 30  # not the minutes that a hung server would take
+        assert ticks > 5
+        assert runtime.stats().dropped == {"shutdown": 2}
+
+
+def test_logged_errors_carry_their_conversation(captured: Captured) -> None:
+    """A conversation's log errors are events of its own, built off the calling thread."""
+    with telemetry.conversation("host", user={"id": "u"}):
+        error = ValueError("why")
+        logging.getLogger("app").error("could not %s", "reply", exc_info=error)
+
+    [event] = captured.errors
+    assert event["user"] == {"id": "u"}
+    assert event["logentry"]["formatted"] == "could not reply"
+    assert event["exception"]["values"][0]["type"] == "ValueError"
+
+
+def test_counts_are_exact_under_threads() -> None:
+    """No increment is lost without a lock; reading changes nothing."""
+    counter = Counter()
+
+    def add() -> None:
+        for _ in range(20_000):
+            counter.add()
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        counter.read()
+    assert counter.read() == counter.read() == 80_000
