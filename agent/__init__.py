@@ -10,6 +10,10 @@
     The example, a restaurant's front desk. The piece you replace.
 ``simulator``
     Scripted callers that hold all of it to account.
+``worker``
+    What a process loads once, and how it opens sessions.
+``audio``
+    What can be heard: the one measure that all of them use.
 ``cli``
     The ``parley`` command, the only place that reads settings.
 """

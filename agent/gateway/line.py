@@ -7,6 +7,7 @@ to read is disconnected.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
@@ -14,6 +15,7 @@ import anyio
 from livekit import rtc
 from livekit.agents.voice import io
 
+from agent.audio import audible
 from agent.session import line as session
 
 from .playout import Playout
@@ -46,18 +48,27 @@ class Microphone(io.AudioInput):
         """Frames lost because the session was too slow."""
         self._sample_rate = sample_rate
         self._frames: deque[bytes] = deque(maxlen=round(MAX_UNHEARD / FRAME_SECONDS))
+        self._recent: deque[tuple[float, bytes]] = deque(maxlen=self._frames.maxlen)
         self._attached = True  # a session that is still starting hears what was said meanwhile
         self._closed = False
         self._changed = anyio.Event()
 
     def push(self, frame: bytes) -> None:
         """Take one frame of mono PCM16 from the caller."""
+        self._recent.append((time.time(), frame))
         if not self._attached:
             return
         if len(self._frames) == self._frames.maxlen:
             self.dropped += 1
         self._frames.append(frame)
         self._changed.set()
+
+    def voiced_until(self) -> float | None:
+        """When the last sample that can be heard arrived, of those still known."""
+        for arrived, frame in reversed(self._recent):
+            if (loud := audible(frame)).size:
+                return arrived - (len(frame) // 2 - 1 - int(loud[-1])) / self._sample_rate
+        return None
 
     def close(self) -> None:
         """No more will come: iteration ends after the frames that did."""
@@ -118,6 +129,10 @@ class GatewayLine:
     def audio_output(self) -> Playout:
         """Where the agent's audio goes."""
         return self.playout
+
+    def voiced_until(self) -> float | None:
+        """When the caller was last heard."""
+        return self.microphone.voiced_until()
 
     def on_audible(self, function: Callable[[float], None]) -> None:
         """Call ``function`` with the Unix time of each speech's first audible sample."""

@@ -18,16 +18,15 @@ import numpy as np
 from livekit import rtc
 from livekit.agents.voice import io
 
+from agent.audio import audible
+
 from .protocol import FRAME_SECONDS, AudioEnded, AudioStarted, Flush, GatewayMessage, frame_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AUDIBLE: Final = 0.01
-"""Share of full scale from which a sample counts as heard."""
 MAX_CATCH_UP: Final = 0.1
 """Seconds of audio sent at once, at most, to catch up after the event loop stalled."""
-_AUDIBLE_PCM: Final = round(AUDIBLE * 2**15)
 _BYTES_PER_SAMPLE: Final = 2
 
 
@@ -181,8 +180,7 @@ class Playout(io.AudioOutput):
 
     def _listen(self, segment: _Segment, frame: bytes, at: float) -> None:
         """Report the first sample of the segment that can be heard, if it is in this frame."""
-        samples = np.frombuffer(frame, dtype="<i2")
-        loud = np.flatnonzero((samples >= _AUDIBLE_PCM) | (samples <= -_AUDIBLE_PCM))
+        loud = audible(frame)
         if loud.size:
             segment.audible = True
             if self.on_audible is not None:

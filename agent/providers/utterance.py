@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from livekit import local_inference
 
+from agent.audio import audible
+
 from .voice_activity import ACTIVATION, DEACTIVATION, MIN_SILENCE, MIN_SPEECH
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ SAMPLE_RATE: Final = 16_000
 MAX_SPEECH: Final = 30.0
 """Seconds recognised in one piece. The cost grows faster than the length: 15 s of speech took
 0.5 s, 30 s took 1.2 s, 40 s took 1.9 s; and each second holds the interpreter for 1 ms."""
-AUDIBLE: Final = round(0.01 * 32768)
-"""A sample of at least 1 % of full scale is heard; the detector is 50 to 110 ms late in
-noticing the end of speech, this is not."""
 
 _WINDOW: Final = local_inference.VAD_WINDOW_SAMPLES
 _MIN_VOICED: Final = -(-int(MIN_SPEECH * SAMPLE_RATE) // _WINDOW)
@@ -113,7 +112,8 @@ class SpeechBuffer:
         self._kept.extend(self._around)
         self._around.clear()
         self._unvoiced = 0
-        loud = np.flatnonzero((window >= AUDIBLE) | (window <= -AUDIBLE))
+        # the detector is 50 to 110 ms late in noticing the end of speech, the samples are not
+        loud = audible(window)
         if loud.size:
             self._ends = self._position - _WINDOW + int(loud[-1]) + 1
             self._audible = True

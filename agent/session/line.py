@@ -89,6 +89,11 @@ class Line(Protocol):
         """Takes the agent's audio faster than real time, plays it in real time, reports both
         ends of playback, and drops what is buffered on ``clear_buffer``."""
 
+    def voiced_until(self) -> float | None:
+        """When the last sample that can be heard came from the caller (Unix seconds), of the last
+        two seconds; None when none did. Asked once a turn: speech detection notices the end of
+        speech late, the audio itself says when it was."""
+
     def on_audible(self, function: Callable[[float], None]) -> None:
         """Call ``function`` when the first audible sample of each agent speech is sent, with the
         time that was (Unix seconds). Synthesis begins with silence; the caller waits through it."""

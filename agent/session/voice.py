@@ -132,7 +132,9 @@ class VoiceSession:
         )
         session.input.audio = self._line.audio_input
         session.output.audio = self._line.audio_output
-        livekit_telemetry.trace(session, conversation=self.conversation)
+        livekit_telemetry.trace(
+            session, conversation=self.conversation, voiced_until=self._line.voiced_until
+        )
         self._line.on_audible(
             lambda at: livekit_telemetry.audible(self.conversation, at),
         )

@@ -10,7 +10,7 @@ import wave
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
+from agent.audio import audible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,6 @@ SAMPLE_RATE: Final = 16_000
 FRAME_SECONDS: Final = 0.02
 FRAME_BYTES: Final = int(SAMPLE_RATE * FRAME_SECONDS) * 2
 SILENCE: Final = bytes(FRAME_BYTES)
-
-_AUDIBLE: Final = round(0.01 * 32_768)
-"""One hundredth of full scale (-40 dBFS); the gateway draws the same line for the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +69,11 @@ def read_speech(path: Path) -> Speech:
 
 def first_audible(pcm: bytes) -> float | None:
     """Seconds from the start to the first sample that can be heard; None when none can."""
-    heard = _audible(pcm)
+    heard = audible(pcm)
     return float(heard[0]) / SAMPLE_RATE if heard.size else None
 
 
 def last_audible(pcm: bytes) -> float | None:
     """Seconds from the start to the last sample that can be heard; None when none can."""
-    heard = _audible(pcm)
+    heard = audible(pcm)
     return float(heard[-1]) / SAMPLE_RATE if heard.size else None
-
-
-def _audible(pcm: bytes) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    samples = np.frombuffer(pcm, dtype="<i2").astype(np.int32)  # abs(-32768) needs the room
-    return np.flatnonzero(np.abs(samples) >= _AUDIBLE)

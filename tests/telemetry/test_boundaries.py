@@ -104,7 +104,7 @@ async def test_a_bound_coroutine_function_can_run_many_times_at_once(captured: C
         with telemetry.span("outer"):
             bound = telemetry.bind(fetch)
         assert asyncio.iscoroutinefunction(bound)
-        assert await asyncio.gather(bound("a"), bound("b")) == ["a", "b"]
+        assert list(await asyncio.gather(bound("a"), bound("b"))) == ["a", "b"]
 
     [event] = captured.transactions
     assert captured.tree(event) == "conversation host\n└─ outer\n   ├─ fetch a\n   └─ fetch b"

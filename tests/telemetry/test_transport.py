@@ -169,18 +169,19 @@ def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
-        ({"Retry-After": "30"}, 30),
-        ({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(hours=1))}, 3600),
-        ({"Retry-After": "soon"}, 60),
-        ({}, 60),
+        (lambda: {"Retry-After": "30"}, 30),
+        # a date is relative to when the test runs, not to when it was collected
+        (lambda: {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(hours=1))}, 3600),
+        (lambda: {"Retry-After": "soon"}, 60),
+        (dict, 60),
     ],
     ids=["seconds", "date", "junk", "none"],
 )
 def test_a_429_holds_everything(
-    ingest: Ingest, sender: Sender, headers: dict[str, str], seconds: float
+    ingest: Ingest, sender: Sender, headers: Callable[[], dict[str, str]], seconds: float
 ) -> None:
     """After a 429 nothing is sent until the server wants it; the caller learns when that is."""
-    ingest.answer(429, headers)
+    ingest.answer(429, headers())
     first = sender.send(envelope())
     ingest.heal()
     second = sender.send(error_envelope())

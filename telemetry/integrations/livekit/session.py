@@ -12,7 +12,7 @@ from . import tracer
 from .turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from livekit.agents import AgentSession, JobContext
 
@@ -22,6 +22,7 @@ def trace(
     job: JobContext | None = None,
     *,
     conversation: Conversation | None = None,
+    voiced_until: Callable[[], float | None] = lambda: None,
     name: str = "conversation",
     id: str | None = None,
     user: Mapping[str, Any] | None = None,
@@ -39,6 +40,9 @@ def trace(
         job: the job the session belongs to, if there is one.
         conversation: one that is open already, to be used instead of a new one; the arguments
             below are then its opener's affair.
+        voiced_until: asked when the caller has stopped speaking: when the last sample that can be
+            heard came in (Unix seconds), if whoever has the audio knows. Speech detection alone
+            is up to 0.1 s late, and latency that much too short.
         name: the transaction's name.
         id: the conversation's id; made up when None.
         user: whose conversation it is.
@@ -50,7 +54,7 @@ def trace(
         runtime.active(), name, id=id, user=user, tags=tags, headers=headers
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
-    turns = Turns(conversation, session)
+    turns = Turns(conversation, session, voiced_until)
     tracer.listeners[conversation] = turns
     conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
     if job is not None:

@@ -68,8 +68,8 @@ LEFT_OUT = frozenset(
 class Listener(Protocol):
     """Told of LiveKit's spans as they begin, learn something and end: :class:`.turns.Turns`."""
 
-    def parent_of(self, name: str, parent: Span, started_at: float | None) -> Span:
-        """The span to be the parent instead, or ``parent``."""
+    def place(self, name: str, parent: Span, started_at: float | None) -> tuple[Span, float | None]:
+        """Where a span belongs: its parent and its start, changed or not."""
 
     def started(self, span: LiveKitSpan) -> None:
         """A span began."""
@@ -206,7 +206,7 @@ class ConversationTracer(otel.Tracer):
         op = OPS.get(name, f"livekit.{name}")
         if name in REQUESTS and node is None:
             op = OPS[REQUESTS[name]]
-        parent = listener.parent_of(name, parent, started_at)
+        parent, started_at = listener.place(name, parent, started_at)
         span = parent.start_span(op, name, started_at=started_at)
         span.origin = "auto.ai.livekit"
         livekit_span = LiveKitSpan(name, span, listener, node)

@@ -14,6 +14,8 @@ from ... import attributes as names
 from .latency import Marks, Stage, Step, tile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from livekit.agents import (
         AgentSession,
         ConversationItemAddedEvent,
@@ -52,9 +54,15 @@ class Turn:
 class Turns:
     """The turns of one conversation; listens to its LiveKit spans and to its session."""
 
-    def __init__(self, conversation: Conversation, session: AgentSession[Any]) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        session: AgentSession[Any],
+        voiced_until: Callable[[], float | None],
+    ) -> None:
         self._conversation = conversation
         self._session = session
+        self._voiced_until = voiced_until
         self._turns: dict[str, Turn] = {}
         self._count = 0
         self._interruptions = 0
@@ -67,17 +75,19 @@ class Turns:
 
     # -- what the tracer says ----------------------------------------------------------------------
 
-    def parent_of(self, name: str, parent: Span, started_at: float | None) -> Span:
-        """Put a ``user_turn`` or ``agent_turn`` under its turn."""
+    def place(self, name: str, parent: Span, started_at: float | None) -> tuple[Span, float | None]:
+        """Put a ``user_turn`` or ``agent_turn`` under its turn, a wait where speech ended."""
         match name:
             case "user_turn":
                 turn = self._hearing = self._begin("user", parent, started_at)
                 turn.user_turn_open = True
-                return turn.span
+                return turn.span, started_at
             case "agent_turn":
-                return self._answering(parent).span
+                return self._answering(parent).span, started_at
+            case "eou_wait" if self._hearing is not None:
+                return parent, self._hearing.marks.voiced_until or started_at
             case _:
-                return parent
+                return parent, started_at
 
     def started(self, span: LiveKitSpan) -> None:
         """Note what begins."""
@@ -122,9 +132,14 @@ class Turns:
                 self.close()
                 return True
             case "user_speaking" if turn is not None:
-                turn.marks.voiced_until = now
+                heard = self._voiced_until()
+                # noise can be heard too: detection has the last word on what is speech
+                last = now if heard is None else max(min(heard, now), span.span.started_at)
+                turn.marks.voiced_until = last
                 turn.marks.speech_ended = time.time()
                 turn.speaking_since = None
+                span.span.finish(last)
+                return True
             case "eou_wait" if turn is not None and turn.committed:
                 turn.marks.decided_at = now
             case "user_turn" if turn is not None:

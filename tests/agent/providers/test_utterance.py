@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from agent.providers.utterance import AUDIBLE, MAX_SPEECH, SAMPLE_RATE, SpeechBuffer
+from agent import audio
+from agent.providers.utterance import MAX_SPEECH, SAMPLE_RATE, SpeechBuffer
 
 from .conftest import RATE, silence
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def audible(samples: Samples) -> tuple[float, float]:
     """When the first and the last audible sample are, in seconds."""
-    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= AUDIBLE)
+    loud = audio.audible(samples)
     return float(loud[0]) / RATE, float(loud[-1] + 1) / RATE
 
 
