@@ -80,11 +80,26 @@ USER_WORDS: Final = "conversation.user.words"
 AGENT_WORDS: Final = "conversation.agent.words"
 """On a turn: what the agent said, cut to what was played (content)."""
 INTERRUPTED: Final = "agent.speech.interrupted"
+INTERRUPTED_BY: Final = "agent.speech.interrupted_by"
+"""On an interrupted turn: ``user`` (they spoke over it, or took the turn), ``agent`` (on a
+caller's turn that the agent cut into) or ``application`` (code stopped it)."""
+INTERRUPTS: Final = "conversation.turn.interrupts"
+"""On a turn that cut another short: the other's index."""
+FALSE_INTERRUPTIONS: Final = "agent.speech.false_interruptions"
+"""On a turn: how often its speech was paused for a noise that nobody meant."""
 PLAYED: Final = "agent.speech.played"
-"""Seconds of the agent's speech that were played."""
+"""Seconds of the agent's speech that were played before it was interrupted."""
 TTS_TIME_TO_FIRST_BYTE: Final = "tts.time_to_first_byte"
 TTS_CHARACTERS: Final = "tts.characters"
 TTS_AUDIO_SECONDS: Final = "tts.audio_duration"
+STT_AUDIO_SECONDS: Final = "stt.audio_duration"
+"""Seconds of the caller's audio that recognition was charged for."""
+USAGE: Final = "conversation.usage."
+"""Prefix, on a turn and on a conversation: sums of ``input_tokens``, ``output_tokens``,
+``characters`` (given to synthesis), ``synthesized_seconds`` and ``recognized_seconds``. A name of
+their own: a backend that adds up ``gen_ai.usage`` over all spans must not count them twice."""
+MODELS: Final = "conversation.models"
+"""On a turn and on a conversation: the models that served it."""
 ERROR_TYPE: Final = "error.type"
 
 # -- what a span without a conversation says about itself ----------------------------------------
@@ -104,6 +119,27 @@ _CONTENT: Final = frozenset(
         GEN_AI_TOOL_CALL_RESULT,
         GEN_AI_TOOL_DEFINITIONS,
         USER_WORDS,
+        # free text of the conventions, of LiveKit and of Sentry's own integrations
+        "exception.message",
+        "exception.stacktrace",
+        "gen_ai.choice",
+        "gen_ai.embeddings.input",
+        "gen_ai.evaluation.explanation",
+        "gen_ai.memory.query.text",
+        "gen_ai.memory.records",
+        "gen_ai.request.available_tools",
+        "gen_ai.request.messages",
+        "gen_ai.response.text",
+        "gen_ai.response.tool_calls",
+        "gen_ai.retrieval.documents",
+        "gen_ai.retrieval.query.text",
+        "gen_ai.tool.description",
+        "gen_ai.tool.input",
+        "gen_ai.tool.output",
+        "gen_ai.user.message",
+        "lk.amd.reason",
+        "http.query",  # a request's parameters are often what somebody said
+        "url.query",
     }
 )
 
@@ -113,4 +149,4 @@ def is_content(name: str) -> bool:
 
     LiveKit marks such attributes of its own with a ``pii`` segment in the name.
     """
-    return name in _CONTENT or ".pii." in name
+    return name in _CONTENT or "pii" in name.split(".") or name.startswith("gen_ai.prompt.variable")

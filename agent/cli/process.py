@@ -12,6 +12,7 @@ import anyio
 
 import telemetry
 from agent.providers import Choice
+from telemetry.integrations.httpx import HttpxIntegration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,6 +46,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         send_content=settings.send_content,
         # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
         auto_enabling_integrations=False,
+        integrations=[HttpxIntegration()],
     ) as runtime:
         yield runtime
 

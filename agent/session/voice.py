@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from livekit.agents import AgentSession, TurnHandlingOptions
+from livekit.agents import AgentSession, TurnHandlingOptions, llm
 
 import telemetry
 from telemetry import attributes as names
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         AgentStateChangedEvent,
         CloseEvent,
         ConversationItemAddedEvent,
+        ErrorEvent,
         FunctionToolsExecutedEvent,
         UserInputTranscribedEvent,
         UserStateChangedEvent,
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds the pipeline has to close; then the conversation is closed without it."""
+
+APOLOGY: Final = "I'm sorry, something went wrong. Could you say that again?"
+"""What the caller hears when the language model fails."""
 
 TURN_HANDLING: Final = TurnHandlingOptions(
     turn_detection="vad",
@@ -103,8 +107,10 @@ class VoiceSession:
     def hear(self, text: str) -> None:
         """A turn the caller typed: it interrupts the agent as speech would."""
         if self._session is not None and not self._over.is_set():
-            self._session.interrupt()
-            self._session.generate_reply(user_input=text)
+            # the reply's tasks inherit the context of whoever asks for it: here the transport's
+            with self.conversation.attach():
+                self._session.interrupt()
+                self._session.generate_reply(user_input=text)
 
     async def run(self) -> Outcome:
         """Hold the conversation until it is over; see :meth:`agent.session.line.Session.run`."""
@@ -129,6 +135,8 @@ class VoiceSession:
             turn_handling=TURN_HANDLING,
             aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
             user_away_timeout=None,
+            # what a caller hangs up in the middle of; recognition takes a fifth of that
+            session_close_transcript_timeout=0.5,
         )
         session.input.audio = self._line.audio_input
         session.output.audio = self._line.audio_output
@@ -177,6 +185,11 @@ class VoiceSession:
                 failed = output is not None and output.is_error
                 line.send(ToolCalled(call.name, call.arguments, ok=not failed))
 
+        def failed(event: ErrorEvent) -> None:
+            # Without this the caller hears nothing and waits; LiveKit gives up after three.
+            if isinstance(event.error, llm.LLMError) and not event.error.recoverable:
+                session.say(APOLOGY)
+
         def closed(event: CloseEvent) -> None:
             self.end(Outcome.COMPLETED if event.error is None else Outcome.FAILED)
             self._settle()
@@ -186,4 +199,5 @@ class VoiceSession:
         session.on("user_input_transcribed", heard)
         session.on("conversation_item_added", said)
         session.on("function_tools_executed", called)
+        session.on("error", failed)
         session.on("close", closed)

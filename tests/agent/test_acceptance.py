@@ -1,0 +1,172 @@
+"""The whole worker, held to account: ``parley simulate --callers 8`` with Sentry listening.
+
+One run of the real command, in a process of its own, with real speech; the tests read what came
+of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telemetry.store import TraceStore
+from tests.ingest import Ingest, assert_accepted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PARLEY = Path(sys.executable).with_name("parley")
+CALLERS = 8
+OPS = {
+    "conversation.turn",
+    "user.speech",
+    "turn.endpointing",
+    "stt.recognize",
+    "gen_ai.chat",
+    "gen_ai.execute_tool",
+    "tts.synthesize",
+    "agent.speech",
+    "http.client",
+}
+"""The design's table, less the transaction's own; ``http.client`` is a tool's request."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind."""
+
+    exit_code: int
+    output: str
+    report: dict[str, Any]
+    transactions: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
+    store: Path
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        return [turn for call in self.report["conversations"] for turn in call["turns"]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Eight conversations at once, in one process and on one event loop."""
+    folder = tmp_path_factory.mktemp("run")
+    with Ingest() as ingest:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PARLEY_AGENT": "tests.agent.watched:WatchedDesk",
+            "PARLEY_TRACE_STORE": str(folder / "traces.db"),
+            "SENTRY_DSN": ingest.dsn,
+        }
+        process = subprocess.run(
+            [PARLEY, "simulate", "--callers", str(CALLERS), "--report", folder / "report.json"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        output = process.stdout + process.stderr
+        assert (folder / "report.json").exists(), output
+        yield Run(
+            exit_code=process.returncode,
+            output=output,
+            report=json.loads((folder / "report.json").read_text()),
+            transactions=ingest.transactions,
+            errors=ingest.errors,
+            store=folder / "traces.db",
+        )
+
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_every_expectation_holds(run: Run) -> None:
+    """Every reply, tool and trace was right, and the exit code says so."""
+    failed = [call for call in run.report["conversations"] if not call["passed"]]
+    assert (failed, run.report["failures"], run.exit_code) == ([], [], 0), run.output
+    assert len(run.report["conversations"]) == CALLERS
+    assert all(turn["reply"] for turn in run.turns)
+    assert {call["outcome"] for call in run.report["conversations"]} == {"completed"}
+
+
+def test_callers_are_understood(run: Run) -> None:
+    """At most 15 % of the words are heard wrong."""
+    assert run.report["word_error_rate"] <= 0.15
+
+
+def test_exactly_one_complete_transaction_each(run: Run) -> None:
+    """Sentry's ingestion takes them, spans have their parents, and no op is missing."""
+    conversations = [
+        event for event in run.transactions if event["contexts"]["trace"]["op"] == "conversation"
+    ]
+    assert len(conversations) == len(run.transactions) == CALLERS
+    told = {call["id"] for call in run.report["conversations"]}
+    ids = {event["contexts"]["trace"]["data"]["gen_ai.conversation.id"] for event in conversations}
+    assert ids == told
+    for event in conversations:
+        assert_accepted(event)
+        assert not OPS - {span["op"] for span in event["spans"]}
+    stats = run.report["stats"]
+    assert [stats[n] for n in ("conversations", "orphan_spans", "dropped_spans")] == [8, 0, 0]
+    assert stats["late_spans"] == 0
+
+
+def test_inside_a_stage_sentry_sees_that_stage(run: Run) -> None:
+    """In the LLM node, the tool and the TTS node `get_current_span()` is the stage's own span."""
+    stages = {"llm": "gen_ai.chat", "tool": "gen_ai.execute_tool", "tts": "tts.synthesize"}
+    seen = []
+    for event in run.transactions:
+        for span in event["spans"]:
+            if stage := span.get("data", {}).get("seen.stage"):
+                assert span["op"] == stages[stage]
+                assert span["data"]["seen.span"] == span["span_id"]
+                seen.append(stage)
+    assert set(seen) == set(stages)
+
+
+def test_tags_never_cross(run: Run) -> None:
+    """What plain `sentry_sdk.set_tag` wrote in a conversation is on its transaction and errors."""
+    own = {}
+    for event in run.transactions:
+        trace = event["contexts"]["trace"]
+        own[trace["trace_id"]] = trace["data"]["gen_ai.conversation.id"]
+        assert set(event["tags"].values()) == {own[trace["trace_id"]]}
+    entered = [error for error in run.errors if "entered" in str(error.get("message"))]
+    assert len(entered) == CALLERS
+    for error in entered:
+        conversation = own[error["contexts"]["trace"]["trace_id"]]
+        assert error["tags"]["own"] == conversation
+        assert error["message"] == f"entered {conversation}"
+
+
+def test_latency_adds_up_and_is_true(run: Run) -> None:
+    """Stages sum to the total; telemetry and the callers' ears agree within 100 ms (p95)."""
+    measured = [turn for turn in run.turns if turn["e2e_ms"] is not None]
+    assert len(measured) >= 16
+    for turn in measured:
+        assert sum(turn["stages_ms"].values()) == pytest.approx(turn["e2e_ms"], abs=1.0)
+    apart = [abs(turn["e2e_ms"] - turn["measured_ms"]) for turn in measured]
+    assert statistics.quantiles(apart, n=20)[-1] <= 100
+
+
+def test_what_was_said_stays_here(run: Run) -> None:
+    """The store has the words; nothing that was sent to Sentry has."""
+    stored = TraceStore(run.store).conversation(run.report["conversations"][0]["id"])
+    assert stored is not None
+    words = [str(span.attributes) for span in stored.spans]
+    assert any(run.turns[0]["heard"] in text for text in words)
+    sent = json.dumps([run.transactions, run.errors])
+    for said in ("Johnson", *(turn[who] for turn in run.turns for who in ("heard", "reply"))):
+        assert said not in sent

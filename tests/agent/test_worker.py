@@ -1,0 +1,226 @@
+"""A worker with real models behind a real gateway: how conversations end, well or badly."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from livekit.agents import Agent
+
+from agent import gateway, providers
+from agent.session import AgentError
+from agent.worker import worker
+from telemetry.attributes import CONVERSATION_OUTCOME
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from telemetry.testing import Captured
+
+AGENT = "tests.agent.breaking:BreakingAgent"
+SILENCE = bytes(640)
+
+
+@asynccontextmanager
+async def serving(agent: str = AGENT) -> AsyncIterator[tuple[str, anyio.CancelScope]]:
+    """The gateway's URL, and the scope that stops it."""
+    async with (
+        worker(providers.Choice(), agent=agent, environ={}) as open_session,
+        anyio.create_task_group() as tasks,
+    ):
+        url = await tasks.start(functools.partial(gateway.serve, open_session, port=0, grace=5.0))
+        yield url, tasks.cancel_scope
+        tasks.cancel_scope.cancel()
+
+
+def _start(name: str) -> gateway.Start:
+    return gateway.Start(sample_rate=16000, id=name, user={"id": name}, tags={"who": name})
+
+
+async def _until(call: gateway.Call, wanted: Callable[[object], bool]) -> list[object]:
+    """What the gateway sends, up to and with the message that is wanted."""
+    seen: list[object] = []
+    with anyio.fail_after(30):
+        async for message in call:
+            seen.append(message)
+            if wanted(message):
+                return seen
+    raise AssertionError(
+        f"not seen before the end: {[m for m in seen if not isinstance(m, bytes)]}"
+    )
+
+
+def _said(text: str) -> Callable[[object], bool]:
+    return lambda m: isinstance(m, gateway.Words) and m.speaker == "agent" and text in m.text
+
+
+def _listening(message: object) -> bool:
+    return isinstance(message, gateway.State) and message.agent == "listening"
+
+
+def _answering(message: object) -> bool:
+    return isinstance(message, gateway.State) and message.agent in ("thinking", "speaking")
+
+
+def _ended(message: object) -> bool:
+    return isinstance(message, gateway.Ended)
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[anyio.Event]:
+    """An event that is set when an error with this message is logged."""
+    seen = anyio.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and what in str(record.exc_info[1]):
+                seen.set()
+
+    watch = Watch()
+    logging.getLogger().addHandler(watch)
+    try:
+        yield seen
+    finally:
+        logging.getLogger().removeHandler(watch)
+
+
+async def _hold(url: str, name: str, *typed: str) -> str:
+    """A call that types its turns, then says goodbye; the outcome."""
+    async with gateway.connect(url, start=_start(name)) as call:
+        await _until(call, _said("Hello"))
+        await _until(call, _listening)
+        for text in typed:
+            await call.send_text(text)
+            await _until(call, _answering)
+            await _until(call, _listening)
+        if name == "voice":  # it stays silent: nothing tells the caller that the turn is over
+            with _logged("the voice broke") as broken:
+                await call.send_text("the voice")
+                with anyio.fail_after(30):
+                    await broken.wait()
+        await call.send_text("goodbye")
+        *_, ended = await _until(call, _ended)
+    assert isinstance(ended, gateway.Ended)
+    return ended.outcome.value
+
+
+def _by_user(captured: Captured) -> dict[str, dict[str, Any]]:
+    assert len(captured.conversations) == len(captured.transactions)
+    return {event["user"]["id"]: event for event in captured.conversations}
+
+
+def _outcome(event: dict[str, Any]) -> str:
+    return str(event["contexts"]["trace"]["data"][CONVERSATION_OUTCOME])
+
+
+def _failed(event: dict[str, Any]) -> set[str]:
+    return {span["op"] for span in event["spans"] if span["status"] == "internal_error"}
+
+
+async def test_what_breaks_in_one_conversation_stays_there(captured: Captured) -> None:
+    """A tool, model or voice that raises marks its own transaction; the others don't notice."""
+    outcomes: dict[str, str] = {}
+
+    async with serving() as (url, _), anyio.create_task_group() as calls:
+
+        async def call(name: str, *typed: str) -> None:
+            outcomes[name] = await _hold(url, name, *typed)
+
+        calls.start_soon(call, "well", "one", "two")
+        calls.start_soon(call, "tool", "break the tool")
+        calls.start_soon(call, "model", "break the model")
+        calls.start_soon(call, "voice")
+
+    events = _by_user(captured)
+    assert set(outcomes.values()) == {"completed"}
+    assert {name: _outcome(event) for name, event in events.items()} == outcomes
+    assert _failed(events["well"]) == set()
+    assert "gen_ai.execute_tool" in _failed(events["tool"])
+    assert "gen_ai.chat" in _failed(events["model"])
+    assert "tts.synthesize" in _failed(events["voice"])
+    assert all(event["tags"]["who"] == name for name, event in events.items())
+    blamed = {
+        (error["user"]["id"], error["exception"]["values"][-1]["value"])
+        for error in captured.errors
+        if "exception" in error
+    }
+    assert blamed == {
+        ("tool", "the tool broke"),
+        ("model", "the model broke"),
+        ("voice", "the voice broke"),
+    }
+
+
+async def test_however_a_call_ends_its_conversation_is_closed(captured: Captured) -> None:
+    """Hanging up, vanishing, breaking the protocol, shutting down: each is a named outcome."""
+    async with serving() as (url, stop):
+        async with gateway.connect(url, start=_start("polite")) as call:
+            await _until(call, _said("Hello"))
+            await call.end()
+            await _until(call, _ended)
+        async with gateway.connect(url, start=_start("mid-greeting")) as call:
+            await _until(call, lambda message: isinstance(message, bytes))
+        async with gateway.connect(url, start=_start("rude")) as call:
+            with contextlib.suppress(gateway.Disconnected):
+                await call._websocket.send(b"not twenty milliseconds")
+                await _until(call, _ended)
+        async with gateway.connect(url, start=_start("cut-off")) as call:
+            await _until(call, _said("Hello"))
+            stop.cancel()
+            with contextlib.suppress(gateway.Disconnected):
+                with anyio.CancelScope(shield=True):
+                    await _until(call, _ended)
+            await checkpoint()
+
+    assert {name: _outcome(event) for name, event in _by_user(captured).items()} == {
+        "polite": "hung_up",
+        "mid-greeting": "hung_up",
+        "rude": "refused",
+        "cut-off": "shutdown",
+    }
+    assert captured.runtime.stats().orphan_spans == 0
+
+
+async def test_an_agent_that_cannot_be_made_fails_its_conversation(captured: Captured) -> None:
+    """The caller is told, the transaction is marked, the gateway goes on."""
+    async with serving("tests.agent.test_worker:Unmakeable") as (url, _):
+        for name in ("first", "second"):
+            async with gateway.connect(url, start=_start(name)) as call:
+                *_, ended = await _until(call, _ended)
+            assert isinstance(ended, gateway.Ended)
+            assert ended.outcome == "failed"
+
+    events = _by_user(captured)
+    assert [_outcome(events[name]) for name in ("first", "second")] == ["failed", "failed"]
+    assert {event["contexts"]["trace"]["status"] for event in events.values()} == {"internal_error"}
+
+
+class Unmakeable(Agent):
+    """An agent whose constructor raises."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no agent today")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("desk", "module:Class"),
+        ("no_such_module:Desk", "no_such_module"),
+        ("agent.desk:Nobody", "has no 'Nobody'"),
+        ("agent.desk:House", "no livekit Agent"),
+    ],
+)
+async def test_an_agent_that_is_not_one_is_refused_in_one_line(path: str, problem: str) -> None:
+    """The message names the setting and what is wrong with it."""
+    with pytest.raises(AgentError, match=problem) as raised:
+        async with worker(providers.Choice(), agent=path, environ={}):
+            pass
+    assert str(raised.value).startswith("PARLEY_AGENT=")
+    assert "\n" not in str(raised.value)
