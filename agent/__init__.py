@@ -14,6 +14,8 @@
     What a process loads once, and how it opens sessions.
 ``audio``
     What can be heard: the one measure that all of them use.
+``errors``
+    The base of errors that are somebody's input.
 ``cli``
     The ``parley`` command, the only place that reads settings.
 """

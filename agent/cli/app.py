@@ -1,5 +1,8 @@
 """The commands. Each reads the settings, hands over plain values, and turns what is wrong with
 them into one line on stderr and exit code 2.
+
+What a command needs is imported when it runs: LiveKit and the models take seconds to import, and
+``parley --help`` needs neither.
 """
 
 from __future__ import annotations
@@ -7,33 +10,19 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
-from agent import desk, gateway
-from agent.gateway.protocol import GatewayError
-from agent.providers import ProviderError
-from agent.session import AgentError
-from agent.simulator import ScenarioError
-from agent.worker import worker
-from config import Settings, SettingsError, load
+from agent.errors import InputError
+from config import SettingsError, load
 from telemetry import TelemetryError
 
-from . import process
-from . import simulate as simulation
-from . import traces as trace_store
+if TYPE_CHECKING:
+    from config import Settings
 
-WRONG = (
-    AgentError,
-    GatewayError,
-    ProviderError,
-    ScenarioError,
-    SettingsError,
-    TelemetryError,
-    desk.ServiceError,
-)
+WRONG = (InputError, SettingsError, TelemetryError)
 """Errors that are somebody's input: said in one line, without a traceback."""
 
 app = typer.Typer(
@@ -58,12 +47,19 @@ def serve(
 ) -> None:
     """Run the WebSocket gateway: many conversations in one process. Ctrl-C ends them cleanly."""
     settings = load(gateway_host=host, gateway_port=port)
+    from . import process
+
     process.log_to_stderr(settings.log_level)
     with process.traced(settings):
         anyio.run(_serve, settings)
 
 
 async def _serve(settings: Settings) -> None:
+    from agent import gateway
+    from agent.worker import worker
+
+    from . import process
+
     token = settings.gateway_token
     async with (
         process.stopping() as stop,
@@ -107,6 +103,9 @@ def simulate(
     every expectation and every trace was right; 1 if one wasn't; 2 if the input wasn't.
     """
     settings = load()
+    from . import process
+    from . import simulate as simulation
+
     process.log_to_stderr("WARNING")
     passed = simulation.simulate(
         settings, scenarios or [], callers=callers, report=report, stagger=stagger
@@ -120,6 +119,8 @@ def list_traces(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
 ) -> None:
     """List conversations, newest first."""
+    from . import traces as trace_store
+
     trace_store.list_conversations(_store(store), limit)
 
 
@@ -135,6 +136,8 @@ def show_trace(
     words: Annotated[bool, typer.Option(help="What was said, too.")] = True,
 ) -> None:
     """Show a conversation as a timed tree, with its words."""
+    from . import traces as trace_store
+
     trace_store.show_conversation(_store(store), conversation, words=words)
 
 
@@ -145,11 +148,17 @@ def reservations(
 ) -> None:
     """Run the example's reservations service."""
     settings = load()
+    from . import process
+
     process.log_to_stderr(settings.log_level)
     anyio.run(_reservations, settings.reservations_db, host, port)
 
 
 async def _reservations(db: Path, host: str, port: int) -> None:
+    from agent import desk
+
+    from . import process
+
     async with process.stopping() as stop, anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(desk.serve, db, host, port))
         await process.run_until(stop, tasks)

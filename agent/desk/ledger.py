@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.desk.house import House, distance
 from agent.desk.wire import Availability, Booking, Change, Problem, Reason, Reservation, Seating
+from agent.errors import InputError
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -35,7 +36,7 @@ CREATE INDEX IF NOT EXISTS reservations_by_name ON reservations (name);
 _ALTERNATIVES: Final = 2
 
 
-class ServiceError(Exception):
+class ServiceError(InputError):
     """The reservations service can't run; the message says what to do, in one line."""
 
 

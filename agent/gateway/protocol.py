@@ -44,6 +44,7 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
 
 _Text = TypeVar("_Text")
@@ -91,7 +92,7 @@ class CloseCode(enum.IntEnum):
     """The caller doesn't read what it is sent."""
 
 
-class GatewayError(Exception):
+class GatewayError(InputError):
     """Base of the gateway's errors."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agent.errors import InputError
 
-class ProviderError(Exception):
+
+class ProviderError(InputError):
     """A provider can't be used as configured. One line: what is missing, and how to get it."""

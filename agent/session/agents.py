@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from livekit.agents import Agent
 
+from agent.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from agent.providers import Script
 
 
-class AgentError(Exception):
+class AgentError(InputError):
     """The agent that the settings name can't be used. One line: what, where, how to fix it."""
 
 

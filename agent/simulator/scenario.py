@@ -47,12 +47,13 @@ from pydantic import (
     model_validator,
 )
 
+from agent.errors import InputError
 from agent.gateway import protocol
 from agent.session.line import Outcome  # noqa: TC001 - pydantic reads it at run time
 from agent.simulator.audio import SAMPLE_RATE, Speech, read_speech
 
 
-class ScenarioError(Exception):
+class ScenarioError(InputError):
     """A scenario can't be used. One line: the file, the line, the field, what is wrong with it."""
 
 

@@ -110,6 +110,27 @@ async def test_a_bound_coroutine_function_can_run_many_times_at_once(captured: C
     assert captured.tree(event) == "conversation host\n└─ outer\n   ├─ fetch a\n   └─ fetch b"
 
 
+async def test_a_task_keeps_what_it_was_started_in(captured: Captured) -> None:
+    """The block it was started in has ended; the task is still the conversation's, to Sentry too."""
+    conversation = telemetry.conversation("host")
+    block_ended = asyncio.Event()
+
+    async def work() -> None:
+        await block_ended.wait()
+        with telemetry.span("inner"):
+            pass
+        assert telemetry.current_conversation() is conversation
+        assert sentry_sdk.get_isolation_scope() is conversation.isolation
+
+    with conversation.attach():
+        task = asyncio.create_task(work())
+    block_ended.set()
+    await task
+    conversation.close()
+
+    assert captured.tree(captured.transactions[0]) == "conversation host\n└─ inner"
+
+
 async def test_threads_of_asyncio_need_no_bind(captured: Captured) -> None:
     """`to_thread` copies the context, and with it what is current."""
     async with telemetry.conversation("host"):

@@ -1,0 +1,11 @@
+"""The base of errors that are somebody's input."""
+
+from __future__ import annotations
+
+
+class InputError(Exception):
+    """What came from outside can't be used: one line that says what, where and how to fix it.
+
+    The command line prints it and exits with 2; anything else is our own fault and keeps its
+    traceback.
+    """
