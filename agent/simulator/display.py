@@ -5,16 +5,23 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich import progress
+from rich import box, progress
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from agent.simulator.report import CallResult, Progress, Report, TurnResult, percentile
+from agent.simulator.report import (
+    CallResult,
+    Progress,
+    Report,
+    TurnResult,
+    percentile,
+    same_words,
+)
 from telemetry.attributes import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -52,23 +59,22 @@ def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
 
 
 def render(report: Report) -> RenderableType:
-    """A table for each call, what failed, and a summary."""
-    return Group(*(_call(call) for call in report.calls), *_summary(report))
+    """A table for each call, what failed, where the time went, and a summary."""
+    return Group(
+        *(_call(call) for call in report.calls), *_time_spent(report.turns), *_summary(report)
+    )
 
 
 def _call(call: CallResult) -> RenderableType:
-    table = Table(
-        title=Text(f"{call.id} · {call.outcome or 'no outcome'}", style="bold"),
-        title_justify="left",
-        expand=True,
-        show_lines=True,
-    )
-    for name, ratio in (("said", 3), ("heard", 3), ("replied", 4), ("response", 3)):
-        table.add_column(name, ratio=ratio)
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
+    table.add_column("heard", ratio=2)
+    table.add_column("replied", ratio=3)
+    table.add_column("response", justify="right")
+    table.add_column("at the caller", justify="right")
     for turn in call.turns:
-        heard = Text(turn.heard) if turn.spoken else Text("(typed)", style="dim")
-        table.add_row(Text(turn.caller), heard, Text(turn.reply), _response(turn))
+        table.add_row(_heard(turn), _replied(turn), _ms(turn.e2e_ms), _ms(turn.measured_ms))
     return Group(
+        Text.assemble((call.id, "bold"), f"  {call.outcome or 'no outcome'}  ", _trace(call)),
         table,
         *_failed("call", call.failures),
         *(
@@ -76,29 +82,53 @@ def _call(call: CallResult) -> RenderableType:
             for at, turn in enumerate(call.turns, 1)
             for line in _failed(f"turn {at}", turn.failures)
         ),
-        *(_failed("trace", call.trace_failures) or [_trace(call)]),
-        Text(),
+        *_failed("trace", call.trace_failures),
     )
 
 
-def _response(turn: TurnResult) -> Text:
-    """``612 ms, measured 598``, and the stages that make it up."""
-    if turn.e2e_ms is None and turn.measured_ms is None:
-        return Text("-", style="dim")
-    told = "no telemetry" if turn.e2e_ms is None else f"{turn.e2e_ms:.0f} ms"
-    measured = "" if turn.measured_ms is None else f", measured {turn.measured_ms:.0f}"
-    return Text.assemble((told + measured, "bold"), "\n", (_stages(turn.stages_ms), "dim"))
+def _heard(turn: TurnResult) -> Text:
+    if not turn.spoken:
+        return Text.assemble(turn.caller, (" (typed)", "dim"))
+    if same_words(turn.caller, turn.heard):
+        return Text(turn.heard)
+    return Text.assemble(turn.heard or "nothing", (f" (said: {turn.caller})", "yellow"))
 
 
-def _stages(stages: Mapping[str, float]) -> str:
-    order = [*STAGES, *(stage for stage in stages if stage not in STAGES)]
-    took = [(stage.replace("_", " "), stages.get(stage, 0.0)) for stage in order]
-    return " · ".join(f"{stage} {ms:.0f}" for stage, ms in took if round(ms))
+def _replied(turn: TurnResult) -> Text:
+    """The agent's words, and the stages that its response took."""
+    order = [*STAGES, *(stage for stage in turn.stages_ms if stage not in STAGES)]
+    took = [(stage.replace("_", " "), turn.stages_ms.get(stage, 0.0)) for stage in order]
+    stages = " · ".join(f"{stage} {ms:.0f}" for stage, ms in took if round(ms))
+    return Text.assemble(turn.reply, (f"\n{stages}" if stages else "", "dim"))
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} ms"
+
+
+def _time_spent(turns: Sequence[TurnResult]) -> Iterator[RenderableType]:
+    """The median and the 95th percentile of each stage, over the turns that were answered."""
+    answered = [turn.stages_ms for turn in turns if turn.stages_ms]
+    if not answered:
+        return
+    table = Table(box=box.SIMPLE_HEAD, title="where the time went", title_justify="left")
+    table.add_column("stage")
+    table.add_column("median", justify="right")
+    table.add_column("p95", justify="right")
+    for stage in STAGES:
+        took = [stages.get(stage, 0.0) for stages in answered]
+        if any(round(ms) for ms in took):
+            table.add_row(
+                stage.replace("_", " "), _ms(percentile(took, 50)), _ms(percentile(took, 95))
+            )
+    yield table
 
 
 def _trace(call: CallResult) -> Text:
     if call.trace_id is None:
         return Text("no trace: the call was never accepted", style="red")
+    if call.trace_failures:
+        return Text(f"trace {call.trace_id} is wrong", style="red")
     return Text(f"trace {call.trace_id} is complete", style="green")
 
 

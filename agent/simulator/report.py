@@ -120,14 +120,14 @@ class Report:
     @property
     def measured(self) -> list[float]:
         """Every response latency measured at a caller."""
-        return [turn.measured_ms for turn in self._turns() if turn.measured_ms is not None]
+        return [turn.measured_ms for turn in self.turns if turn.measured_ms is not None]
 
     @property
     def disagreements(self) -> list[float]:
         """How far telemetry is from the caller, for each turn that both measured."""
         return [
             abs(turn.e2e_ms - turn.measured_ms)
-            for turn in self._turns()
+            for turn in self.turns
             if turn.e2e_ms is not None and turn.measured_ms is not None
         ]
 
@@ -137,7 +137,7 @@ class Report:
 
         Case, punctuation and hyphens don't count as words; a turn that wasn't heard counts whole.
         """
-        said = [turn for turn in self._turns() if turn.voiced_until is not None]
+        said = [turn for turn in self.turns if turn.voiced_until is not None]
         if not said:
             return None
         return jiwer.wer(
@@ -147,7 +147,9 @@ class Report:
             hypothesis_transform=_spelling,
         )
 
-    def _turns(self) -> list[TurnResult]:
+    @property
+    def turns(self) -> list[TurnResult]:
+        """The turns of all calls."""
         return [turn for call in self.calls for turn in call.turns]
 
     def as_json(self) -> dict[str, Any]:
@@ -161,6 +163,11 @@ class Report:
             "stats": dict(self.stats),
             "conversations": [_call_as_json(call) for call in self.calls],
         }
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two texts differ in nothing that word error rate counts."""
+    return bool(_spelling([one]) == _spelling([other]))
 
 
 def percentile(values: Sequence[float], rank: float) -> float | None:

@@ -102,11 +102,14 @@ def test_tables_show_what_happened() -> None:
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     for part in (
-        "booking-1 · completed",
+        "booking-1  completed",
         "For which day?",
-        "600 ms, measured 610",
+        "600 ms",
+        "610 ms",
         "endpointing 400 · llm 200",
+        "where the time went",
         f"trace {'a' * 32} is complete",
+        f"trace {'a' * 32} is wrong",
         "trace: no span of op [bold]tts",
         "1 of 2 conversations passed",
         "word error rate 0.0%",
