@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_SAMPLE_RATE",
         description="Share of conversations delivered to Sentry.",
     )
+    trace_lifecycle: Literal["transaction", "stream"] = Field(
+        "transaction",
+        validation_alias="PARLEY_TRACE_LIFECYCLE",
+        description="How Sentry gets a conversation: whole at its end, or span by span meanwhile.",
+    )
     trace_store: Path | None = Field(
         Path("traces.db"),
         validation_alias="PARLEY_TRACE_STORE",

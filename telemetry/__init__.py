@@ -10,9 +10,11 @@ application, and is renamed by renaming it. The map:
 ``span``                  a span, as a handle and as a block
 ``context``               what is current where; the only place that knows
 ``ambient``               Sentry's span objects as markers for ours, so integrations nest both ways
-``foreign``               spans inside somebody else's transaction
+``streamed``              the same for Sentry's streamed spans
+``foreign``               spans below somebody else's
 ``delivery``              the one thread that talks to Sentry and the store
-``encode``, ``transport``  conversations as Sentry events; envelopes over HTTP
+``encode``, ``items``     conversations as Sentry's transactions, and as its streamed spans
+``transport``             envelopes over HTTP
 ``logs``                  errors the application logs
 ``store``, ``tracefile``  the local trace store, and the SQLite file it is in
 ``tree``                  conversations as text

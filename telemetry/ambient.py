@@ -20,6 +20,7 @@ from sentry_sdk import tracing
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from typing import Self
 
     import sentry_sdk
 
@@ -27,13 +28,30 @@ if TYPE_CHECKING:
     from .span import Span
 
 
-class _Recorded:
-    """What a marker does differently from the Sentry class it is mixed into."""
+class Marker:
+    """What stands for one of our spans in Sentry's scope, in either lifecycle."""
 
     __slots__ = ()
 
     record: Span
     link: Link | None
+    """Set while a block that Sentry's API entered is current."""
+
+    def show_on(self, scope: sentry_sdk.Scope) -> None:
+        """Make it Sentry's current span on this scope."""
+        raise NotImplementedError
+
+
+def shown_on(scope: sentry_sdk.Scope) -> Marker | None:
+    """The one of our spans that is Sentry's current one on this scope, or None."""
+    span = scope.span or scope.streamed_span
+    return span if isinstance(span, Marker) else None
+
+
+class _Recorded(Marker):
+    """What a marker does differently from the Sentry class it is mixed into."""
+
+    __slots__ = ()
 
     def start_child(self, instrumenter: str = "sentry", **kwargs: Any) -> tracing.Span:
         """A child span, recorded in the conversation whatever happens to this one."""
@@ -46,7 +64,12 @@ class _Recorded:
             started_at=started_at,
         )
         record.origin = kwargs.get("origin") or "manual"
-        return record.ambient()
+        return AmbientSpan(record)
+
+    def show_on(self, scope: sentry_sdk.Scope) -> None:
+        """Make it Sentry's current span on this scope."""
+        assert isinstance(self, tracing.Span)
+        scope.span = self
 
     def update_active_thread(self) -> None:
         """Skipped: it costs more than the rest of a span, and conversations know their task."""
@@ -78,14 +101,16 @@ class AmbientSpan(_Recorded, tracing.Span):
         self.record = record
         self.link = None
         conversation = record.conversation
+        transaction = conversation.transaction
+        assert isinstance(transaction, ConversationTransaction)
         super().__init__(
             trace_id=conversation.trace_id,
             span_id=record.id,
             parent_span_id=record.parent_id,
-            sampled=conversation.transaction.sampled,
+            sampled=transaction.sampled,
             op=record.op,
             name=record.name,
-            containing_transaction=conversation.transaction,
+            containing_transaction=transaction,
             start_timestamp=record.started_at,
             origin=record.origin,
         )
@@ -129,6 +154,31 @@ class ConversationTransaction(_Recorded, tracing.Transaction):
         self.record = record
         self.link = None
         super().__init__(**kwargs)
+
+    @classmethod
+    def begin(cls, root: Span, headers: Mapping[str, str]) -> Self:
+        """The transaction of a conversation, on its scope; called under its scopes."""
+        conversation = root.conversation
+        caller = conversation.isolation.continue_trace(dict(headers), op=root.op, name=root.name)
+        root.parent_id = caller.parent_span_id
+        self = cls(
+            root,
+            name=root.name,
+            op=root.op,
+            trace_id=caller.trace_id,
+            span_id=root.id,
+            parent_span_id=caller.parent_span_id,
+            parent_sampled=caller.parent_sampled,
+            baggage=None if caller.parent_span_id is None else caller.get_baggage(),
+            start_timestamp=root.started_at,
+        )
+        conversation.scope.start_transaction(self)
+        self.show_on(conversation.scope)
+        return self
+
+    def marker(self, record: Span) -> AmbientSpan:
+        """What stands for another span of the conversation."""
+        return AmbientSpan(record)
 
     def finish(self, *args: Any, **kwargs: Any) -> str | None:
         """Close the conversation, which is what finishing its transaction means."""

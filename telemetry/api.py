@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sentry_sdk
-from sentry_sdk import tracing
 
 from . import context, runtime
-from .ambient import AmbientSpan, ConversationTransaction
+from .ambient import Marker
 from .conversation import Conversation, headers_of
 from .foreign import ForeignSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from sentry_sdk import tracing
+    from sentry_sdk.traces import StreamedSpan
 
     from .span import Span
 
@@ -69,12 +71,12 @@ def span(
     Raises:
         MissingConversation: in strict mode, where no conversation is current.
     """
-    here = context.current()
+    here = context.nearest()
     if here is not None:
         return here[0].start_span(op, name, parent=here[1], attributes=attributes)
-    around = sentry_sdk.get_current_scope().span
-    if around is not None and not isinstance(around, (AmbientSpan, ConversationTransaction)):
-        return ForeignSpan(_child(around, op, name), attributes)
+    around = _sentrys_span()
+    if around is not None and not isinstance(around, Marker):
+        return ForeignSpan(around, op, name, attributes=attributes)
     return runtime.active().orphan(op, name, attributes)
 
 
@@ -97,7 +99,7 @@ def bind(function: Callable[P, R]) -> Callable[P, R]:
     the result may be called any number of times, also concurrently. Outside any conversation it
     carries nothing.
     """
-    here = context.current()
+    here = context.nearest()
     return function if here is None else here[0].bind(function)
 
 
@@ -117,12 +119,14 @@ def complete_span_by_op(op: str) -> Span | None:
 
 def trace_headers() -> dict[str, str]:
     """``sentry-trace`` and ``baggage`` of the current span, computed now; empty without one."""
-    here = context.current()
+    here = context.nearest()
     if here is not None:
         return headers_of(here[1])
-    around = sentry_sdk.get_current_scope().span
-    return {} if around is None else dict(around.iter_headers())
+    if _sentrys_span() is None:
+        return {}
+    return dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
 
 
-def _child(around: tracing.Span, op: str, name: str | None) -> tracing.Span:
-    return around.start_child(op=op, name=name or op)
+def _sentrys_span() -> tracing.Span | StreamedSpan | None:
+    scope = sentry_sdk.get_current_scope()
+    return scope.span or scope.streamed_span

@@ -101,6 +101,8 @@ their own: a backend that adds up ``gen_ai.usage`` over all spans must not count
 MODELS: Final = "conversation.models"
 """On a turn and on a conversation: the models that served it."""
 ERROR_TYPE: Final = "error.type"
+STARTED_AT: Final = "telemetry.started_at"
+"""Unix seconds, on a span that Sentry has begin later than it did."""
 
 # -- what a span without a conversation says about itself ----------------------------------------
 

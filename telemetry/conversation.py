@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import sys
 import time
 import uuid
@@ -23,6 +24,7 @@ from .ambient import ConversationTransaction
 from .attributes import GEN_AI_CONVERSATION_ID, OP_CONVERSATION
 from .records import ConversationRecord
 from .span import Span
+from .streamed import ConversationSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +39,8 @@ R = TypeVar("R")
 
 HAND_OVER = 1_000
 """A running conversation hands its finished spans to delivery in batches of this many."""
+STREAM_EVERY = 5.0
+"""Seconds after which the stream lifecycle doesn't wait for a batch to fill, as Sentry doesn't."""
 
 
 class Conversation:
@@ -49,6 +53,7 @@ class Conversation:
         name: the transaction's name.
         trace_id: Sentry's trace id, 32 hex digits.
         transaction: Sentry's transaction; ``scope.transaction`` in every task of the conversation.
+            In the stream lifecycle its segment span.
         isolation: Sentry's isolation scope of the conversation: its user, tags and contexts.
         ended: whether it has been closed.
         is_orphan: whether it only stands for a span that had no conversation.
@@ -76,13 +81,15 @@ class Conversation:
         self._open: dict[str, Span] = {}
         self._sealed = False
         self._count = itertools.count(1)
+        self._handed_over = time.time()
+        self._hand_over_after = STREAM_EVERY if runtime.streaming else math.inf
         self._closing = itertools.count()
         self._link: Link | None = None
         self._on_close: list[Callable[[], object]] = []
 
         # Forked from what is outside any conversation, so that nothing is inherited from another.
         self.base = context.outermost()
-        self.isolation = self.base[0].fork()
+        self.isolation = context.snapshot(self.base[0])
         self.scope = self.base[1].fork()
         self.scope.span = None
 
@@ -91,24 +98,9 @@ class Conversation:
             sentry_sdk.scope.use_isolation_scope(self.isolation),
             sentry_sdk.scope.use_scope(self.scope),
         ):
-            incoming = dict(headers or {})
-            caller = self.isolation.continue_trace(incoming, op=op, name=name)
-            continued = caller.parent_span_id is not None
-            self.trace_id: str = caller.trace_id
-            self.root.parent_id = caller.parent_span_id
-            self.transaction = ConversationTransaction(
-                self.root,
-                name=name,
-                op=op,
-                trace_id=caller.trace_id,
-                span_id=self.root.id,
-                parent_span_id=caller.parent_span_id,
-                parent_sampled=caller.parent_sampled,
-                baggage=caller.get_baggage() if continued else None,
-                start_timestamp=self.root.started_at,
-            )
-            self.scope.start_transaction(self.transaction)
-        self.scope.span = self.transaction
+            lifecycle = ConversationSegment if runtime.streaming else ConversationTransaction
+            self.transaction = lifecycle.begin(self.root, headers or {})
+        self.trace_id: str = self.transaction.trace_id
         if not orphan:
             self.root.attributes[GEN_AI_CONVERSATION_ID] = self.id
         self._user: dict[str, Any] = {}
@@ -154,7 +146,7 @@ class Conversation:
 
     def current_span(self) -> Span:
         """The current span if it is one of this conversation's, else its root."""
-        here = context.current()
+        here = context.nearest()
         return here[1] if here is not None and here[0] is self else self.root
 
     def get_span_by_op(self, op: str) -> Span | None:
@@ -181,7 +173,8 @@ class Conversation:
             # Delivery has taken everything before this one: what is left goes on its own.
             for late in self.take_finished():
                 self.runtime.late(self, late)
-        elif next(self._count) % HAND_OVER == 0:
+        elif next(self._count) % HAND_OVER == 0 or now - self._handed_over > self._hand_over_after:
+            self._handed_over = now
             self.runtime.hand_over(self)
 
     def take_finished(self) -> list[Span]:
@@ -213,6 +206,7 @@ class Conversation:
             return
         if error is not None:
             self.root.fail(error)
+        self.ended = True  # what starts from here on is late, so the list below is complete
         left_open = [span for span in list(self._open.values()) if span is not self.root]
         for span in left_open:
             span.status = "cancelled"
@@ -222,12 +216,18 @@ class Conversation:
         self.root.ended_at = max(
             time.time() if ended_at is None else ended_at, self.root.started_at
         )
-        self.ended = True
         while self._on_close:
             self._on_close.pop()()
         # What its events carry is what it had when it ended.
-        self.isolation, self.scope = self.isolation.fork(), self.scope.fork()
+        self.isolation, self.scope = context.snapshot(self.isolation), self.scope.fork()
         self.runtime.closed(self)
+
+    def left_to_parent(self) -> None:
+        """In a forked child: the parent ends and delivers it; what the child adds is late."""
+        next(self._closing)
+        self.ended = self._sealed = True
+        self._open.clear()
+        self._finished.clear()
 
     def on_close(self, function: Callable[[], object]) -> None:
         """Call ``function`` when the conversation ends, in whatever ends it."""
@@ -300,7 +300,7 @@ class Conversation:
         here = context.current()
         inside = here is not None and here[0] is self
         scope = sentry_sdk.get_current_scope() if inside else self.scope
-        self.runtime.captured(error, self.isolation.fork(), scope.fork())
+        self.runtime.captured(error, context.snapshot(self.isolation), scope.fork())
 
     def trace_headers(self) -> dict[str, str]:
         """``sentry-trace`` and ``baggage`` of its current span, computed now."""

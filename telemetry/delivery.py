@@ -17,20 +17,22 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sentry_sdk
-from sentry_sdk.envelope import Envelope
+from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
 
-from . import encode
+from . import encode, items, logs
 from .counter import Counter
-from .logs import event_of
 from .transport import RATE_LIMITED, Delivered, Dropped, Retry, Sent, unobserved
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conversation import Conversation
     from .span import Span
     from .store import TraceStore
@@ -46,6 +48,7 @@ BACKOFF = (0.5, 30.0)
 
 OVERFLOW = "queue_overflow"
 SHUTDOWN = "shutdown"
+STORE = "store_error"
 INTERNAL = "internal_error"
 
 
@@ -72,6 +75,13 @@ class _HandedOver:
 @dataclass(slots=True)
 class _Closed:
     conversation: Conversation
+
+
+@dataclass(slots=True)
+class _Refused:
+    """A conversation ended for which there was no room."""
+
+    key: int
 
 
 @dataclass(slots=True)
@@ -127,7 +137,9 @@ class _Running:
     """Encoded spans for the next part."""
 
 
-_Item = _Opened | _HandedOver | _Closed | _Late | _Error | _Log | Envelope | _Flush | _Stop
+_Item = (
+    _Opened | _HandedOver | _Closed | _Refused | _Late | _Error | _Log | Envelope | _Flush | _Stop
+)
 
 
 class Delivery:
@@ -137,11 +149,18 @@ class Delivery:
         store: the local trace store, or None.
         sender: where envelopes go, or None for nowhere.
         send_content: whether attributes that hold what people said go to Sentry.
+        streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
     """
 
     def __init__(
-        self, *, store: TraceStore | None, sender: Outlet | None, send_content: bool = False
+        self,
+        *,
+        store: TraceStore | None,
+        sender: Outlet | None,
+        send_content: bool = False,
+        streaming: bool = False,
     ) -> None:
+        self.streaming = streaming
         self._store = store
         self._sender = sender
         self._content = send_content
@@ -149,11 +168,12 @@ class Delivery:
         self._outbox: deque[_Waiting] = deque()
         self._running: dict[int, _Running] = {}
         self._flushes: list[_Flush] = []
-        self._sending: _Waiting | None = None
+        self._sending: deque[_Waiting] = deque(maxlen=1)
         self._not_before = 0.0
+        self._stopping = False
         self._abandoned = False
         self._lost: dict[str, Counter] = {
-            reason: Counter() for reason in (OVERFLOW, SHUTDOWN, INTERNAL)
+            reason: Counter() for reason in (OVERFLOW, SHUTDOWN, STORE, INTERNAL)
         }
         self._thread: threading.Thread | None = None
 
@@ -170,7 +190,18 @@ class Delivery:
         self._outbox.clear()
         self._running.clear()
         self._flushes.clear()
+        self._sending.clear()
         self.start()
+
+    def before_fork(self) -> None:
+        """In a process that is about to fork: its connection to the store must not be copied."""
+        if self._store is not None:
+            self._store.pause()
+
+    def after_fork(self) -> None:
+        """In both processes: the store may be written to again."""
+        if self._store is not None:
+            self._store.resume()
 
     @property
     def is_current_thread(self) -> bool:
@@ -189,33 +220,35 @@ class Delivery:
     def closed(self, conversation: Conversation) -> None:
         """A conversation ended."""
         if not self._put(_Closed(conversation), first=True):
-            self._lose(OVERFLOW, len(conversation.take_finished()) + 1)
+            self._lose(self._refusal, len(conversation.take_finished()) + 1)
+            self._intake.put(_Refused(id(conversation)))  # a few bytes: always room for these
 
     def late(self, conversation: Conversation, span: Span) -> None:
         """A span finished after its conversation was delivered."""
         if not self._put(_Late(conversation, span), first=True):
-            self._lose(OVERFLOW)
+            self._lose(self._refusal)
 
     def captured(
         self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
     ) -> None:
         """An error was reported."""
         if not self._put(_Error(error, isolation, scope), first=True):
-            self._lose(OVERFLOW)
+            self._lose(self._refusal)
 
     def logged(
         self, record: logging.LogRecord, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
     ) -> None:
-        """An error was logged."""
-        if not self._put(_Log(record, isolation, scope), first=False):
-            self._lose(OVERFLOW)
+        """Something was logged."""
+        first = record.levelno >= logging.ERROR
+        if not self._put(_Log(record, isolation, scope), first=first):
+            self._lose(self._refusal)
 
     def envelope(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
         if self.is_current_thread:
             self._enqueue(envelope)
         elif not self._put(envelope, first=False):
-            self._lose(OVERFLOW)
+            self._lose(self._refusal)
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything that is waiting now is stored and sent."""
@@ -232,23 +265,30 @@ class Delivery:
         """
         if self._thread is None or not self._thread.is_alive():
             return not self._outbox
+        self._stopping = True
         done: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._intake.put(_Stop(time.monotonic() + timeout, done))
         if _answer(done, timeout + 0.2):
             self._thread.join(timeout)
-            return not self._lost[SHUTDOWN].read()
-        # The thread sits in a request that has no answer. It is a daemon; nothing waits for it.
-        self._abandoned = True
+        else:
+            # It sits in a request that has no answer. It is a daemon; nothing waits for it.
+            self._abandoned = True
         self._give_up()
-        return False
+        return not self._lost[SHUTDOWN].read()
 
     def dropped(self) -> dict[str, int]:
         """How many spans and events were given up, by reason."""
         counts = {reason: counter.read() for reason, counter in list(self._lost.items())}
         return {reason: count for reason, count in counts.items() if count}
 
+    @property
+    def _refusal(self) -> str:
+        """Why the intake takes no more."""
+        return SHUTDOWN if self._stopping else OVERFLOW
+
     def _put(self, item: _Item, *, first: bool) -> bool:
-        if self._intake.qsize() >= (INTAKE_LIMIT if first else INTAKE_LIMIT // 2):
+        limit = INTAKE_LIMIT if first else INTAKE_LIMIT // 2
+        if self._stopping or self._intake.qsize() >= limit:
             return False
         self._intake.put(item)
         return True
@@ -261,13 +301,14 @@ class Delivery:
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
+        while not self._abandoned:
             item = self._next()
             match item:
                 case _Stop():
                     self._finish(item)
                     return
                 case _Flush():
+                    _collect()
                     self._flushes.append(item)
                 case None:
                     self._send_one()
@@ -276,6 +317,7 @@ class Delivery:
             if not self._outbox and self._intake.empty():
                 while self._flushes:
                     self._flushes.pop().done.put(True)
+        self._give_up()  # what it was busy with when it was abandoned
 
     def _next(self) -> _Item | None:
         """The next item; None when there is none and an envelope may be sent."""
@@ -284,7 +326,11 @@ class Delivery:
                 return self._intake.get()
             due = min(waiting.not_before for waiting in self._outbox)
             wait = max(self._not_before, due) - time.monotonic()
-            return self._intake.get(timeout=wait) if wait > 0 else self._intake.get_nowait()
+            if wait > 0:
+                return self._intake.get(timeout=wait)
+            if len(self._outbox) > OUTBOX_LIMIT // 2 and self._intake.qsize() < INTAKE_LIMIT // 10:
+                return None  # a burst waits in the intake, rather than overflow the outbox
+            return self._intake.get_nowait()
         except queue.Empty:
             return None
 
@@ -293,20 +339,21 @@ class Delivery:
             match item:
                 case _Opened(conversation):
                     if self._store is not None:
-                        self._store.open_conversation(conversation.record())
+                        self._keep(0, self._store.open_conversation, conversation.record())
                 case _HandedOver(conversation):
                     self._take(conversation, conversation.take_finished())
                 case _Closed(conversation):
                     self._deliver(conversation)
+                case _Refused():
+                    self._forget(item, OVERFLOW)
                 case _Late(conversation, span):
                     self._deliver_late(conversation, span)
                 case _Error(error, isolation, scope):
                     with use_isolation_scope(isolation), use_scope(scope):
                         sentry_sdk.capture_exception(error)
                 case _Log(record, isolation, scope):
-                    event, hint = event_of(record)
                     with use_isolation_scope(isolation), use_scope(scope):
-                        sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a dict
+                        logs.send(record)
                 case Envelope():
                     self._enqueue(item)
         except Exception:
@@ -314,15 +361,28 @@ class Delivery:
             with unobserved():
                 logger.warning("telemetry could not deliver %s", type(item).__name__, exc_info=True)
 
-    def _take(self, conversation: Conversation, spans: list[Span]) -> _Running:
+    def _take(
+        self, conversation: Conversation, spans: list[Span], *, last: bool = False
+    ) -> _Running:
         running = self._running.setdefault(id(conversation), _Running())
         if self._store is not None and spans:
-            self._store.add_spans(
-                conversation.trace_id, conversation.id, [span.record() for span in spans]
+            records = [span.record() for span in encode.paced(spans)]
+            self._keep(
+                len(records),
+                self._store.add_spans,
+                conversation.trace_id,
+                conversation.id,
+                records,
             )
         if not self._sends(conversation):
             return running
-        encoded = [encode.encode_span(conversation, span, content=self._content) for span in spans]
+        if self.streaming:
+            self._send_spans(conversation, [*spans, conversation.root] if last else spans)
+            return running
+        encoded = [
+            encode.encode_span(conversation, span, content=self._content)
+            for span in encode.paced(spans)
+        ]
         room = encode.MAX_SPANS - len(running.held)
         running.held += encoded[:room]
         running.further += encoded[room:]
@@ -335,13 +395,13 @@ class Delivery:
         return running
 
     def _deliver(self, conversation: Conversation) -> None:
-        running = self._take(conversation, conversation.seal())
+        running = self._take(conversation, conversation.seal(), last=True)
         del self._running[id(conversation)]
         if self._store is not None:
-            self._store.close_conversation(conversation.record())
-        if not self._sends(conversation):
+            self._keep(1, self._store.close_conversation, conversation.record())
+        if self.streaming or not self._sends(conversation):
             return
-        own, *rest = [*encode.batches(running.held)] or [[]]
+        own, *rest = [*encode.batches(running.held, encode.size_of)] or [[]]
         self._capture(
             conversation, encode.conversation_event(conversation, own, content=self._content)
         )
@@ -350,13 +410,22 @@ class Delivery:
         self._send_parts(conversation, running.further)
 
     def _send_parts(self, conversation: Conversation, spans: list[dict[str, Any]]) -> None:
-        for batch in encode.batches(spans):
+        for batch in encode.batches(spans, encode.size_of):
             self._capture(conversation, encode.part_event(conversation, batch))
+
+    def _send_spans(self, conversation: Conversation, spans: list[Span]) -> None:
+        for envelope in items.envelopes(conversation, spans, content=self._content):
+            self._enqueue(envelope)
 
     def _deliver_late(self, conversation: Conversation, span: Span) -> None:
         if self._store is not None:
-            self._store.add_spans(conversation.trace_id, conversation.id, [span.record()])
-        if self._sends(conversation):
+            records = [span.record()]
+            self._keep(1, self._store.add_spans, conversation.trace_id, conversation.id, records)
+        if not self._sends(conversation):
+            return
+        if self.streaming:
+            self._send_spans(conversation, [span])
+        else:
             event = encode.late_event(conversation, span, content=self._content)
             self._capture(conversation, event)
 
@@ -365,18 +434,30 @@ class Delivery:
 
     def _capture(self, conversation: Conversation, event: dict[str, Any]) -> None:
         with use_isolation_scope(conversation.isolation), use_scope(conversation.scope):
-            sentry_sdk.capture_event(event)  # type: ignore[arg-type]  # a plain dict
+            encode.capture(event)
+
+    def _keep(self, count: int, write: Callable[..., None], *arguments: Any) -> None:
+        """Write to the store. When that fails, Sentry gets what there is all the same."""
+        try:
+            write(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's alone
+            self._lose(STORE, count)
+            with unobserved():
+                logger.warning("telemetry could not store: %s", error)
 
     # -- sending -----------------------------------------------------------------------------------
 
     def _enqueue(self, envelope: Envelope) -> None:
-        transaction, event = envelope.get_transaction_event(), envelope.get_event()
+        event = envelope.get_event()
         if event is not None and self._store is not None:
             self._store_error(dict(event))
         if self._sender is None:
             return
-        spans = 1 if transaction is None else 1 + len(_list(transaction.get("spans")))
-        waiting = _Waiting(envelope, spans, first=transaction is not None or event is not None)
+        waiting = _Waiting(
+            envelope,
+            events=sum(map(_events_in, envelope)),
+            first=any(item.type in ("transaction", "span", "event") for item in envelope),
+        )
         if len(self._outbox) >= OUTBOX_LIMIT and not self._make_room(waiting):
             self._lose(OVERFLOW, waiting.events)
             return
@@ -397,7 +478,9 @@ class Delivery:
         values = (event.get("exception") or {}).get("values") or [{}]
         message = (event.get("logentry") or {}).get("formatted") or event.get("message")
         assert self._store is not None
-        self._store.add_error(
+        self._keep(
+            1,
+            self._store.add_error,
             None,
             trace.get("trace_id"),
             trace.get("span_id"),
@@ -406,19 +489,24 @@ class Delivery:
             str(values[-1].get("value") or message or ""),
         )
 
-    def _send_one(self, timeout: float | None = None) -> None:
+    def _send_one(self) -> None:
         """Send the first envelope that no rate limit holds back, else the first."""
-        assert self._sender is not None
         now = time.monotonic()
-        waiting = next((w for w in self._outbox if w.not_before <= now), self._outbox[0])
+        self._send(next((w for w in self._outbox if w.not_before <= now), self._outbox[0]))
+
+    def _send(self, waiting: _Waiting, timeout: float | None = None) -> None:
+        assert self._sender is not None
         self._outbox.remove(waiting)
-        self._sending = waiting
+        self._sending.append(waiting)
         sent = self._sender.send(waiting.envelope, timeout=timeout)
-        self._sending = None
+        try:
+            self._sending.pop()
+        except IndexError:
+            return  # it was given up meanwhile
         match sent:
             case Delivered(left_out):
                 if left_out:
-                    self._lose(RATE_LIMITED, len(left_out))
+                    self._lose(RATE_LIMITED, sum(map(_events_in, left_out)))
             case Dropped(reason):
                 self._lose(reason, waiting.events)
             case Retry(after=float() as seconds, reason=reason) if reason == RATE_LIMITED:
@@ -432,24 +520,23 @@ class Delivery:
                 self._not_before = time.monotonic() + delay
                 self._outbox.appendleft(waiting)
 
+    # -- ending ------------------------------------------------------------------------------------
+
     def _finish(self, stop: _Stop) -> None:
         """Deliver what there is time for; ignore pauses that a server asked for, once."""
-        while not self._intake.empty():
+        while not self._intake.empty() and time.monotonic() < stop.deadline:
             item = self._intake.get()
             if isinstance(item, (_Flush, _Stop)):
                 item.done.put(False)
             else:
                 self._handle(item)
-        tried: set[int] = set()
-        while self._outbox and id(self._outbox[0]) not in tried:
+        _collect()
+        for waiting in list(self._outbox):
             left = stop.deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or self._abandoned:
                 break
-            tried.add(id(self._outbox[0]))
-            self._send_one(timeout=left)
-        if not self._abandoned:
-            self._give_up()
-        self._outbox.clear()
+            self._send(waiting, timeout=left)
+        self._give_up()
         if self._store is not None:
             self._store.close()
         if self._sender is not None:
@@ -459,16 +546,42 @@ class Delivery:
         stop.done.put(True)
 
     def _give_up(self) -> None:
-        in_flight = [] if self._sending is None else [self._sending]
-        for waiting in [*in_flight, *self._outbox]:
-            self._lose(SHUTDOWN, waiting.events)
+        """Count and forget all that is waiting. Two threads may: each thing is counted once."""
+        for envelopes in (self._sending, self._outbox):
+            while envelopes:
+                with suppress(IndexError):
+                    self._lose(SHUTDOWN, envelopes.popleft().events)
+        while not self._intake.empty():
+            with suppress(queue.Empty):
+                self._forget(self._intake.get_nowait(), SHUTDOWN)
+
+    def _forget(self, item: _Item, reason: str) -> None:
+        """Count what an item would have come to."""
+        match item:
+            case _HandedOver(conversation) if self._sends(conversation):
+                self._lose(reason, len(conversation.take_finished()))
+            case _Closed(conversation) if self._sends(conversation):
+                self._lose(reason, len(conversation.seal()) + 1)
+                self._forget(_Refused(id(conversation)), reason)
+            case _Refused(key):
+                held = self._running.pop(key, _Running())
+                self._lose(reason, len(held.held) + len(held.further))
+            case _Late() | _Error() | _Log():
+                self._lose(reason)
+            case Envelope():
+                self._lose(reason, sum(map(_events_in, item)))
+            case _Flush() | _Stop():
+                item.done.put(False)
 
 
 class QueueTransport(Transport):
-    """The SDK's way to :class:`Delivery`: an envelope is queued and nothing else happens."""
+    """The SDK's way to :class:`Delivery`: an envelope is queued and nothing else happens.
 
-    def __init__(self, delivery: Delivery) -> None:
-        super().__init__()
+    The DSN is for the sampling context in headers, which names its public key.
+    """
+
+    def __init__(self, delivery: Delivery, *, dsn: str | None = None) -> None:
+        super().__init__({"dsn": dsn})
         self._delivery = delivery
 
     def capture_envelope(self, envelope: Envelope) -> None:
@@ -480,6 +593,11 @@ class QueueTransport(Transport):
         self._delivery.flush(timeout)
 
 
+def _collect() -> None:
+    """Take what the SDK's own batches (logs, metrics, its spans) still hold."""
+    sentry_sdk.get_client().flush(timeout=0)
+
+
 def _answer(done: queue.SimpleQueue[bool], timeout: float) -> bool:
     try:
         return done.get(timeout=max(0.0, timeout))
@@ -487,5 +605,10 @@ def _answer(done: queue.SimpleQueue[bool], timeout: float) -> bool:
         return False
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _events_in(item: Item) -> int:
+    """Spans of an item, logs of it, or 1."""
+    transaction = item.get_transaction_event()
+    if transaction is None:
+        return int(item.headers.get("item_count", 1))
+    spans = transaction.get("spans")
+    return 1 + len(spans) if isinstance(spans, list) else 1

@@ -1,4 +1,4 @@
-"""A span in somebody else's transaction, such as a web service's.
+"""A span below somebody else's, such as a web service's.
 
 It is Sentry's own span behind the methods of ours, so that code which times itself with
 :func:`telemetry.span` works the same in a conversation and in a service.
@@ -9,53 +9,75 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from .attributes import ERROR_TYPE
+import sentry_sdk
+from sentry_sdk import traces
+from sentry_sdk.traces import SpanStatus, StreamedSpan
+
+from .attributes import ERROR_TYPE, STARTED_AT
 from .span import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
-    from sentry_sdk.tracing import Span as SentrySpan
+    from sentry_sdk.tracing import Span as TransactionSpan
 
 
 class ForeignSpan:
-    """A child span of a Sentry transaction that is no conversation's."""
+    """A child of a Sentry span that is no conversation's, in either lifecycle."""
 
-    def __init__(self, span: SentrySpan, attributes: Mapping[str, Any] | None) -> None:
-        self._span = span
-        if attributes:
-            self.set(attributes)
+    def __init__(
+        self,
+        around: TransactionSpan | StreamedSpan,
+        op: str,
+        name: str | None = None,
+        *,
+        started_at: float | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.op = op
+        self.name = name or op
+        self._span: TransactionSpan | StreamedSpan
+        self._block: AbstractContextManager[sentry_sdk.Scope] | None = None
+        if isinstance(around, StreamedSpan):
+            given: dict[str, Any] = {"sentry.op": op}
+            if started_at is not None:
+                given[STARTED_AT] = started_at  # there is no public way to backdate its start
+            self._span = traces.start_span(self.name, given, parent_span=around, active=False)
+        else:
+            at = None if started_at is None else _time(started_at)
+            self._span = around.start_child(op=op, name=self.name, start_timestamp=at)
+        self.set(attributes or {})
 
     @property
     def id(self) -> str:
         """Sentry's span id, 16 hex digits."""
         return self._span.span_id
 
-    @property
-    def op(self) -> str:
-        """What kind of thing it is."""
-        return self._span.op or ""
-
-    @property
-    def name(self) -> str:
-        """What it was."""
-        return self._span.description or self.op
-
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes."""
-        self._span.update_data(dict(attributes))
+        if isinstance(self._span, StreamedSpan):
+            self._span.set_attributes(dict(attributes))
+        else:
+            self._span.update_data(dict(attributes))
 
     def fail(self, error: BaseException) -> None:
         """Mark it failed."""
-        self._span.set_status(status_of(error))
-        self._span.set_data(ERROR_TYPE, type(error).__qualname__)
+        if isinstance(self._span, StreamedSpan):
+            self._span.status = SpanStatus.ERROR
+        else:
+            self._span.set_status(status_of(error))
+        self.set({ERROR_TYPE: type(error).__qualname__})
 
     def finish(self, ended_at: float | None = None) -> None:
         """End it, now or at ``ended_at`` (Unix seconds)."""
-        at = None if ended_at is None else datetime.datetime.fromtimestamp(ended_at, datetime.UTC)
-        self._span.finish(end_timestamp=at)
+        at = None if ended_at is None else _time(ended_at)
+        if isinstance(self._span, StreamedSpan):
+            self._span.end(at)
+        else:
+            self._span.finish(end_timestamp=at)
 
     def start_span(
         self,
@@ -66,17 +88,15 @@ class ForeignSpan:
         attributes: Mapping[str, Any] | None = None,
     ) -> ForeignSpan:
         """A child of this span."""
-        at = (
-            None
-            if started_at is None
-            else datetime.datetime.fromtimestamp(started_at, datetime.UTC)
-        )
-        return ForeignSpan(
-            self._span.start_child(op=op, name=name or op, start_timestamp=at), attributes
-        )
+        return ForeignSpan(self._span, op, name, started_at=started_at, attributes=attributes)
 
     def __enter__(self) -> Self:
-        self._span.__enter__()
+        self._block = sentry_sdk.new_scope()
+        scope = self._block.__enter__()
+        if isinstance(self._span, StreamedSpan):
+            scope.streamed_span = self._span
+        else:
+            scope.span = self._span
         return self
 
     def __exit__(
@@ -87,4 +107,11 @@ class ForeignSpan:
     ) -> None:
         if error is not None:
             self.fail(error)
-        self._span.__exit__(None, None, None)
+        self.finish()
+        if self._block is not None:
+            self._block.__exit__(None, None, None)
+            self._block = None
+
+
+def _time(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

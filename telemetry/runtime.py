@@ -22,8 +22,9 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from .conversation import Conversation, caller
 from .counter import Counter
 from .delivery import Delivery, QueueTransport
+from .encode import rejoining
 from .errors import MissingConversation, TelemetryError
-from .logs import LogCapture
+from .logs import LogCapture, dated
 from .store import TraceStore
 from .transport import Sender
 
@@ -78,6 +79,7 @@ class Runtime:
     def __init__(self, *, delivery: Delivery | None, strict: bool) -> None:
         self.tally = Tally()
         self.strict = strict
+        self.streaming = delivery is not None and delivery.streaming
         self._delivery = delivery
         self._open: dict[int, Conversation] = {}
         self._explained: set[str] = set()
@@ -268,7 +270,8 @@ def init(
         environment: Sentry's environment.
         release: Sentry's release.
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
-        lifecycle: how Sentry gets the spans. Only ``"transaction"`` so far.
+        lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
+            ends, or ``"stream"``, span by span while it runs.
         store: path of the local trace store (SQLite); None keeps nothing locally.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
@@ -280,8 +283,8 @@ def init(
         TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
             or an option has a value that isn't allowed.
     """
-    if lifecycle != "transaction":
-        raise TelemetryError(f"lifecycle {lifecycle!r} is not supported, use 'transaction'")
+    if lifecycle not in ("transaction", "stream"):
+        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
     if not 0 <= sample_rate <= 1:
         raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
     sender = Sender(dsn) if dsn else None
@@ -290,6 +293,7 @@ def init(
             store=TraceStore(store) if store is not None else None,
             sender=sender,
             send_content=send_content,
+            streaming=lifecycle == "stream",
         ),
         strict=strict,
         dsn=dsn,
@@ -308,15 +312,21 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
         raise TelemetryError("telemetry is initialised already: close its runtime first")
     given = options.pop("integrations", None) or []
     sentry_sdk.init(
-        transport=QueueTransport(delivery),
-        # Errors that are logged come through LogCapture, on the delivery thread: an event built
-        # under a lock that logs would need that lock.
-        integrations=[LoggingIntegration(event_level=None), *given],
+        transport=QueueTransport(delivery, dsn=options.get("dsn")),
+        trace_lifecycle="stream" if delivery.streaming else "static",
+        # What is logged comes through LogCapture, on the delivery thread: an event built under a
+        # lock that logs would need that lock.
+        integrations=[
+            LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
+            *given,
+        ],
+        before_send_log=dated(options.pop("before_send_log", None)),
         stream_gen_ai_spans=False,
         auto_session_tracking=False,
         send_client_reports=False,
         enable_backpressure_handling=False,
         shutdown_timeout=0,
+        before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
         **options,
     )
     runtime = Runtime(delivery=delivery, strict=strict)
@@ -334,13 +344,29 @@ def _targets(hosts: Sequence[str] | None) -> list[str]:
     return [rf"^\w+://([^@/]*@)?{re.escape(host)}(:\d+)?([/?#]|$)" for host in hosts]
 
 
+def _before_fork() -> None:
+    if (runtime := _active.get("runtime")) is not None and runtime._delivery is not None:
+        runtime._delivery.before_fork()
+
+
 def _after_fork() -> None:
+    if (runtime := _active.get("runtime")) is not None and runtime._delivery is not None:
+        runtime._delivery.after_fork()
+
+
+def _after_fork_in_child() -> None:
     """In a child process: its parent's conversations and delivery thread are not its own."""
-    runtime = _active.get("runtime")
-    if runtime is not None and runtime._delivery is not None:
+    _after_fork()
+    if (runtime := _active.get("runtime")) is not None and runtime._delivery is not None:
+        for conversation in runtime._open.values():
+            conversation.left_to_parent()
         runtime._open.clear()
         runtime._delivery.restart_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )

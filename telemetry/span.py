@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import context
-from .ambient import AmbientSpan
 from .attributes import ERROR_TYPE
 from .records import SpanRecord
 
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from .ambient import ConversationTransaction
+    from .ambient import AmbientSpan, ConversationTransaction
     from .context import Link
     from .conversation import Conversation
+    from .streamed import StreamedMarker
 
 
 def new_id() -> str:
@@ -128,10 +128,10 @@ class Span:
             op, name, parent=self, started_at=started_at, attributes=attributes
         )
 
-    def ambient(self) -> AmbientSpan | ConversationTransaction:
+    def ambient(self) -> AmbientSpan | ConversationTransaction | StreamedMarker:
         """What stands for this span in Sentry's scope."""
         transaction = self.conversation.transaction
-        return transaction if transaction.record is self else AmbientSpan(self)
+        return transaction if transaction.record is self else transaction.marker(self)
 
     def descends_from(self, other: Span) -> bool:
         """Whether ``other`` is among its ancestors."""
@@ -144,8 +144,8 @@ class Span:
 
     def __enter__(self) -> Self:
         frame = sys._getframe(1)
-        generator = context.generator_frame(frame) if frame.f_code.co_flags & 0x200 else None
-        if generator is None and frame.f_globals.get("__name__") == "contextlib":
+        generator = None
+        if frame.f_code.co_flags & context.GENERATOR or frame.f_globals["__name__"] == "contextlib":
             generator = context.generator_frame(frame)
         self._link = context.push(self.conversation, self, self.ambient(), frame=generator)
         return self

@@ -166,6 +166,14 @@ class TraceStore:
         """Close the writer's connection. Idempotent; a later write opens a new one."""
         self._file.close()
 
+    def pause(self) -> None:
+        """Before a fork: wait for the write that is going on, and let no other begin."""
+        self._file.pause()
+
+    def resume(self) -> None:
+        """After it, in both processes."""
+        self._file.resume()
+
     # -- reading, from anywhere ----------------------------------------------------------------
 
     def conversations(

@@ -14,9 +14,9 @@ from __future__ import annotations
 import datetime
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from . import runtime
+from . import items, runtime
 from .delivery import Delivery
 from .errors import TelemetryError
 from .records import SpanRecord
@@ -38,6 +38,7 @@ class Captured:
 
     def __init__(self) -> None:
         self._items: list[tuple[str, dict[str, Any]]] = []
+        self._envelopes: list[bytes] = []
         self._runtime: runtime.Runtime | None = None
 
     @property
@@ -48,8 +49,22 @@ class Captured:
 
     @property
     def transactions(self) -> list[dict[str, Any]]:
-        """Transactions as Sentry's event dictionaries, in the order of delivery."""
-        return self._of("transaction")
+        """Transactions as Sentry's event dictionaries, in the order of delivery.
+
+        In the stream lifecycle, segments: :func:`transactions_of` the spans that have arrived.
+        """
+        return self._of("transaction") + transactions_of(self.streamed)
+
+    @property
+    def streamed(self) -> list[dict[str, Any]]:
+        """Streamed spans as the protocol has them, in the order of delivery."""
+        return self._of("span")
+
+    @property
+    def envelopes(self) -> list[bytes]:
+        """All that would have been sent, as it goes over the wire: whatever isn't in here stays."""
+        self._of("")
+        return list(self._envelopes)
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -99,12 +114,16 @@ class Captured:
 
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
         """Take an envelope, through the same encoding as over the wire."""
-        lines = encode(envelope).split(b"\n")
+        self._envelopes.append(encode(envelope))
+        lines = self._envelopes[-1].split(b"\n")
         position = 1
         while position + 1 < len(lines) and lines[position]:
             header = json.loads(lines[position])
             if header["type"] in ("transaction", "event"):
                 self._items.append((header["type"], json.loads(lines[position + 1])))
+            elif header["type"] == "span":
+                spans = json.loads(lines[position + 1])["items"]
+                self._items += [("span", span) for span in spans]
             position += 2
         return Delivered()
 
@@ -124,6 +143,7 @@ def capture(
     store: str | Path | None = None,
     send_content: bool = False,
     sample_rate: float = 1.0,
+    lifecycle: Literal["transaction", "stream"] = "transaction",
     **options: Any,
 ) -> Iterator[Captured]:
     """Initialise telemetry with in-memory delivery; ``strict`` raises on a missing conversation."""
@@ -132,6 +152,7 @@ def capture(
         store=TraceStore(store) if store is not None else None,
         sender=captured,
         send_content=send_content,
+        streaming=lifecycle == "stream",
     )
     with runtime.start(
         delivery,
@@ -141,6 +162,82 @@ def capture(
         **options,
     ) as captured._runtime:
         yield captured
+
+
+# -- streamed spans as transactions --------------------------------------------------------------
+
+
+def transactions_of(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Streamed spans as the transactions they would have been, one for each segment.
+
+    Args:
+        spans: spans as the protocol has them, in any order. Those whose segment span isn't among
+            them are left out.
+    """
+    below: dict[str, list[dict[str, Any]]] = {}
+    for span in spans:
+        if not span["is_segment"]:
+            segment = _values(span).get("sentry.segment.id", "")
+            below.setdefault(segment, []).append(_span(span))
+    return [
+        _transaction(span, below.get(span["span_id"], [])) for span in spans if span["is_segment"]
+    ]
+
+
+def _transaction(segment: dict[str, Any], spans: list[dict[str, Any]]) -> dict[str, Any]:
+    root = _span(segment)
+    everywhere = _values(segment, after=items.SEGMENT_NAME)
+    contexts: dict[str, Any] = {"trace": root}
+    for key in [key for key in root["data"] if key.startswith(items.CONTEXT)]:
+        context, _, field = key.removeprefix(items.CONTEXT).partition(".")
+        contexts.setdefault(context, {})[field] = root["data"].pop(key)
+    user = {
+        {"name": "username"}.get(key, key): value
+        for name, value in everywhere.items()
+        if (key := name.removeprefix("user.")) != name
+    }
+    tags = {
+        name: value
+        for name, value in everywhere.items()
+        if not name.startswith(("process.runtime.", "sentry.", "server.address", "user."))
+    }
+    return {
+        "type": "transaction",
+        "transaction": root.pop("description"),
+        "start_timestamp": root.pop("start_timestamp"),
+        "timestamp": root.pop("timestamp"),
+        "contexts": contexts,
+        "spans": spans,
+        **({"user": user} if user else {}),
+        **({"tags": tags} if tags else {}),
+    }
+
+
+def _span(span: dict[str, Any]) -> dict[str, Any]:
+    known = _values(span)
+    own = _values(span, before=items.SEGMENT_NAME)
+    return {
+        "trace_id": span["trace_id"],
+        "span_id": span["span_id"],
+        "parent_span_id": span.get("parent_span_id"),
+        "op": known.get("sentry.op", "default"),
+        "description": span["name"],
+        "start_timestamp": span["start_timestamp"],
+        "timestamp": span["end_timestamp"],
+        "status": known.get(items.STATUS, "ok" if span["status"] == "ok" else "internal_error"),
+        "origin": known.get("sentry.origin", "manual"),
+        "data": {name: own[name] for name in own if not name.startswith("sentry.")},
+    }
+
+
+def _values(
+    span: dict[str, Any], *, before: str | None = None, after: str | None = None
+) -> dict[str, Any]:
+    """Values of a span's attributes, of those before or after one of this name in their order."""
+    names = list(span["attributes"])
+    start = names.index(after) + 1 if after in names else 0
+    end = names.index(before) if before in names else None
+    return {name: span["attributes"][name]["value"] for name in names[start:end]}
 
 
 def _trace(event: dict[str, Any]) -> dict[str, Any]:

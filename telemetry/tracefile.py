@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
@@ -84,6 +85,7 @@ class TraceFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._writing = threading.Lock()
         if self._exists():
             with self.reading():
                 return
@@ -97,7 +99,7 @@ class TraceFile:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Cursor]:
         """One transaction: all of it or, after an error, nothing."""
-        with self._reported():
+        with self._writing, self._reported():
             if self._connection is None:
                 self._connection = self._open_writer()
             cursor = self._connection.cursor()
@@ -131,6 +133,18 @@ class TraceFile:
         if connection is not None:
             with self._reported():
                 connection.close()
+
+    def pause(self) -> None:
+        """Before a fork: wait for the transaction that is going on and close the connection.
+
+        SQLite's connections don't survive a fork, in the parent neither: locks are a process's.
+        """
+        self._writing.acquire()
+        self.close()
+
+    def resume(self) -> None:
+        """After it, in both processes: the next write opens a connection of its own."""
+        self._writing.release()
 
     def _open_writer(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)

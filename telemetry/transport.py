@@ -22,10 +22,12 @@ Nothing here holds the interpreter for long: a call's event loop runs in the sam
 from __future__ import annotations
 
 import json
+import os
 import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -127,7 +129,10 @@ class Sender:
             "X-Sentry-Auth": auth.to_header(),
         }
         self._limits = RateLimits()
-        self._pool = _pool(proxy, ca_certs)
+        self._connect = partial(_pool, proxy, ca_certs)
+        self._pool = self._connect()
+        self._process = os.getpid()
+        self._parents: list[urllib3.PoolManager] = []
 
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Sent:
         """Send once and say what came of it. Never raises for anything the network does.
@@ -143,6 +148,10 @@ class Sender:
             body = _gzip(_encode(envelope.headers, allowed))
         except (TypeError, ValueError, RecursionError):
             return Dropped(UNENCODABLE)
+        if self._process != os.getpid():
+            # The connections so far are the parent's: a forked child neither uses nor closes them.
+            self._parents.append(self._pool)
+            self._pool, self._process = self._connect(), os.getpid()
         try:
             with unobserved():
                 response = self._pool.request(
@@ -262,11 +271,11 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def _encode(headers: Mapping[str, Any], items: list[Item]) -> Iterator[bytes]:
-    yield _json(headers) + b"\n"
+    yield to_json(headers) + b"\n"
     for item in items:
         pieces = _payload(item)
         length = sum(map(len, pieces))
-        yield _json({**item.headers, "length": length}) + b"\n"
+        yield to_json({**item.headers, "length": length}) + b"\n"
         yield from pieces
         yield b"\n"
 
@@ -289,21 +298,29 @@ def _payload(item: Item) -> list[bytes]:
 def _members(content: Mapping[str, Any]) -> Iterator[bytes]:
     before = b"{"
     for key, value in content.items():
-        yield before + _json(key) + b":"
+        yield before + to_json(key) + b":"
         before = b","
         if isinstance(value, list) and value:
             between = b"["
             for element in value:
-                yield between + _json(element)
+                yield between + to_json(element)
                 between = b","
             yield b"]"
         else:
-            yield _json(value)
+            yield to_json(value)
     yield b"}" if content else b"{}"
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=str).encode()
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str)
+
+
+def to_json(value: object) -> bytes:
+    """A value as compact JSON; what JSON doesn't know becomes text.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it has no JSON form.
+    """
+    return _ENCODER.encode(value).encode()
 
 
 def _gzip(pieces: Iterator[bytes]) -> bytes:

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import enum
 import gzip
+import json
+import re
 import threading
 import time
 import zlib
@@ -107,6 +109,11 @@ class Ingest:
     def transactions(self) -> list[dict[str, Any]]:
         """Transaction events received, as Sentry would decode them."""
         return self._events("transaction")
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """Streamed spans received."""
+        return [span for envelope in self.envelopes for span in spans_in(envelope)]
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -272,6 +279,41 @@ def assert_accepted(event: Mapping[str, Any], *others: Mapping[str, Any]) -> Non
         place = f"span {span['op']!r} ({span.get('description')!r})"
         assert span["trace_id"] == trace, f"{place} is in another trace"
         assert span.get("parent_span_id") in known, f"{place} has no parent in its trace"
+
+
+_TYPES = {"boolean": bool, "integer": int, "double": float, "string": str, "array": list}
+
+
+def spans_in(envelope: Envelope) -> list[dict[str, Any]]:
+    """The streamed spans of an envelope."""
+    spans: list[dict[str, Any]] = []
+    for item in envelope:
+        if item.type == "span":
+            spans += json.loads(item.get_bytes())["items"]
+    return spans
+
+
+def assert_spans_accepted(envelope: Envelope) -> None:
+    """Assert that an envelope of streamed spans is as the protocol has it.
+
+    Relay's library can't check these; the rules are written down at
+    https://develop.sentry.dev/sdk/telemetry/spans/span-protocol/.
+    """
+    [item] = envelope.items
+    spans = spans_in(envelope)
+    assert item.headers["content_type"] == "application/vnd.sentry.items.span.v2+json"
+    assert item.headers["item_count"] == len(spans) <= 1_000
+    assert {"trace_id", "public_key"} <= envelope.headers["trace"].keys()
+    assert {span["trace_id"] for span in spans} == {envelope.headers["trace"]["trace_id"]}
+    for span in spans:
+        assert re.fullmatch("[0-9a-f]{16}", span["span_id"])
+        assert re.fullmatch("[0-9a-f]{16}", span.get("parent_span_id", span["span_id"]))
+        assert span["name"]
+        assert span["status"] in ("ok", "error")
+        assert isinstance(span["is_segment"], bool)
+        assert span["end_timestamp"] >= span["start_timestamp"]
+        for name, attribute in span["attributes"].items():
+            assert type(attribute["value"]) is _TYPES[attribute["type"]], name
 
 
 def _ids(event: Mapping[str, Any]) -> tuple[str, list[str]]:

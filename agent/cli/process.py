@@ -41,6 +41,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         environment=settings.sentry_environment,
         release=settings.sentry_release,
         sample_rate=settings.sample_rate,
+        lifecycle=settings.trace_lifecycle,
         store=store or settings.trace_store,
         propagate_to=settings.propagate_to,
         send_content=settings.send_content,

@@ -94,6 +94,7 @@ def test_settings_are_frozen() -> None:
     ("variable", "value", "allowed"),
     [
         ("PARLEY_SAMPLE_RATE", "3", "less than or equal to 1"),
+        ("PARLEY_TRACE_LIFECYCLE", "static", "should be 'transaction' or 'stream'"),
         ("PARLEY_SEND_CONTENT", "maybe", "boolean"),
         ("PARLEY_PROPAGATE_TO", "http://a", "host name"),
         ("PARLEY_AGENT", "desk", "module:Class"),

@@ -6,7 +6,10 @@ Pure functions of time stamps (Unix seconds).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+
+from ... import attributes as names
 
 
 @dataclass(slots=True)
@@ -16,6 +19,8 @@ class Step:
     started_at: float
     first_token_at: float | None = None
     ended_at: float | None = None
+    tools_at: float | None = None
+    """The first of its tools was called."""
     tools_ended_at: float | None = None
 
 
@@ -71,18 +76,22 @@ def tile(marks: Marks) -> list[Stage]:
         ("transcription", marks.transcript_at),
         ("turn_decision", marks.decided_at),
     ]
-    steps = [step for step in marks.steps if step.started_at <= first_frame]
+    spoken_at = marks.synthesis_at or first_frame
+    steps = [step for step in marks.steps if step.started_at <= spoken_at]
     for step in steps:
+        last = step is steps[-1]
         boundaries.append(("unexplained", step.started_at))
-        if step.tools_ended_at is not None and step is not steps[-1]:
-            boundaries.append(("llm", step.ended_at))
-            boundaries.append(("tools", step.tools_ended_at))
-        else:
-            boundaries.append(("llm", step.first_token_at))
+        if step.tools_at is None or (last and spoken_at <= step.tools_at):
+            boundaries.append(("llm", step.first_token_at if last else step.ended_at))
+            continue
+        ended_at = step.tools_ended_at
+        if last:  # a tool says the first words itself, while it works
+            ended_at = spoken_at if ended_at is None else min(ended_at, spoken_at)
+        boundaries += [("llm", step.tools_at), ("tools", ended_at)]
     boundaries += [
         ("first_sentence", marks.synthesis_at),
         ("synthesis", marks.first_byte_at),
-        ("audio_out", first_frame),
+        ("unexplained" if marks.first_byte_at is None else "audio_out", first_frame),
         ("leading_silence", end),
     ]
     stages: list[Stage] = []
@@ -95,3 +104,14 @@ def tile(marks: Marks) -> list[Stage]:
             stages.append(Stage(name, reached, until))
             reached = until
     return stages
+
+
+def percentiles(latencies: list[float]) -> dict[str, float]:
+    """Nearest-rank p50 and p95 of response latencies, in seconds, as attributes; none of none."""
+    if not latencies:
+        return {}
+    ordered = sorted(latencies)
+    return {
+        name: ordered[math.ceil(share * len(ordered)) - 1]
+        for name, share in ((names.RESPONSE_LATENCY_P50, 0.5), (names.RESPONSE_LATENCY_P95, 0.95))
+    }

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from livekit.agents import telemetry as livekit_telemetry
 
 from ... import context, runtime
 from ...conversation import Conversation
-from . import tracer
+from . import repeats, tracer
 from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from livekit.agents import AgentSession, JobContext
+
+JOB_TIMEOUT = 10.0
+"""Seconds that a job waits for its session to close, at most, before it is closed without."""
 
 
 def trace(
@@ -32,8 +38,9 @@ def trace(
     """Open a conversation for a session and make LiveKit's own spans part of it.
 
     Call it in the task that then starts the session: the conversation is current there, and in
-    everything the session starts. It closes when the session has closed or, given the job, when
-    the job shuts down, and is then delivered before the job's process ends.
+    everything the session starts. It closes when the session has closed or couldn't be started
+    or, given the job, when the job shuts down, and is then delivered before the job's process
+    ends. Any number of sessions of a process, a job or a task may be traced side by side.
 
     Args:
         session: not started yet.
@@ -57,13 +64,9 @@ def trace(
     turns = Turns(conversation, session, voiced_until)
     tracer.listeners[conversation] = turns
     conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
+    _watch_start(session, conversation, turns)
     if job is not None:
-
-        async def shut_down() -> None:
-            turns.close()
-            await runtime.active().aflush()
-
-        job.add_shutdown_callback(shut_down)
+        job.add_shutdown_callback(_delivered(conversation, turns))
     return conversation
 
 
@@ -78,7 +81,49 @@ def audible(conversation: Conversation, at: float) -> None:
         listener.audible(at)
 
 
+def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: Turns) -> None:
+    """Start the session inside its conversation, wherever that is done, and end it if it fails.
+
+    LiveKit has no event for a session that doesn't start, and never ends its span.
+    """
+    start = session.start
+
+    @functools.wraps(start)
+    async def traced_start(*args: Any, **kwargs: Any) -> Any:
+        with conversation.attach():
+            try:
+                return await start(*args, **kwargs)
+            except BaseException as error:
+                turns.close(error)
+                raise
+
+    def forget() -> None:
+        session.__dict__.pop("start", None)  # a session may be started again
+
+    session.start = traced_start  # type: ignore[method-assign]  # see the docstring
+    conversation.on_close(forget)
+
+
+def _delivered(conversation: Conversation, turns: Turns) -> Callable[[], Any]:
+    """What a job does last: let the session close, end the conversation, deliver it.
+
+    The callbacks of a job run side by side, and one of them closes the session.
+    """
+    closed = asyncio.Event()
+    conversation.on_close(closed.set)
+
+    async def deliver_conversation() -> None:
+        if turns.is_running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closed.wait(), JOB_TIMEOUT)
+        turns.close()
+        await runtime.active().aflush()
+
+    return deliver_conversation
+
+
 def _install() -> None:
     if tracer.current_livekit_span not in context.framework_span:
         context.framework_span.append(tracer.current_livekit_span)
         livekit_telemetry.set_tracer_provider(tracer.ConversationTracerProvider())
+        repeats.mark()

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ...conversation import Conversation
     from ...span import Span
 
+ORIGIN = "auto.ai.livekit"
+"""Sentry's name for who recorded a span."""
+
 OPS = {
     "user_speaking": names.OP_USER_SPEECH,
     "eou_wait": names.OP_ENDPOINTING,
@@ -44,6 +47,8 @@ OPS = {
 REQUESTS = {"llm_request": "llm_node", "tts_request": "tts_node"}
 """Requests to a provider, and the node they serve. What a request learns (tokens, models, sizes)
 belongs to the node's span; a request outside a node is that span itself."""
+ADAPTERS = frozenset({"llm_fallback_adapter", "tts_fallback_adapter", "tts_stream_adapter"})
+"""Stand between a node and its requests: they know which of several models answered."""
 
 RENAMED = {
     "lk.pii.function_tool.arguments": names.GEN_AI_TOOL_CALL_ARGUMENTS,
@@ -68,14 +73,19 @@ LEFT_OUT = frozenset(
 class Listener(Protocol):
     """Told of LiveKit's spans as they begin, learn something and end: :class:`.turns.Turns`."""
 
-    def place(self, name: str, parent: Span, started_at: float | None) -> tuple[Span, float | None]:
-        """Where a span belongs: its parent and its start, changed or not."""
+    def place(
+        self, name: str, parent: Span, started_at: float | None, facts: Mapping[str, Any]
+    ) -> tuple[Span, float | None]:
+        """Where a span with these attributes belongs: its parent and start, changed or not."""
 
     def started(self, span: LiveKitSpan) -> None:
         """A span began."""
 
     def learned(self, span: LiveKitSpan, name: str, value: AttributeValue) -> None:
         """An attribute was set."""
+
+    def noted(self, span: LiveKitSpan, event: str) -> None:
+        """An event was added."""
 
     def ended(self, span: LiveKitSpan, ended_at: float | None) -> bool:
         """A span is over; True when the listener will finish it itself."""
@@ -92,6 +102,7 @@ class LiveKitSpan(otel.Span):
         self.name = name
         self.span = span
         self.node = node
+        self._ended = False
         self._listener = listener
         self._context = otel.SpanContext(
             trace_id=int(span.conversation.trace_id, 16),
@@ -102,8 +113,8 @@ class LiveKitSpan(otel.Span):
 
     @property
     def serves(self) -> LiveKitSpan | None:
-        """The node's span that this provider request is made for."""
-        return self.node if self.name in REQUESTS else None
+        """The node's span that this provider request, or adapter of several, is made for."""
+        return self.node if self.name in REQUESTS or self.name in ADAPTERS else None
 
     def get_span_context(self) -> SpanContext:
         """OpenTelemetry's identity of the span."""
@@ -120,16 +131,20 @@ class LiveKitSpan(otel.Span):
         if key == "lk.tts_metrics":
             self._tts_metrics(str(value))
             return
-        self._record(RENAMED.get(key, key), value)
-        if self.serves is not None and key.startswith("gen_ai."):
-            self.serves._record(key, value)
+        name = RENAMED.get(key, key)
+        if name.startswith("gen_ai.usage.") and isinstance(value, (int, float)):
+            self._count(name, value)
+            return
+        self._record(name, value)
+        if self.serves is not None and name.startswith("gen_ai."):
+            self.serves._learn(name, value)
         if key == "lk.function_tool.name":
             self.span.name = str(value)
         elif key == names.GEN_AI_REQUEST_MODEL:
             (self.serves or self).span.name = str(value)
         elif key == "lk.function_tool.is_error" and value:
             self.span.status = "internal_error"
-        self._listener.learned(self, key, value)
+        self._listener.learned(self, name, value)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Record several attributes."""
@@ -139,7 +154,8 @@ class LiveKitSpan(otel.Span):
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
-        """Ignored: LiveKit's events repeat what its attributes and spans say."""
+        """Heard, not recorded: LiveKit's events repeat what its attributes and spans say."""
+        self._listener.noted(self, name)
 
     def update_name(self, name: str) -> None:
         """Rename it."""
@@ -162,23 +178,38 @@ class LiveKitSpan(otel.Span):
         self.span.fail(exception)
 
     def end(self, end_time: int | None = None) -> None:
-        """End it, now or at ``end_time`` (nanoseconds)."""
+        """End it, now or at ``end_time`` (nanoseconds); LiveKit does so more than once."""
+        if self._ended:
+            return
+        self._ended = True
         ended_at = None if end_time is None else end_time / 1e9
         if not self._listener.ended(self, ended_at):
             self.span.finish(ended_at)
 
+    def _learn(self, key: str, value: AttributeValue) -> None:
+        """Take what a request found out: the first that was asked, the last that answered."""
+        if not key.startswith("gen_ai.request.") or key not in self.span.attributes:
+            self._record(key, value)
+
     def _record(self, key: str, value: AttributeValue) -> None:
         self.span.attributes[key] = value
 
+    def _count(self, name: str, amount: float) -> None:
+        """Add up on the node what its requests use: it makes one a sentence, or tries again.
+
+        It stands in one place only, so that a sum over all spans is right.
+        """
+        target = self.serves or self
+        target._record(name, target.span.attributes.get(name, 0) + amount)
+        self._listener.learned(self, name, amount)
+
     def _tts_metrics(self, metrics: str) -> None:
-        """Characters and seconds of audio, summed up on the node: it makes a request a sentence."""
+        """Characters and seconds of audio; an adapter repeats those of the requests it makes."""
+        if self.name not in REQUESTS:
+            return
         values = json.loads(metrics)
-        for target in filter(None, (self, self.serves)):
-            for name, value in (
-                (names.TTS_CHARACTERS, values.get("characters_count", 0)),
-                (names.TTS_AUDIO_SECONDS, values.get("audio_duration", 0.0)),
-            ):
-                target._record(name, target.span.attributes.get(name, 0) + value)
+        self._count(names.TTS_CHARACTERS, values.get("characters_count", 0))
+        self._count(names.TTS_AUDIO_SECONDS, values.get("audio_duration", 0.0))
 
 
 class ConversationTracer(otel.Tracer):
@@ -197,7 +228,7 @@ class ConversationTracer(otel.Tracer):
     ) -> otel.Span:
         """Start a span; see :meth:`opentelemetry.trace.Tracer.start_span`."""
         around = otel.get_current_span(context)
-        parent = _parent(around, explicit=context is not None)
+        parent = _parent(name, around, explicit=context is not None)
         listener = None if parent is None else listeners.get(parent.conversation)
         if parent is None or listener is None:
             return otel.NonRecordingSpan(otel.INVALID_SPAN_CONTEXT)
@@ -206,9 +237,9 @@ class ConversationTracer(otel.Tracer):
         op = OPS.get(name, f"livekit.{name}")
         if name in REQUESTS and node is None:
             op = OPS[REQUESTS[name]]
-        parent, started_at = listener.place(name, parent, started_at)
+        parent, started_at = listener.place(name, parent, started_at, attributes or {})
         span = parent.start_span(op, name, started_at=started_at)
-        span.origin = "auto.ai.livekit"
+        span.origin = ORIGIN
         livekit_span = LiveKitSpan(name, span, listener, node)
         if attributes:
             livekit_span.set_attributes(attributes)
@@ -239,6 +270,7 @@ class ConversationTracer(otel.Tracer):
                 yield span
             except BaseException as error:
                 span.span.fail(error)
+                span.end()  # whoever would end it otherwise may not come to it
                 raise
             finally:
                 if end_on_exit:
@@ -268,15 +300,37 @@ def _entered(span: Span) -> Iterator[None]:
         context.pop(link)
 
 
-def _parent(around: otel.Span, *, explicit: bool) -> Span | None:
-    if not isinstance(around, LiveKitSpan):
-        here = context.current()
-        return None if here is None else here[1]
-    if explicit:
-        return around.span
+def _parent(name: str, around: otel.Span, *, explicit: bool) -> Span | None:
     here = context.current()
-    deeper = here is not None and here[1].descends_from(around.span)
-    return here[1] if here is not None and deeper else around.span
+    ours = None if here is None else here[1]
+    if name == "agent_session":
+        return ours  # OpenTelemetry's may be a session that was started earlier in this task
+    if not isinstance(around, LiveKitSpan):
+        return _named(around) or ours
+    return ours if not explicit and ours is not None and _inside(ours, around.span) else around.span
+
+
+def _inside(ours: Span, theirs: Span) -> bool:
+    """Whether our span was opened in theirs by the application.
+
+    One of LiveKit's in between means that LiveKit went back to theirs since: it hands over and
+    closes at the level of the session, wherever it is asked to.
+    """
+    span: Span | None = ours
+    while span is not None and span is not theirs and span.origin != ORIGIN:
+        span = span.parent
+    return span is theirs
+
+
+def _named(around: otel.Span) -> Span | None:
+    """The span that OpenTelemetry knows by its identity only: LiveKit's loop monitor does so."""
+    identity = around.get_span_context()
+    if identity.is_valid:
+        trace_id = f"{identity.trace_id:032x}"
+        for conversation in listeners:
+            if conversation.trace_id == trace_id:
+                return conversation.root
+    return None
 
 
 def _node(around: otel.Span) -> LiveKitSpan | None:

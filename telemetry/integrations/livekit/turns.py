@@ -3,52 +3,56 @@
 A turn (``conversation.turn``) begins when the caller starts to speak, or the agent does unasked,
 and ends when the agent's reply has played or was cut. LiveKit has no such span: its ``user_turn``
 and ``agent_turn`` stand side by side. Here both become children of their turn.
+
+Which turn a speech of the agent's belongs to is decided when the speech is made, by what made it:
+
+* the task that has just heard the caller or taken their turn (LiveKit's own answer, also one it
+  generates ahead of time): the caller's turn;
+* code that runs in a turn (a tool, a node, ``on_user_turn_completed``): that turn;
+* a realtime model, unprompted: the caller's turn;
+* the ``on_enter`` of an agent that the call was handed to before anything was answered: likewise;
+* anything else spoke unasked: a turn of the agent's own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
-from .latency import Marks, Stage, Step, tile
+from . import repeats
+from .latency import Step, percentiles
+from .recognition import Recognition
+from .tracer import ORIGIN
+from .turn import Caller, Turn, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from livekit.agents import (
+        AgentFalseInterruptionEvent,
         AgentSession,
         ConversationItemAddedEvent,
         ErrorEvent,
+        SpeechCreatedEvent,
         UserInputTranscribedEvent,
     )
+    from livekit.agents.voice import SpeechHandle
     from opentelemetry.util.types import AttributeValue
 
     from ...conversation import Conversation
     from ...span import Span
     from .tracer import LiveKitSpan
 
-Initiator = Literal["user", "agent"]
+ON_ENTER = "livekit.on_enter"
 
-
-class Turn:
-    """One turn and what has been seen of it."""
-
-    def __init__(self, span: Span) -> None:
-        self.span = span
-        self.marks = Marks()
-        self.speaking_since: float | None = None
-        self.user_turn_open = False
-        self.committed = False
-        self.agent_turn: LiveKitSpan | None = None
-        self.answered = False
-        self.speeches: list[tuple[LiveKitSpan, float | None]] = []
-        self.words: dict[str, list[str]] = {}
-
-    def said(self, name: str, text: str) -> None:
-        """Add words of the caller's or the agent's."""
-        self.words.setdefault(name, []).append(text)
-        self.span.attributes[name] = " ".join(self.words[name])
+_COUNTED = {
+    names.GEN_AI_USAGE_INPUT_TOKENS: "input_tokens",
+    names.GEN_AI_USAGE_OUTPUT_TOKENS: "output_tokens",
+    names.TTS_CHARACTERS: "characters",
+    names.TTS_AUDIO_SECONDS: "synthesized_seconds",
+}
 
 
 class Turns:
@@ -64,98 +68,145 @@ class Turns:
         self._session = session
         self._voiced_until = voiced_until
         self._turns: dict[str, Turn] = {}
+        self._spoken_in: dict[str, Turn] = {}
+        self._hearing: Turn | None = None
+        self._session_span: Span | None = None
         self._count = 0
         self._interruptions = 0
         self._latencies: list[float] = []
-        self._hearing: Turn | None = None
-        self._session_span: LiveKitSpan | None = None
+        self._usage = Usage()
+        self._recognition = Recognition(session, self._usage)
         session.on("user_input_transcribed", self._transcribed)
         session.on("conversation_item_added", self._item_added)
+        session.on("speech_created", self._speech_created)
+        session.on("agent_false_interruption", self._falsely_interrupted)
+        session.on("session_usage_updated", self._recognition.used)
         session.on("error", self._failed)
 
     # -- what the tracer says ----------------------------------------------------------------------
 
-    def place(self, name: str, parent: Span, started_at: float | None) -> tuple[Span, float | None]:
+    def place(
+        self, name: str, parent: Span, started_at: float | None, facts: Mapping[str, Any]
+    ) -> tuple[Span, float | None]:
         """Put a ``user_turn`` or ``agent_turn`` under its turn, a wait where speech ended."""
         match name:
             case "user_turn":
-                turn = self._hearing = self._begin("user", parent, started_at)
-                turn.user_turn_open = True
+                return self._begin(Caller.SPEAKING, parent, started_at).span, started_at
+            case "user_speaking" if self._turn_of(parent) is None:
+                # a realtime model hears by itself: it tells of speech, not of turns
+                turn = self._hearing
+                if turn is None or not turn.caller.is_open:
+                    turn = self._begin(Caller.SPEAKING, parent, started_at)
+                    turn.is_framed = False
                 return turn.span, started_at
             case "agent_turn":
-                return self._answering(parent).span, started_at
-            case "eou_wait" if self._hearing is not None:
-                return parent, self._hearing.marks.voiced_until or started_at
+                speech = str(facts.get("lk.speech_id"))
+                turn = self._spoken_in.get(speech)
+                if turn is None:
+                    turn = self._begin(Caller.SILENT, parent, started_at)
+                    turn.speeches.add(speech)
+                    self._spoken_in[speech] = turn
+                return turn.span, started_at
+            case "eou_wait" if (turn := self._turn_of(parent)) is not None:
+                return parent, turn.marks.voiced_until or started_at
             case _:
                 return parent, started_at
 
     def started(self, span: LiveKitSpan) -> None:
         """Note what begins."""
+        if span.name == "agent_session":
+            self._session_span = span.span
         turn = self._turn_of(span.span)
+        if turn is None:
+            return
+        marks, now = turn.marks, span.span.started_at
         match span.name:
-            case "agent_session":
-                self._session_span = span
-            case "agent_turn" if turn is not None:
-                turn.agent_turn = span
-            case "user_speaking" if turn is not None:
-                turn.speaking_since = span.span.started_at
-            case "llm_node" if turn is not None:
-                turn.marks.steps.append(Step(span.span.started_at))
-            case "tts_request" if turn is not None and turn.marks.synthesis_at is None:
-                turn.marks.synthesis_at = span.span.started_at
-            case "agent_speaking" if turn is not None and turn.marks.first_frame_at is None:
-                turn.marks.first_frame_at = span.span.started_at
+            case "user_speaking":
+                turn.speaking_since = now
+            case "llm_node":
+                marks.steps.append(Step(now))
+            case "realtime_inference":
+                marks.decided_at = marks.decided_at or now
+                marks.steps.append(Step(now))
+                turn.is_realtime = True
+            case "function_tool" if marks.steps and marks.steps[-1].tools_at is None:
+                marks.steps[-1].tools_at = now
+            case "tts_request" if marks.synthesis_at is None:
+                marks.synthesis_at = now
+            case "agent_speaking":
+                self._heard_elsewhere(turn, now)
+                if not turn.heard:
+                    marks.first_frame_at = now
+                    if turn.is_realtime:  # its model's first sound, not its first word
+                        marks.steps[-1].first_token_at = now
 
     def learned(self, span: LiveKitSpan, name: str, value: AttributeValue) -> None:
         """Note what LiveKit measures."""
         turn = self._turn_of(span.span)
+        if (counted := _COUNTED.get(name)) is not None and isinstance(value, (int, float)):
+            for usage in (self._usage, *([] if turn is None else [turn.usage])):
+                usage.add(counted, value)
+        elif name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
+            for usage in (self._usage, *([] if turn is None else [turn.usage])):
+                usage.served_by(str(value))
         if turn is None:
             return
         match name:
-            case "lk.response.ttft" if turn.marks.steps:
-                step = self._step_of(turn, span)
-                step.first_token_at = step.started_at + _number(value)
-            case "lk.response.ttfb" if turn.marks.first_byte_at is None:
+            case names.GEN_AI_TIME_TO_FIRST_TOKEN if span.name == "llm_node":
+                if (step := turn.step(span.span.started_at)) and isinstance(value, (int, float)):
+                    step.first_token_at = step.started_at + value
+            case names.TTS_TIME_TO_FIRST_BYTE if turn.marks.first_byte_at is None:
                 turn.marks.first_byte_at = time.time()
             case "lk.eou.outcome" if value == "committed":
-                turn.committed = True
-            case "lk.interrupted" if value and span.name == "agent_turn":
-                self._interruptions += 1
+                turn.caller = Caller.DECIDED
+
+    def noted(self, span: LiveKitSpan, event: str) -> None:
+        """Note what LiveKit says of a span in passing."""
+        turn = self._turn_of(span.span)
+        if event == "stop_response" and turn is not None:
+            turn.caller = Caller.DECLINED
 
     def ended(self, span: LiveKitSpan, ended_at: float | None) -> bool:
-        """Note what ends; agent speech is finished with its turn, when it is known how it went."""
+        """Note what ends; True when the span is finished here, or later with its turn."""
         turn = self._turn_of(span.span)
         now = time.time() if ended_at is None else ended_at
+        if span.name == "agent_session":
+            span.span.finish(ended_at)
+            self.close()
+            return True
+        if turn is None:
+            return False
         match span.name:
-            case "agent_session":
-                span.span.finish(ended_at)
-                self.close()
+            case "user_speaking":
+                self._silent(turn, span, now)
                 return True
-            case "user_speaking" if turn is not None:
-                heard = self._voiced_until()
-                # noise can be heard too: detection has the last word on what is speech
-                last = now if heard is None else max(min(heard, now), span.span.started_at)
-                turn.marks.voiced_until = last
-                turn.marks.speech_ended = time.time()
-                turn.speaking_since = None
-                span.span.finish(last)
-                return True
-            case "eou_wait" if turn is not None and turn.committed:
+            case "eou_wait" if turn.caller is Caller.DECIDED:
                 turn.marks.decided_at = now
-            case "user_turn" if turn is not None:
-                turn.user_turn_open = False
-                if not turn.committed:
-                    self._end(turn, now)
-            case "llm_node" if turn is not None and turn.marks.steps:
-                self._step_of(turn, span).ended_at = now
-            case "function_tool" if turn is not None and turn.marks.steps:
-                turn.marks.steps[-1].tools_ended_at = now
-            case "agent_speaking" if turn is not None and turn.agent_turn is not None:
-                turn.speeches.append((span, now))
-                return True
-            case "agent_turn" if turn is not None:
+            case "on_user_turn_completed":
+                turn.decider = _current_task()
+                if span.span.status != "ok":
+                    turn.caller = Caller.DECLINED  # LiveKit answers nothing then
+            case "user_turn":
                 span.span.finish(ended_at)
-                self._end(turn, now)
+                match turn.caller:
+                    case Caller.SPEAKING:
+                        turn.caller = Caller.DROPPED
+                    case Caller.DECIDED:
+                        turn.caller = Caller.ASKED
+                self._part_over(turn, now)
+                return True
+            case "llm_node" | "realtime_inference":
+                if step := turn.step(span.span.started_at):
+                    step.ended_at = now
+            case "function_tool" if turn.marks.steps:
+                turn.marks.steps[-1].tools_ended_at = now
+            case "agent_speaking" if span.span.parent is not None and span.span.parent.is_open:
+                turn.hold(span.span, now)
+                return True
+            case "agent_turn":
+                self._agent_done(turn, span, now)
+                span.span.finish(ended_at)
+                self._part_over(turn, now)
                 return True
         return False
 
@@ -164,123 +215,169 @@ class Turns:
     def audible(self, at: float) -> None:
         """The first audible sample of agent speech left at this time."""
         for turn in reversed(self._turns.values()):
-            if turn.agent_turn is not None and turn.marks.audible_at is None:
+            if turn.speeches and turn.marks.audible_at is None:
                 turn.marks.audible_at = at
                 return
 
-    def close(self) -> None:
+    @property
+    def is_running(self) -> bool:
+        """Whether the session has started and not closed."""
+        return self._session_span is not None and self._session_span.is_open
+
+    def close(self, error: BaseException | None = None) -> None:
         """The session is over: end what is open, sum up, close the conversation."""
         for turn in list(self._turns.values()):
-            self._end(turn, time.time())
+            self._end(turn)
+        if error is not None and self._session_span is not None:
+            self._session_span.fail(error)
+            self._session_span.finish()  # LiveKit doesn't end it when it can't start
         self._conversation.set(
             {
                 names.CONVERSATION_TURNS: self._count,
                 names.CONVERSATION_INTERRUPTIONS: self._interruptions,
-                **_percentiles(self._latencies),
+                **percentiles(self._latencies),
+                **self._usage.attributes(),
             }
         )
-        self._conversation.close()
+        self._conversation.close(error)
 
     def _transcribed(self, event: UserInputTranscribedEvent) -> None:
-        """The recognition span LiveKit lacks, from the last voiced sample to the transcript."""
         turn = self._hearing
-        if not event.is_final or turn is None or not turn.user_turn_open:
+        if turn is None:
             return
-        marks, now = turn.marks, time.time()
-        marks.transcript_at = now
-        speaking = turn.speaking_since is not None or marks.voiced_until is None
-        started_at = (
-            (turn.speaking_since or turn.span.started_at) if speaking else marks.voiced_until
-        )
-        stt = self._session.stt
-        recognition = turn.span.start_span(
-            names.OP_STT,
-            "unknown" if stt is None else stt.model,
-            started_at=started_at,
-            attributes={
-                names.GEN_AI_REQUEST_MODEL: None if stt is None else stt.model,
-                names.GEN_AI_PROVIDER_NAME: None if stt is None else stt.provider,
-                names.USER_WORDS: event.transcript,
-            },
-        )
-        recognition.origin = "auto.ai.livekit"
-        recognition.finish(now)
+        turn.decider = _current_task()
+        if not event.is_final or (turn.is_framed and not turn.caller.is_open):
+            return
+        self._recognition.transcribed(turn, event)
 
     def _item_added(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
         role = getattr(item, "role", None)
         if role not in ("user", "assistant") or not (text := getattr(item, "text_content", None)):
             return
-        here = self._conversation.current_span()
-        turn = self._turn_of(here) or self._hearing
+        turn = self._turn_of(self._conversation.current_span()) or self._hearing
+        if turn is None:
+            return
+        if role == "user":
+            turn.span.set({names.TURN_INITIATOR: "user"})  # they may have typed it
+        turn.said(names.USER_WORDS if role == "user" else names.AGENT_WORDS, text)
+
+    def _speech_created(self, event: SpeechCreatedEvent) -> None:
+        """Decide which turn a speech belongs to; see the module's text."""
+        here, hearing = self._conversation.current_span(), self._hearing
+        turn = self._turn_of(here)
+        if hearing is not None:
+            answers = hearing.decider is not None and hearing.decider is _current_task()
+            unfinished = hearing.awaits_answer or bool(hearing.speeches)
+            handed_over = unfinished and _is_below(here, ON_ENTER)
+            if answers or (turn is None and (not event.user_initiated or handed_over)):
+                turn = hearing
         if turn is not None:
-            turn.said(names.USER_WORDS if role == "user" else names.AGENT_WORDS, text)
+            turn.speeches.add(event.speech_handle.id)
+            self._spoken_in[event.speech_handle.id] = turn
+        event.speech_handle.add_done_callback(self._speech_done)
+
+    def _speech_done(self, speech: SpeechHandle) -> None:
+        turn = self._spoken_in.pop(speech.id, None)
+        if turn is not None:
+            turn.speeches.discard(speech.id)
+            self._part_over(turn, turn.over_at or time.time())
+
+    def _falsely_interrupted(self, _: AgentFalseInterruptionEvent) -> None:
+        for turn in reversed(self._turns.values()):
+            if turn.speeches and turn.heard:
+                turn.false_interruptions += 1
+                return
 
     def _failed(self, event: ErrorEvent) -> None:
-        """A provider failed: reported, and the conversation marked if it can't recover."""
+        """A provider gave up: reported, and the conversation marked. Attempts are spans."""
         error = getattr(event.error, "error", event.error)
-        if isinstance(error, BaseException):
+        if isinstance(error, BaseException) and not getattr(event.error, "recoverable", False):
             self._conversation.capture_exception(error)
-            if not getattr(event.error, "recoverable", False):
-                self._conversation.fail(error)
+            self._conversation.fail(error)
+            repeats.reported(error)
 
     # -- turns -------------------------------------------------------------------------------------
 
-    def _begin(self, initiator: Initiator, parent: Span, started_at: float | None) -> Turn:
+    def _begin(self, caller: Caller, parent: Span, started_at: float | None) -> Turn:
+        if (before := self._hearing) is not None and not before.is_open:
+            self._end(before)  # it waited for an answer; none will come now
+        initiator = "agent" if caller is Caller.SILENT else "user"
         span = parent.start_span(
             names.OP_TURN,
             f"turn {self._count}",
             started_at=started_at,
             attributes={names.TURN_INDEX: self._count, names.TURN_INITIATOR: initiator},
         )
-        span.origin = "auto.ai.livekit"
+        span.origin = ORIGIN
+        turn = self._turns[span.id] = Turn(span, self._count, caller)
         self._count += 1
-        turn = self._turns[span.id] = Turn(span)
+        if caller is Caller.SPEAKING:
+            self._hearing = turn
         return turn
 
-    def _answering(self, parent: Span) -> Turn:
-        """The turn that a new ``agent_turn`` answers, or a new one that the agent initiates."""
-        turn = self._hearing
-        if turn is None or turn.answered:
-            turn = self._begin("agent", parent, None)
-        turn.answered = True
-        return turn
+    def _silent(self, turn: Turn, span: LiveKitSpan, now: float) -> None:
+        """The caller stopped speaking."""
+        heard = self._voiced_until()
+        # noise can be heard too: detection has the last word on what is speech
+        last = now if heard is None else max(min(heard, now), span.span.started_at)
+        turn.marks.voiced_until = last
+        turn.marks.speech_ended = time.time()
+        turn.speaking_since = None
+        span.span.finish(last)
+        if turn.caller is Caller.SPEAKING and not turn.is_framed:
+            turn.caller = Caller.ASKED
+            self._part_over(turn, last)
 
-    def _end(self, turn: Turn, ended_at: float) -> None:
+    def _heard_elsewhere(self, turn: Turn, now: float) -> None:
+        """The agent starts to speak in one turn: what that is to another one of the caller's."""
+        other = self._hearing
+        if other is None or other is turn:
+            return
+        if other.speaking_since is not None:
+            other.span.set({names.INTERRUPTED_BY: "agent"})
+            turn.span.set({names.INTERRUPTS: other.index})
+        elif other.awaits_answer and not other.is_open:
+            # asked within a tool of an older turn, which goes on now
+            other.marks.first_frame_at = now
+            self._part_over(other, now)
+
+    def _agent_done(self, turn: Turn, span: LiveKitSpan, now: float) -> None:
+        """A speech is over: say how it went where it was heard, and who cut it short."""
+        agent_turn = span.span
+        how: dict[str, Any] = {
+            key: agent_turn.attributes[key]
+            for key in (names.INTERRUPTED, names.PLAYED)
+            if key in agent_turn.attributes
+        }
+        if how.get(names.INTERRUPTED):
+            source = agent_turn.attributes.get("lk.interruption.source", "programmatic")
+            by_user = source != "programmatic"
+            how[names.INTERRUPTED_BY] = "user" if by_user else "application"
+        if not turn.release(agent_turn, how):
+            return
+        turn.span.set(how)
+        if how.get(names.INTERRUPTED):
+            self._interruptions += 1
+            other = self._hearing
+            if by_user and other is not None and other is not turn:
+                other.span.set({names.INTERRUPTS: turn.index})
+
+    def _part_over(self, turn: Turn, now: float) -> None:
+        """End the turn if that was its last part; a question stays open to a late answer."""
+        turn.over_at = max(now, turn.over_at or now)
+        if not turn.is_open and not (turn.awaits_answer and turn is self._hearing):
+            self._end(turn)
+
+    def _end(self, turn: Turn) -> None:
         if self._turns.pop(turn.span.id, None) is None:
             return
         if self._hearing is turn:
             self._hearing = None
-        agent_turn = {} if turn.agent_turn is None else turn.agent_turn.span.attributes
-        how: dict[str, Any] = {
-            key: agent_turn[key] for key in (names.INTERRUPTED, names.PLAYED) if key in agent_turn
-        }
-        for speech, speech_ended_at in turn.speeches:
-            speech.span.set(how)
-            speech.span.finish(speech_ended_at)
-        turn.span.set(how)
-        self._respond(turn, tile(turn.marks))
-        turn.span.finish(ended_at)
-
-    def _respond(self, turn: Turn, stages: list[Stage]) -> None:
-        """Record the response and its stages, as spans and as attributes of the turn."""
-        if not stages:
-            return
-        started_at, ended_at = stages[0].started_at, stages[-1].ended_at
-        latency: dict[str, float] = {names.RESPONSE_LATENCY: ended_at - started_at}
-        for stage in stages:
-            key = names.LATENCY_STAGE + stage.name
-            latency[key] = latency.get(key, 0.0) + stage.duration
-        self._latencies.append(ended_at - started_at)
-        turn.span.set(latency)
-        response = turn.span.start_span(
-            names.OP_RESPONSE, "response", started_at=started_at, attributes=latency
-        )
-        for stage in stages:
-            response.start_span(
-                f"{names.OP_RESPONSE}.{stage.name}", stage.name, started_at=stage.started_at
-            ).finish(stage.ended_at)
-        response.finish(ended_at)
+        ended_at = time.time() if turn.is_open or turn.over_at is None else turn.over_at
+        latency = turn.end(ended_at)
+        if latency is not None:
+            self._latencies.append(latency)
 
     def _turn_of(self, span: Span | None) -> Turn | None:
         while span is not None:
@@ -289,24 +386,17 @@ class Turns:
             span = span.parent
         return None
 
-    @staticmethod
-    def _step_of(turn: Turn, span: LiveKitSpan) -> Step:
-        for step in turn.marks.steps:
-            if step.started_at == span.span.started_at:
-                return step
-        return turn.marks.steps[-1]
+
+def _is_below(span: Span | None, op: str) -> bool:
+    while span is not None:
+        if span.op == op:
+            return True
+        span = span.parent
+    return False
 
 
-def _number(value: AttributeValue) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _percentiles(latencies: list[float]) -> dict[str, float]:
-    """Nearest-rank p50 and p95 of the response latencies, in seconds."""
-    if not latencies:
-        return {}
-    ordered = sorted(latencies)
-    return {
-        names.RESPONSE_LATENCY_P50: ordered[(len(ordered) - 1) // 2],
-        names.RESPONSE_LATENCY_P95: ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))],
-    }
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None

@@ -1,0 +1,232 @@
+"""Sentry's streamed spans as markers for ours: what :mod:`.ambient` is in the stream lifecycle.
+
+``sentry_sdk.traces.start_span`` has no parent object to ask for a child; it asks the current
+scope. So the scopes of a conversation are of a class of their own, whose one difference is that a
+span started under one of ours is recorded in the same conversation, whoever starts it. ``fork``
+keeps the class, and with it every scope that anybody derives inside the conversation.
+
+A streamed span is current from its start to its end, not from ``__enter__`` to ``__exit__``. The
+stock one writes itself into the scope that is current, which sibling tasks share; ours runs under
+a scope of its own from the start.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk import traces
+from sentry_sdk.traces import NoOpStreamedSpan, SegmentNameSource, SpanStatus, StreamedSpan
+
+from .ambient import Marker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from sentry_sdk.tracing_utils import Baggage
+
+    from .context import Link
+    from .span import Span
+
+OP = "sentry.op"
+ORIGIN = "sentry.origin"
+
+
+class StreamedMarker(Marker, StreamedSpan):
+    """Sentry's view of one of our spans. It delivers nothing: the record does."""
+
+    __slots__ = ("link", "record", "segment")
+
+    def __init__(self, record: Span, segment: StreamedSpan) -> None:
+        # The base's constructor sets what is true of spans that Sentry delivers (thread, process);
+        # set_attribute passes it over until the record is there.
+        super().__init__(
+            name=record.name,
+            attributes={OP: record.op, ORIGIN: record.origin},
+            active=False,  # a conversation makes current what is current
+            scope=record.conversation.scope,
+            segment=segment,
+            trace_id=segment.trace_id,
+            parent_span_id=record.parent_id,
+        )
+        self.segment = segment
+        self.record = record
+        self.link: Link | None = None
+
+    def marker(self, record: Span) -> StreamedMarker:
+        """What stands for another span of the conversation."""
+        return StreamedMarker(record, self.segment)
+
+    def show_on(self, scope: sentry_sdk.Scope) -> None:
+        """Make it Sentry's current span on this scope."""
+        scope.streamed_span = self
+
+    # -- what it says is what the record says ------------------------------------------------------
+
+    @property
+    def span_id(self) -> str:
+        """The record's id."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """The record's name."""
+        return self.record.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.record.name = name
+
+    @property
+    def sampled(self) -> bool:
+        """Whether Sentry gets the conversation; the local store does in any case."""
+        return bool(self.segment.sampled)
+
+    @property
+    def start_timestamp(self) -> datetime:
+        """The record's start."""
+        return datetime.fromtimestamp(self.record.started_at, UTC)
+
+    @property
+    def end_timestamp(self) -> datetime | None:
+        """The record's end, None while it is open."""
+        ended_at = self.record.ended_at
+        return None if ended_at is None else datetime.fromtimestamp(ended_at, UTC)
+
+    @property
+    def status(self) -> str:
+        """``ok`` or ``error``: streamed spans know no more."""
+        return str(SpanStatus.OK if self.record.status == "ok" else SpanStatus.ERROR)
+
+    @status.setter
+    def status(self, status: SpanStatus | str) -> None:
+        if status == SpanStatus.OK:
+            self.record.status = "ok"
+        elif self.record.status == "ok":
+            self.record.status = "internal_error"
+
+    def get_attributes(self) -> dict[str, Any]:
+        """The record's attributes, its op and its origin."""
+        return {**self.record.attributes, OP: self.record.op, ORIGIN: self.record.origin}
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set an attribute of the record, its op or its origin."""
+        super().set_attribute(key, value)  # errors take op and origin from there
+        record = getattr(self, "record", None)
+        if record is None:
+            return
+        match key:
+            case "sentry.op":
+                record.op = value
+            case "sentry.origin":
+                record.origin = value
+            case _ if not key.startswith("sentry."):
+                record.attributes[key] = value
+
+    def remove_attribute(self, key: str) -> None:
+        """Remove an attribute of the record."""
+        self.record.attributes.pop(key, None)
+
+    # -- its life ----------------------------------------------------------------------------------
+
+    def activate(self) -> Self:
+        """Make it current, under a scope of its own, until it ends."""
+        from .context import push
+
+        self.link = push(self.record.conversation, self.record, self)
+        return self
+
+    def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:
+        from .context import pop
+
+        if value is not None:
+            self.record.fail(value)
+        self.record.finish()
+        if self.link is not None:
+            pop(self.link)
+            self.link = None
+
+    def end(self, end_timestamp: float | datetime | None = None) -> None:
+        """Finish the span that this stands for; it is current nowhere any longer."""
+        from .context import end
+
+        if isinstance(end_timestamp, datetime):
+            end_timestamp = end_timestamp.timestamp()
+        self.record.finish(end_timestamp)
+        if self.link is not None:
+            end(self.link)
+            self.link = None
+
+
+class ConversationSegment(StreamedMarker):
+    """Sentry's view of a conversation: its segment span. Ending it closes the conversation."""
+
+    __slots__ = ("_baggage_at_start",)
+
+    _baggage_at_start: Baggage
+
+    @classmethod
+    def begin(cls, root: Span, headers: Mapping[str, str]) -> Self:
+        """The segment of a conversation, on its scope; called under its scopes."""
+        scope = root.conversation.scope
+        scope.__class__ = ConversationScope  # a copy of whatever it was, but for one method
+        traces.continue_trace(dict(headers))
+        root.parent_id = scope.get_active_propagation_context().parent_span_id
+        # Sentry decides on sampling and what goes along in headers. This span of its own is not
+        # delivered: nothing ends it.
+        segment = traces.start_span(
+            root.name,
+            {OP: root.op, "sentry.segment.name.source": SegmentNameSource.CUSTOM.value},
+            parent_span=None,
+            active=False,
+        )
+        scope.set_transaction_name(root.name, SegmentNameSource.CUSTOM.value)
+        self = cls(root, segment)
+        self.show_on(scope)
+        baggage = scope.get_baggage()
+        assert baggage is not None  # there is a span
+        self._baggage_at_start = baggage
+        return self
+
+    def get_baggage(self) -> Baggage:
+        """What goes along with the conversation's requests: the dynamic sampling context."""
+        return self._baggage_at_start
+
+
+class ConversationScope(sentry_sdk.Scope):
+    """A scope inside a conversation: what is started under it is recorded in the conversation."""
+
+    __slots__ = ()
+
+    def start_streamed_span(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None,
+        parent_span: StreamedSpan | None,
+        active: bool,
+    ) -> StreamedSpan:
+        """Start a span for ``sentry_sdk.traces.start_span``, in the conversation of its parent.
+
+        ``parent_span`` is a span, None for a segment of its own, or Sentry's mark for "the current
+        one". What isn't below one of our spans is left to Sentry.
+        """
+        parent = parent_span
+        if parent is not None and (
+            not isinstance(parent, StreamedSpan) or isinstance(parent, NoOpStreamedSpan)
+        ):
+            parent = self.streamed_span
+        if not isinstance(parent, StreamedMarker):
+            return super().start_streamed_span(
+                name, None if attributes is None else dict(attributes), parent_span, active
+            )
+        own = dict(attributes or {})
+        record = parent.record.start_span(
+            own.pop(OP, ""),
+            name,
+            attributes={key: own[key] for key in own if not key.startswith("sentry.")},
+        )
+        record.origin = own.get(ORIGIN, "manual")
+        marker = parent.marker(record)
+        return marker.activate() if active else marker

@@ -1,0 +1,123 @@
+"""Who interrupted whom, how far the agent got, and what was no interruption at all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telemetry import attributes as names
+
+from .call import Call, calling
+from .tree import above, complete, only, shape, turns
+
+if TYPE_CHECKING:
+    from telemetry.testing import Captured
+
+
+async def test_a_caller_who_interrupts(captured: Captured) -> None:
+    """The cut turn says who cut it and how much was heard; the other, whose words it cut."""
+    call = Call({"Hello": "A very long answer to a short question", "Stop": "Sorry"})
+    async with calling(call):
+        call.speaker.holding = True
+        call.says("Hello")
+        await call.speaker.started.wait()
+        call.speaker.holding = False
+        await call.asks("Stop")
+    [spans] = complete(captured)
+    cut, cutting = turns(spans)
+    assert cut.attributes[names.INTERRUPTED] is True
+    assert cut.attributes[names.INTERRUPTED_BY] == "user"
+    assert cut.attributes[names.PLAYED] > 0
+    assert cutting.attributes[names.INTERRUPTS] == 0
+    assert cutting.attributes[names.INTERRUPTED] is False
+    assert only(spans, names.OP_CONVERSATION).attributes[names.CONVERSATION_INTERRUPTIONS] == 1
+    speech = next(span for span in spans if span.op == names.OP_AGENT_SPEECH)
+    assert speech.attributes[names.INTERRUPTED_BY] == "user"
+    assert speech.attributes[names.PLAYED] == cut.attributes[names.PLAYED]
+
+
+async def test_code_that_interrupts(captured: Captured) -> None:
+    """``session.interrupt()`` is nobody's speech."""
+    call = Call({"Hello": "A very long answer"})
+    async with calling(call):
+        call.speaker.holding = True
+        call.says("Hello")
+        await call.speaker.started.wait()
+        await call.session.interrupt()
+        call.speaker.release()
+    [spans] = complete(captured)
+    [turn] = turns(spans)
+    assert turn.attributes[names.INTERRUPTED_BY] == "application"
+
+
+async def test_a_noise_that_pauses_the_agent(captured: Captured) -> None:
+    """A false interruption is counted, and interrupts nothing: the speech goes on."""
+    call = Call({"Hello": "A very long answer"}, false_interruption=0.05)
+    resumed = asyncio.Event()
+    call.session.on("agent_false_interruption", lambda _: resumed.set())
+    async with calling(call):
+        call.speaker.holding = True
+        call.says("Hello")
+        await call.speaker.started.wait()
+        call.starts_speaking()
+        await call.until(lambda: call.session.user_state == "speaking")
+        call.activity.stops()
+        await resumed.wait()
+        call.speaker.release()
+        await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+    [spans] = complete(captured)
+    answered, noise = turns(spans)
+    assert answered.attributes[names.FALSE_INTERRUPTIONS] == 1
+    assert answered.attributes[names.INTERRUPTED] is False
+    assert names.INTERRUPTED_BY not in answered.attributes
+    assert names.USER_WORDS not in noise.attributes
+    assert only(spans, names.OP_CONVERSATION).attributes[names.CONVERSATION_INTERRUPTIONS] == 0
+    assert sum(span.op == names.OP_AGENT_SPEECH for span in spans) == 2  # before and after
+
+
+async def test_an_agent_that_talks_over_its_caller(captured: Captured) -> None:
+    """Both turns say so."""
+    call = Call()
+    async with calling(call):
+        call.starts_speaking()
+        await call.until(lambda: call.session.user_state == "speaking")
+        await call.session.say("I must stop you there", allow_interruptions=False)
+        call.ear.hear("Well")
+        call.activity.stops()
+        await call.until(lambda: call.said("assistant") == 2 and call.is_listening)
+    [spans] = complete(captured)
+    interrupted, interrupting = turns(spans)
+    assert interrupted.attributes[names.INTERRUPTED_BY] == "agent"
+    assert interrupting.attributes[names.INTERRUPTS] == 0
+    assert interrupted.attributes[names.RESPONSE_LATENCY] > 0
+
+
+@pytest.mark.parametrize("correction", [False, True], ids=["used", "discarded"])
+async def test_a_reply_made_ahead_of_time(captured: Captured, correction: bool) -> None:
+    """Used or discarded, a reply generated before the turn was over is in the turn it answers."""
+    call = Call({"Hello": "Good evening", "Hello there": "And to you"}, preemptive=True)
+    async with calling(call):
+        call.starts_speaking()
+        call.ear.hear("Hello")
+        await call.until(lambda: call.mind.requests == 1)
+        if correction:
+            call.ear.hear("there")
+        call.activity.stops()
+        await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+        await call.asks("Hello")
+    [spans] = complete(captured)
+    assert [text.strip() for who, text in call.items if who == "assistant"] == [
+        "And to you" if correction else "Good evening",
+        "Good evening",
+    ]
+    first, second = turns(spans)
+    chats = shape(
+        [span for span in spans if above(spans, span, "conversation.turn") == first], "gen_ai.chat"
+    )
+    assert len(chats) == 1 + correction
+    assert first.attributes[names.RESPONSE_LATENCY] > 0
+    assert names.INTERRUPTED_BY not in first.attributes
+    assert second.started_at >= first.started_at
+    assert only(spans, names.OP_CONVERSATION).attributes[names.CONVERSATION_INTERRUPTIONS] == 0

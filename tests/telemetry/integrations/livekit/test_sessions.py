@@ -1,0 +1,163 @@
+"""Sessions: one, several, many; started, not started, closed by whomever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import sentry_sdk
+from livekit.agents import Agent, function_tool
+from livekit.agents.testing import fake_job_context
+
+from telemetry import attributes as names
+from telemetry.integrations import livekit as livekit_telemetry
+
+from .call import Call, calling
+from .providers import Reply
+from .tree import complete, only, turns
+
+if TYPE_CHECKING:
+    from telemetry.testing import Captured
+
+
+class Guide(Agent):
+    """Tags what it does, and fails when asked to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(instructions="Be brief.")
+        self._name = name
+
+    @function_tool
+    async def look(self) -> str:
+        """Tag and report, as an application would with plain sentry_sdk."""
+        sentry_sdk.set_tag("guide", self._name)
+        await asyncio.sleep(0)
+        sentry_sdk.capture_exception(LookupError(self._name))
+        return f"Seen by {self._name}"
+
+
+async def test_twenty_sessions_side_by_side_never_mix(captured: Captured) -> None:
+    """On one loop, each conversation has its own spans, words, tags and errors."""
+
+    async def hold(number: int) -> None:
+        call = Call({f"Look {number}": Reply(tools={"look": {}})})
+        options = {"id": str(number), "user": {"id": f"u{number}"}}
+        async with calling(call, Guide(str(number)), **options):
+            await call.asks(f"Look {number}")
+
+    await asyncio.gather(*(asyncio.create_task(hold(number)) for number in range(20)))
+    conversations = complete(captured)
+    assert len(conversations) == 20
+    assert len({len(spans) for spans in conversations}) == 1
+    for event, spans in zip(captured.conversations, conversations, strict=True):
+        number = only(spans, names.OP_CONVERSATION).attributes[names.GEN_AI_CONVERSATION_ID]
+        [error] = [
+            error
+            for error in captured.errors
+            if error["contexts"]["trace"]["trace_id"] == event["contexts"]["trace"]["trace_id"]
+        ]
+        assert error["exception"]["values"][-1]["value"] == number
+        for told in (error, event):
+            assert told["user"]["id"] == f"u{number}"
+            assert told["tags"]["guide"] == number
+
+
+async def test_two_sessions_of_one_task(captured: Captured) -> None:
+    """Both traced, then both started, by the same task: each keeps to its own conversation."""
+    one, two = Call(), Call()
+    first = livekit_telemetry.trace(one.session, name="one")
+    second = livekit_telemetry.trace(two.session, name="two")
+    await one.session.start(Agent(instructions="One."))
+    await two.session.start(Agent(instructions="Two."))
+    await asyncio.gather(one.asks("To one"), two.asks("To two"))
+    await two.session.say("Two again")
+    await one.session.say("One again")
+    await one.session.aclose()
+    await two.session.aclose()
+    complete(captured)
+    by_trace = {
+        event["contexts"]["trace"]["trace_id"]: captured.spans(event)
+        for event in captured.conversations
+    }
+    for conversation in (first, second):
+        assert len(turns(by_trace[conversation.trace_id])) == 2
+
+
+async def test_a_session_that_cannot_start(captured: Captured) -> None:
+    """Its conversation ends there, failed; the error is the caller's of ``start`` to handle."""
+    busy = Agent(instructions="Be brief.")
+    async with calling(Call(), busy):
+        livekit_telemetry.trace((refused := Call()).session, name="refused")
+        with pytest.raises(RuntimeError, match="already running"):
+            await refused.session.start(busy)
+    spans, _ = complete(captured)
+    root = only(spans, names.OP_CONVERSATION)
+    assert root.name == "refused"
+    assert (root.status, root.attributes[names.ERROR_TYPE]) == ("internal_error", "RuntimeError")
+
+
+async def test_a_start_that_is_cancelled(captured: Captured) -> None:
+    """Cancelled while it starts, the conversation ends there."""
+    call = Call()
+    livekit_telemetry.trace(call.session)
+    starting = asyncio.create_task(call.session.start(Agent(instructions="Be brief.")))
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    [spans] = complete(captured)
+    assert only(spans, names.OP_CONVERSATION).status == "cancelled"
+
+
+async def test_a_session_closed_by_another_task(captured: Captured) -> None:
+    """The close, its spans and the farewell belong to the conversation all the same."""
+    call = Call()
+    livekit_telemetry.trace(call.session)
+    await call.session.start(Agent(instructions="Be brief."))
+    await call.asks("Hello")
+    await asyncio.create_task(call.session.aclose())
+    [spans] = complete(captured)
+    assert only(spans, "livekit.session_close").ended_at <= spans[0].ended_at
+
+
+async def test_a_job_that_shuts_down(captured: Captured) -> None:
+    """LiveKit's callbacks run side by side: the conversation still holds the whole close."""
+    call = Call()
+    with fake_job_context() as job:
+        livekit_telemetry.trace(call.session, job)
+        await call.session.start(Agent(instructions="Be brief."))
+        await call.asks("Hello")
+        callbacks = job._shutdown_callbacks
+        await asyncio.gather(*(asyncio.create_task(shut("over")) for shut in callbacks))
+        await job._on_cleanup()
+    [spans] = complete(captured)
+    close = only(spans, "livekit.session_close")
+    assert close.attributes["lk.close_reason"] == "job_shutdown"
+
+
+async def test_a_job_whose_session_never_started(captured: Captured) -> None:
+    """Nothing else would end its conversation."""
+    call = Call()
+    with fake_job_context() as job:
+        conversation = livekit_telemetry.trace(call.session, job)
+        for shut in job._shutdown_callbacks:
+            await shut("over")
+        await job._on_cleanup()
+    assert conversation.ended
+    assert len(complete(captured)) == 1
+
+
+async def test_an_untraced_session_beside_a_traced_one(captured: Captured) -> None:
+    """Nobody asked for it: it records nothing, and no orphans."""
+    traced, untraced = Call(), Call()
+    await untraced.session.start(Agent(instructions="Be brief."))
+
+    async def hold() -> None:
+        async with calling(traced):
+            await traced.asks("Hello")
+
+    await asyncio.create_task(hold())
+    await untraced.asks("Hello")
+    await untraced.session.aclose()
+    assert len(complete(captured)) == 1
