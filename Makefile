@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate test test-system lint types bench
+.PHONY: help setup simulate test test-system lint types bench lift
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -35,6 +35,9 @@ lint: setup ## Check style, formatting and which way imports run
 
 types: setup ## Check types
 	$(RUN)/mypy
+
+lift: setup ## Copy telemetry/ elsewhere, under another name, and run its tests there
+	$(RUN)/python -m tests.lift
 
 bench: setup ## Measure what telemetry costs, side by side in one run
 	$(RUN)/python -m tests.bench

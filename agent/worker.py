@@ -6,6 +6,7 @@ nothing of what is behind it.
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,10 @@ async def worker(
     async with resources(agent_class, environ) as make_agent:
         models = await anyio.to_thread.run_sync(providers.load, choice)
         script = script_of(agent_class)
+        # What is loaded by now stays: a full collection that goes through it all again stops every
+        # conversation for more than 0.1 s.
+        gc.collect()
+        gc.freeze()
 
         def open_session(request: SessionRequest, line: Line) -> Session:
             return VoiceSession(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 from sentry_sdk import logger as sentry_logs
-from sentry_sdk.utils import event_from_exception
+from sentry_sdk.utils import capture_internal_exceptions, event_from_exception
 
 from . import context
 from .attributes import is_content
@@ -90,8 +90,9 @@ def _tap_logging() -> None:
             call_handlers(self, record)
         finally:
             if record.levelno >= logging.INFO:
-                for capture in _installed:
-                    capture.take(record)
+                with capture_internal_exceptions():
+                    for capture in _installed:
+                        capture.take(record)
 
     logging.Logger.callHandlers = tapped  # type: ignore[method-assign]  # no other place sees all
 

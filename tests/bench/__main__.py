@@ -1,0 +1,49 @@
+"""``python -m tests.bench [--quick] [--json FILE] [PART …]``: measure, and print the table."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from . import sessions, spans, stall
+from .figures import Figure, table
+
+PARTS = ("spans", "stall", "sessions")
+
+
+def main() -> None:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, fewer sessions: a smoke test"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    figures: list[Figure] = []
+    console = Console(width=120)  # the table's width, also where there is no terminal
+    rounds = 1 if given.quick else 5
+    for part in given.parts or PARTS:
+        match part:
+            case "spans":
+                found = spans.measure(2 * rounds)
+            case "stall":
+                found = stall.measure(rounds)
+            case _:
+                sessions_held, seconds = (5, 7.0) if given.quick else (50, 12.0)
+                found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)
+        console.print(table(found))
+        console.print()
+        figures += found
+    if given.json is not None:
+        given.json.write_text(json.dumps([dataclasses.asdict(f) for f in figures], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

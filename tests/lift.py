@@ -1,0 +1,141 @@
+"""Lift telemetry out: ``python -m tests.lift`` copies the folder away and runs its tests there.
+
+What is proved, in an empty temporary directory and an environment of its own:
+
+1. with nothing but sentry-sdk installed, every module of the core imports;
+2. with pytest and what the tests use besides, the core's tests pass;
+3. with livekit-agents added, the LiveKit integration's do.
+
+The folder gets another name on the way, and so do the tests' imports of it: the package knows
+its own name nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT: Final = Path(__file__).parent.parent
+NAME: Final = "tracing_layer"
+"""What the folder is called where it is lifted to."""
+TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "telemetry")
+"""What goes along of the tests: those of telemetry, and what they share."""
+TEST_TOOLS: Final = ("pytest", "pytest-timeout", "anyio", "hypothesis", "sentry-relay")
+FRAMEWORKS: Final = ("livekit-agents", "httpx")
+"""What the integrations integrate."""
+_IMPORT: Final = re.compile(
+    r"""(?P<before>^[ ]*|["';][ ]*)"""  # at the start of a line, or in a script that a test runs
+    r"(?:from telemetry(?P<module>[.\w]*) import\b|import telemetry\b(?P<submodule>[.\w]+)?)",
+    re.MULTILINE,
+)
+_ALL_MODULES: Final = f"""
+import importlib, pathlib
+modules = sorted(path.stem for path in pathlib.Path("{NAME}").glob("*.py"))
+for module in modules:
+    importlib.import_module("{NAME}" if module == "__init__" else "{NAME}." + module)
+print(len(modules), "modules imported")
+"""
+
+
+class Lifted:
+    """The copy and its environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / ".venv" / "bin" / "python"
+        self._uv = _uv()
+        self._run(self._uv, "venv", "--quiet", "--python", sys.executable, folder / ".venv")
+        nothing_built = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "telemetry", folder / NAME, ignore=nothing_built)
+        shutil.copy(ROOT / "pyproject.toml", folder)  # pytest's settings
+        for name in TESTS:
+            source, target = ROOT / "tests" / name, folder / "tests" / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=nothing_built)
+            else:
+                target.parent.mkdir(exist_ok=True)
+                shutil.copy(source, target)
+        for test in (folder / "tests").rglob("*.py"):
+            test.write_text(_IMPORT.sub(_renamed, test.read_text()))
+
+    def install(self, *packages: str, oldest: bool = False) -> None:
+        """Install packages: of the versions that the project asks for the newest, or the oldest."""
+        versions = _versions()
+        wanted = [versions.get(package, package) for package in packages]
+        resolution = "lowest-direct" if oldest else "highest"
+        install = (self._uv, "pip", "install", "--quiet", "--python", self.python)
+        self._run(*install, "--resolution", resolution, *wanted)
+
+    def import_all(self) -> None:
+        """Import every module of the core."""
+        self._run(self.python, "-W", "error", "-c", _ALL_MODULES)
+
+    def test(self, *arguments: str | Path) -> None:
+        """Run pytest."""
+        self._run(self.python, "-m", "pytest", "-q", "-m", "not system", *arguments)
+
+    def _run(self, *command: str | Path) -> None:
+        subprocess.run([str(word) for word in command], cwd=self.folder, check=True)
+
+
+def _renamed(found: re.Match[str]) -> str:
+    if found["module"] is not None:
+        statement = f"from {NAME}{found['module']} import"
+    elif found["submodule"]:
+        statement = f"import {NAME}{found['submodule']}, {NAME} as telemetry"
+    else:
+        statement = f"import {NAME} as telemetry"
+    return found["before"] + statement
+
+
+def _versions() -> dict[str, str]:
+    """The project's requirements, by package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted: Iterable[str] = (
+        *project["project"]["dependencies"],
+        *project["dependency-groups"]["dev"],
+    )
+    return {re.split(r"[^\w.-]", requirement)[0]: requirement for requirement in wanted}
+
+
+def _uv() -> str:
+    """Where uv is: installed, or where ``make setup`` puts it."""
+    beside = (ROOT / ".cache/uv/bin/uv", Path(sys.executable).parent / "uv")
+    found = shutil.which("uv") or next((str(path) for path in beside if path.exists()), None)
+    if found is None:
+        sys.exit("lift: no uv on PATH, in .cache/uv or beside python: run `make setup`")
+    return found
+
+
+def main() -> None:
+    """The program; it exits with the status of what failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lift", description=__doc__)
+    parser.add_argument("--core", action="store_true", help="leave out the integrations")
+    parser.add_argument("--oldest", action="store_true", help="on the oldest sentry-sdk allowed")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="lift-") as folder:
+        try:
+            lifted = Lifted(Path(folder))
+            lifted.install("sentry-sdk", oldest=given.oldest)
+            lifted.import_all()
+            lifted.install(*TEST_TOOLS)
+            lifted.test("tests/telemetry", "--ignore=tests/telemetry/integrations")
+            if not given.core:
+                lifted.install(*FRAMEWORKS)
+                lifted.test("tests/telemetry/integrations", "tests/telemetry/test_readme.py")
+        except subprocess.CalledProcessError as failed:
+            sys.exit(failed.returncode)
+
+
+if __name__ == "__main__":
+    main()
