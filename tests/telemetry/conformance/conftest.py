@@ -1,0 +1,30 @@
+"""Telemetry that delivers into memory, in each lifecycle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telemetry.testing import Captured, capture
+
+from .whole import LIFECYCLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .whole import Lifecycle
+
+
+@pytest.fixture(params=LIFECYCLES)
+def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
+    """How Sentry gets the spans."""
+    chosen: Lifecycle = request.param
+    return chosen
+
+
+@pytest.fixture
+def captured(lifecycle: Lifecycle) -> Iterator[Captured]:
+    """Telemetry in strict mode: a lost conversation is an error where it is lost."""
+    with capture(lifecycle=lifecycle) as captured:
+        yield captured

@@ -1,0 +1,90 @@
+"""What people say is in the local store; of what is sent, not a byte holds it unless asked for."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+import telemetry
+from telemetry import runtime
+from telemetry.attributes import (
+    AGENT_WORDS,
+    GEN_AI_INPUT_MESSAGES,
+    GEN_AI_TOOL_CALL_ARGUMENTS,
+    USER_WORDS,
+)
+from telemetry.delivery import Delivery
+from telemetry.store import TraceStore
+from telemetry.transport import Delivered, encode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sentry_sdk.envelope import Envelope
+
+    from .whole import Lifecycle
+
+SECRET = "the vault is under the fig tree"
+
+
+class _Wire:
+    """An outlet that keeps the bytes."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
+        self.sent += encode(envelope)
+        return Delivered()
+
+    def close(self) -> None: ...
+
+
+def _fail(heard: str) -> None:
+    raise ValueError(len(heard))
+
+
+def _say(conversation: telemetry.Conversation, heard: str) -> None:
+    """Words wherever they can be: spans, roots, late spans, plain Sentry, frames, extra of logs."""
+    attributes = {
+        USER_WORDS: heard,
+        AGENT_WORDS: [heard],
+        GEN_AI_INPUT_MESSAGES: [{"role": "user", "content": heard}],
+        GEN_AI_TOOL_CALL_ARGUMENTS: {"note": heard},
+        "lk.pii.user_transcript": heard,
+    }
+    conversation.set(attributes)
+    with telemetry.span("gen_ai.chat", attributes=attributes) as span:
+        span.set(attributes)
+        try:
+            _fail(heard)
+        except ValueError as error:
+            conversation.capture_exception(error)
+        logging.getLogger("app").error("failed", extra={"lk.pii.user_transcript": heard})
+    conversation.close()
+    conversation.start_span("late", attributes=attributes).finish()
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_words_stay_here(lifecycle: Lifecycle, tmp_path: Path, *, asked_for: bool) -> None:
+    """Every envelope is searched."""
+    wire, path = _Wire(), tmp_path / "traces.db"
+    delivery = Delivery(
+        store=TraceStore(path),
+        sender=wire,
+        send_content=asked_for,
+        streaming=lifecycle == "stream",
+    )
+    options = {"traces_sample_rate": 1.0, "include_local_variables": asked_for}
+    with runtime.start(delivery, strict=True, **options) as running:
+        with telemetry.conversation("host", id="c-1") as conversation:
+            _say(conversation, SECRET)
+        assert running.flush(30)
+
+    stored = TraceStore(path).conversation("c-1")
+    assert stored is not None
+    assert [span.attributes[USER_WORDS] for span in stored.spans] == [SECRET] * 3
+    assert (SECRET.encode() in wire.sent) is asked_for
+    assert wire.sent.count(b"gen_ai.chat") >= 1

@@ -1,0 +1,365 @@
+"""Takes each remedy away, one at a time, and checks that the test named for it notices.
+
+``python -m tests.telemetry.conformance.without [NAME…]`` runs the tests as things are, where they
+must pass, and then each in a pytest of its own without its remedy, where it must fail. ``--table``
+prints :file:`REMEDIES.md`. As a pytest plugin (``-p``) it takes away what ``TELEMETRY_WITHOUT``
+names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import queue
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk import tracing
+
+from telemetry import ambient, api, context, delivery, encode, logs, runtime, streamed
+from telemetry.conversation import Conversation, headers_of
+
+from .whole import LIFECYCLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VARIABLE = "TELEMETRY_WITHOUT"
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something the core does, and the test that fails when it doesn't."""
+
+    name: str
+    does: str
+    where: str
+    test: str
+    """Its node id below this folder."""
+    remove: Callable[[], object]
+
+
+def _put(thing: object, name: str, value: object) -> Callable[[], object]:
+    return lambda: setattr(thing, name, value)
+
+
+_init = Conversation.__init__
+
+
+def _share_isolation(self: Any, *args: Any, **kwargs: Any) -> None:
+    _init(self, *args, **kwargs)
+    self.isolation = sentry_sdk.get_isolation_scope()
+
+
+def _close_every_time(self: Any, *args: Any, **kwargs: Any) -> None:
+    _init(self, *args, **kwargs)
+    self._closing = itertools.repeat(0)
+
+
+def _enter_in_place(self: ambient.AmbientSpan) -> ambient.AmbientSpan:
+    sentry_sdk.get_current_scope().span = self
+    return self
+
+
+def _activate_in_place(self: streamed.StreamedMarker) -> streamed.StreamedMarker:
+    self.show_on(sentry_sdk.get_current_scope())
+    return self
+
+
+def _capture_where_it_is(self: Conversation, error: BaseException) -> None:
+    scopes = sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()
+    self.runtime.captured(error, *scopes)
+
+
+def _intake_first(self: delivery.Delivery) -> Any:
+    with contextlib.suppress(queue.Empty):
+        return self._intake.get() if not self._outbox else self._intake.get_nowait()
+
+
+REMEDIES = (
+    Remedy(
+        "bind",
+        "A bound function runs inside the conversation and span it was bound in",
+        "conversation.Conversation.bind",
+        "test_boundaries.py::test_carried_across[{lifecycle}-bind-_foreign_thread]",
+        _put(Conversation, "bind", lambda self, function: function),
+    ),
+    Remedy(
+        "current-span",
+        "What is current is asked of our own chain, not only of Sentry's scope",
+        "context.current",
+        "test_generators.py::test_it_parents_nothing_of_its_consumers[{lifecycle}]",
+        _put(context, "_live", lambda: None),
+    ),
+    Remedy(
+        "isolation",
+        "Each conversation has an isolation scope of its own",
+        "conversation.Conversation.__init__",
+        "test_neighbours.py::test_plain_sentry_in_twenty_conversations_never_mixes[{lifecycle}]",
+        _put(Conversation, "__init__", _share_isolation),
+    ),
+    Remedy(
+        "block-scope",
+        "A plain Sentry span runs under a scope of its own",
+        "ambient.AmbientSpan.__enter__",
+        "test_tasks.py::test_siblings_of_plain_sentry_are_siblings[transaction]",
+        _put(ambient.AmbientSpan, "__enter__", _enter_in_place),
+    ),
+    Remedy(
+        "block-scope-streamed",
+        "The same for streamed spans",
+        "streamed.StreamedMarker.activate",
+        "test_tasks.py::test_siblings_of_plain_sentry_are_siblings[stream]",
+        _put(streamed.StreamedMarker, "activate", _activate_in_place),
+    ),
+    Remedy(
+        "plain-spans",
+        "A child that plain Sentry starts is recorded in the conversation",
+        "ambient._Recorded.start_child",
+        "test_tasks.py::test_sibling_tasks_are_siblings[transaction]",
+        _put(ambient.AmbientSpan, "start_child", tracing.Span.start_child),
+    ),
+    Remedy(
+        "plain-spans-streamed",
+        "The same for streamed spans",
+        "streamed.ConversationScope.start_streamed_span",
+        "test_tasks.py::test_sibling_tasks_are_siblings[stream]",
+        _put(
+            streamed.ConversationScope,
+            "start_streamed_span",
+            sentry_sdk.Scope.start_streamed_span,
+        ),
+    ),
+    Remedy(
+        "headers",
+        "Trace headers are those of the span that is current at the call",
+        "api.trace_headers",
+        "test_neighbours.py::test_a_callers_trace_is_continued[{lifecycle}]",
+        _put(api, "headers_of", lambda span: headers_of(span.conversation.root)),
+    ),
+    Remedy(
+        "error-scopes",
+        "An error travels with the scopes of its own conversation",
+        "conversation.Conversation.capture_exception",
+        "test_neighbours.py::test_errors_captured_by_our_api_carry_their_conversation[{lifecycle}]",
+        _put(Conversation, "capture_exception", _capture_where_it_is),
+    ),
+    Remedy(
+        "log-capture",
+        "What is logged is built by the delivery thread, not under the caller's locks",
+        "logs.LogCapture.take",
+        "test_neighbours.py::test_what_is_reported_or_logged_is_built_off_the_calling_thread"
+        "[{lifecycle}]",
+        _put(logs.LogCapture, "take", lambda self, record: logs.send(record)),
+    ),
+    Remedy(
+        "base-scopes",
+        "A conversation's scopes are forked from what is outside of any other",
+        "context.outermost",
+        "test_neighbours.py::test_what_is_set_outside_is_everybodys[{lifecycle}]",
+        _put(
+            context,
+            "outermost",
+            lambda: (sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()),
+        ),
+    ),
+    Remedy(
+        "generator-frames",
+        "A block in an async generator counts while the generator's frame executes",
+        "context.generator_frame",
+        "test_generators.py::test_two_generators_pulled_in_turns[{lifecycle}]",
+        _put(context, "generator_frame", lambda frame: None),
+    ),
+    Remedy(
+        "ended-skipped",
+        "A conversation that has ended is passed over where it was current",
+        "context._has_outlived",
+        "test_closing.py::test_closed_by_another_task_than_its_opener[{lifecycle}]",
+        _put(context, "_has_outlived", lambda link: link.over),
+    ),
+    Remedy(
+        "any-order",
+        "A block may be left while later ones are still entered",
+        "context._take_out",
+        "test_closing.py::test_blocks_are_left_in_any_order[{lifecycle}]",
+        _put(context, "_take_out", lambda link, top: None),
+    ),
+    Remedy(
+        "outlived",
+        "A task that outlives its conversation is still known to be that conversation's",
+        "context.nearest",
+        "test_closing.py::test_a_task_that_outlives_its_conversation[{lifecycle}]",
+        _put(context, "nearest", context.current),
+    ),
+    Remedy(
+        "late-spans",
+        "A span of a conversation that was delivered is delivered on its own",
+        "runtime.Runtime.late",
+        "test_closing.py::test_handles_attach_and_bind_after_the_end[{lifecycle}]",
+        _put(runtime.Runtime, "late", lambda self, conversation, span: None),
+    ),
+    Remedy(
+        "seal",
+        "A span that finishes while delivery takes the last ones is taken exactly once",
+        "conversation.Conversation.seal",
+        "test_closing.py::test_a_span_that_finishes_in_the_moment_of_delivery[{lifecycle}]",
+        _put(Conversation, "seal", Conversation.take_finished),
+    ),
+    Remedy(
+        "closed-once",
+        "A conversation that is closed by several threads ends once",
+        "conversation.Conversation.close",
+        "test_closing.py::test_closed_from_many_threads_at_once[{lifecycle}]",
+        _put(Conversation, "__init__", _close_every_time),
+    ),
+    Remedy(
+        "parts",
+        "Past a transaction's size a conversation goes on in parts",
+        "encode.batches",
+        "test_length.py::test_five_thousand_spans_in_one_conversation[transaction]",
+        _put(encode, "MAX_SPANS", 1_000_000),
+    ),
+    Remedy(
+        "handed-over",
+        "A running conversation hands its finished spans over",
+        "conversation.HAND_OVER",
+        "test_length.py::test_a_running_conversation_keeps_a_bounded_number_of_spans[{lifecycle}]",
+        _put(runtime.Runtime, "hand_over", lambda self, conversation: None),
+    ),
+    Remedy(
+        "burst",
+        "A burst waits in the intake while the outbox is half full",
+        "delivery.Delivery._next",
+        "test_length.py::test_a_burst_waits_its_turn[{lifecycle}]",
+        _put(delivery.Delivery, "_next", _intake_first),
+    ),
+    Remedy(
+        "refused-counted",
+        "What is recorded after closing is counted as dropped",
+        "delivery.Delivery._put",
+        "test_process.py::test_what_comes_after_closing_is_counted[{lifecycle}]",
+        _put(delivery.Delivery, "_stopping", property(lambda self: False, lambda self, to: None)),
+    ),
+    Remedy(
+        "fork",
+        "After a fork the parent's conversations are the parent's alone",
+        "conversation.Conversation.left_to_parent",
+        "test_process.py::test_after_a_fork_each_process_delivers_its_own[{lifecycle}]",
+        _put(Conversation, "left_to_parent", lambda self: None),
+    ),
+    Remedy(
+        "explained-once",
+        "Each place that lost its conversation is logged once",
+        "runtime.Runtime.orphan",
+        "test_explained.py::test_each_place_is_logged_once[{lifecycle}]",
+        _put(runtime.Runtime, "_explained", property(lambda self: set(), lambda self, to: None)),
+    ),
+    Remedy(
+        "content",
+        "What people say stays out of what is sent",
+        "encode.is_content",
+        "test_content.py::test_words_stay_here[{lifecycle}-False]",
+        _put(encode, "is_content", lambda name: False),
+    ),
+    Remedy(
+        "content-in-logs",
+        "Also out of the extra fields of logged errors",
+        "logs.is_content",
+        "test_content.py::test_words_stay_here[{lifecycle}-False]",
+        _put(logs, "is_content", lambda name: False),
+    ),
+)
+
+
+def take_away() -> None:
+    """Take away the remedy that the environment names, if any."""
+    name = os.environ.get(VARIABLE)
+    for remedy in REMEDIES:
+        if remedy.name == name:
+            remedy.remove()
+
+
+def pytest_configure() -> None:
+    """As a plugin."""
+    take_away()
+
+
+def table() -> str:
+    """The remedies and their tests, as :file:`REMEDIES.md` has them."""
+    rows = [
+        f"| {remedy.does} | `{remedy.where}` | `{remedy.test.partition('[')[0]}` |"
+        for remedy in REMEDIES
+    ]
+    return "\n".join(
+        [
+            "# What ends each failure, and the test that fails without it",
+            "",
+            "`python -m tests.telemetry.conformance.without` takes each away and checks that its",
+            "test fails.",
+            "",
+            "| remedy | in the core | test in this folder |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _tests(remedy: Remedy) -> list[str]:
+    lifecycles = LIFECYCLES if "{lifecycle}" in remedy.test else [""]
+    return [str(HERE / remedy.test.format(lifecycle=lifecycle)) for lifecycle in lifecycles]
+
+
+def _pytest(*tests: str, without: str = "") -> bool:
+    """Whether they pass."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", __spec__.name, *tests],
+        env={**os.environ, VARIABLE: without},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if result.returncode not in (0, 1):  # 0: passed, 1: failed; anything else proves nothing
+        raise RuntimeError(result.stdout + result.stderr)
+    return result.returncode == 0
+
+
+def _noticed(remedy: Remedy) -> bool:
+    return not any(_pytest(test, without=remedy.name) for test in _tests(remedy))
+
+
+def main() -> int:
+    """Check the remedies; 0 when the test of each fails without it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="remedies; all by default")
+    parser.add_argument("--table", action="store_true", help="print REMEDIES.md")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    chosen = parser.parse_args()
+    if chosen.table:
+        sys.stdout.write(table())
+        return 0
+    remedies = [remedy for remedy in REMEDIES if not chosen.names or remedy.name in chosen.names]
+    if not _pytest(*sorted({test for remedy in remedies for test in _tests(remedy)})):
+        sys.stdout.write("a test fails as things are\n")
+        return 1
+    good = True
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        for remedy, noticed in zip(remedies, pool.map(_noticed, remedies), strict=True):
+            verdict = "fails without it" if noticed else "PASSES without it"
+            sys.stdout.write(f"{remedy.name:<22} {remedy.test.partition('[')[0]} {verdict}\n")
+            sys.stdout.flush()
+            good = good and noticed
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
