@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate test test-system lint types bench lift
+.PHONY: help setup simulate test test-system lint types bench lift remedies
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -38,6 +38,9 @@ types: setup ## Check types
 
 lift: setup ## Copy telemetry/ elsewhere, under another name, and run its tests there
 	$(RUN)/python -m tests.lift
+
+remedies: setup ## Take each remedy of telemetry away, and check that a test fails
+	$(RUN)/python -m tests.telemetry.conformance.without
 
 bench: setup ## Measure what telemetry costs, side by side in one run
 	$(RUN)/python -m tests.bench
