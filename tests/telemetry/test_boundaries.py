@@ -111,7 +111,7 @@ async def test_a_bound_coroutine_function_can_run_many_times_at_once(captured: C
 
 
 async def test_a_task_keeps_what_it_was_started_in(captured: Captured) -> None:
-    """The block it was started in has ended; the task is still the conversation's, to Sentry too."""
+    """Its block has ended; the task is still the conversation's, to Sentry too."""
     conversation = telemetry.conversation("host")
     block_ended = asyncio.Event()
 

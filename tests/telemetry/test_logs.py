@@ -1,0 +1,107 @@
+"""What the application logs: errors, structured logs and breadcrumbs, of the right conversation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.feature_flags import add_feature_flag
+
+import telemetry
+from tests.ingest import Ingest
+
+if TYPE_CHECKING:
+    import pytest
+
+    from telemetry.testing import Captured
+
+app = logging.getLogger("app")
+
+
+def test_loggers_that_do_not_propagate_are_heard(
+    captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's logger keeps its records from the root logger, not from us."""
+    server = logging.getLogger("server")
+    monkeypatch.setattr(server, "propagate", False)
+    with telemetry.conversation("host", user={"id": "u"}):
+        server.error("broken", extra={"request": 7})
+
+    [event] = captured.errors
+    assert (event["logger"], event["user"]) == ("server", {"id": "u"})
+    assert event["extra"]["request"] == 7
+
+
+def test_arguments_that_do_not_fit_are_no_failure_of_ours(
+    captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error arrives with the message as it was written."""
+    monkeypatch.setattr(app, "propagate", False)  # pytest's handler would fail
+    app.error("%d of them", "many")
+
+    [event] = captured.errors
+    assert event["logentry"]["formatted"] == "%d of them"
+
+
+def test_what_was_logged_before_is_an_errors_breadcrumb(captured: Captured) -> None:
+    """Of its own conversation only, in order, from INFO up."""
+    for number in range(2):
+        with telemetry.conversation(f"c-{number}"):
+            app.warning("before %s", number)
+            app.error("failed %s", number)
+
+    assert [
+        [crumb["message"] for crumb in event["breadcrumbs"]["values"]] for event in captured.errors
+    ] == [["before 0"], ["before 1"]]
+
+
+def test_an_error_knows_the_feature_flags(captured: Captured) -> None:
+    """Copied when it is logged: what is evaluated later isn't the error's."""
+    with telemetry.conversation("host"):
+        add_feature_flag("early", result=True)
+        app.error("failed")
+        add_feature_flag("later", result=True)
+
+    [event] = captured.errors
+    assert event["contexts"]["flags"]["values"] == [{"flag": "early", "result": True}]
+
+
+def test_structured_logs_are_the_conversations_and_dated_when_made(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each record once, also those in the last moment before closing; the operator may edit."""
+    edited: list[str] = []
+
+    def edit(log: Any, hint: Any) -> Any:
+        edited.append(log["body"])
+        return log
+
+    with Ingest() as ingest:
+        runtime = telemetry.init(dsn=ingest.dsn, enable_logs=True, before_send_log=edit)
+        with telemetry.conversation("host") as conversation:
+            app.warning("for %s", "you")
+        assert runtime.close()
+
+        [log] = [
+            log
+            for envelope in ingest.envelopes
+            for item in envelope
+            if item.type == "log"
+            for log in json.loads(item.get_bytes())["items"]
+        ]
+    assert edited == ["for you"]
+    assert (log["body"], log["level"]) == ("for you", "warn")
+    assert log["trace_id"] == conversation.trace_id
+    assert abs(log["timestamp"] - caplog.records[0].created) < 1e-3
+    attributes = {name: attribute["value"] for name, attribute in log["attributes"].items()}
+    assert attributes["logger.name"] == "app"
+    assert not [name for name in attributes if name.startswith("telemetry.")]
+
+
+def test_after_closing_logging_is_the_applications_own() -> None:
+    """Nothing is captured, and nothing of the conversation is left in its scope."""
+    telemetry.init().close()
+    app.error("afterwards")
+    assert not sentry_sdk.get_client().is_active()
