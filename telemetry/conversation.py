@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import logging
 import math
 import sys
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+logger = logging.getLogger(__package__)
 
 HAND_OVER = 1_000
 """A running conversation hands its finished spans to delivery in batches of this many."""
@@ -99,7 +102,7 @@ class Conversation:
             sentry_sdk.scope.use_scope(self.scope),
         ):
             lifecycle = ConversationSegment if runtime.streaming else ConversationTransaction
-            self.transaction = lifecycle.begin(self.root, headers or {})
+            self.transaction = lifecycle.begin(self.root, _trace_headers(headers))
         self.trace_id: str = self.transaction.trace_id
         if not orphan:
             self.root.attributes[GEN_AI_CONVERSATION_ID] = self.id
@@ -216,11 +219,14 @@ class Conversation:
         self.root.ended_at = max(
             time.time() if ended_at is None else ended_at, self.root.started_at
         )
-        while self._on_close:
-            self._on_close.pop()()
         # What its events carry is what it had when it ended.
         self.isolation, self.scope = context.snapshot(self.isolation), self.scope.fork()
         self.runtime.closed(self)
+        while self._on_close:
+            try:
+                self._on_close.pop()()
+            except Exception:
+                logger.exception("something that waited for conversation %s to close", self.id)
 
     def left_to_parent(self) -> None:
         """In a forked child: the parent ends and delivers it; what the child adds is late."""
@@ -322,6 +328,19 @@ class Conversation:
 
     def __repr__(self) -> str:
         return f"<Conversation {self.name!r} {self.id} {'ended' if self.ended else 'open'}>"
+
+
+def _trace_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """What continues a trace, of whatever a peer sent: the rest is ignored, nothing raises."""
+    if headers is None:
+        return {}
+    try:
+        named = {str(name).lower(): name for name in headers}
+        return {
+            name: str(headers[named[name]]) for name in ("sentry-trace", "baggage") if name in named
+        }
+    except Exception:  # noqa: BLE001 - a mapping with a name twice, or none at all
+        return {}
 
 
 class Attached:

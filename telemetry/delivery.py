@@ -11,6 +11,7 @@ items, the outbox by number of envelopes. Conversations and errors go before eve
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import logging
 import queue
@@ -45,6 +46,9 @@ OUTBOX_LIMIT = 500
 """Envelopes waiting to be sent."""
 BACKOFF = (0.5, 30.0)
 """Seconds before the first and at most before a later attempt, when the server doesn't say."""
+
+CONTEXTS = 256
+"""Traces whose errors were captured last: what is repeated in one of them is captured once."""
 
 OVERFLOW = "queue_overflow"
 SHUTDOWN = "shutdown"
@@ -167,6 +171,7 @@ class Delivery:
         self._intake: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._outbox: deque[_Waiting] = deque()
         self._running: dict[int, _Running] = {}
+        self._contexts: dict[str | None, contextvars.Context] = {}
         self._flushes: list[_Flush] = []
         self._sending: deque[_Waiting] = deque(maxlen=1)
         self._not_before = 0.0
@@ -264,7 +269,8 @@ class Delivery:
         False when something was given up; it is counted under ``shutdown``.
         """
         if self._thread is None or not self._thread.is_alive():
-            return not self._outbox
+            self._give_up()
+            return not self._lost[SHUTDOWN].read()
         self._stopping = True
         done: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._intake.put(_Stop(time.monotonic() + timeout, done))
@@ -302,11 +308,23 @@ class Delivery:
 
     def _run(self) -> None:
         while not self._abandoned:
-            item = self._next()
-            match item:
-                case _Stop():
-                    self._finish(item)
+            try:
+                if self._step():
                     return
+            except Exception:
+                self._lose(INTERNAL, self._lost_in_flight())
+                with unobserved():
+                    logger.warning("telemetry could not send", exc_info=True)
+        self._give_up()  # what it was busy with when it was abandoned
+
+    def _step(self) -> bool:
+        """Handle the next item or send an envelope; True when that was the last."""
+        item = self._next()
+        if isinstance(item, _Stop):
+            self._finish(item)
+            return True
+        if item is not None or self._outbox:
+            match item:
                 case _Flush():
                     _collect()
                     self._flushes.append(item)
@@ -314,10 +332,14 @@ class Delivery:
                     self._send_one()
                 case _:
                     self._handle(item)
-            if not self._outbox and self._intake.empty():
-                while self._flushes:
-                    self._flushes.pop().done.put(True)
-        self._give_up()  # what it was busy with when it was abandoned
+        if not self._outbox and self._intake.empty():
+            while self._flushes:
+                self._flushes.pop().done.put(True)
+        return False
+
+    def _lost_in_flight(self) -> int:
+        """Forget the envelope that could not even be tried; how many spans or events it had."""
+        return sum(self._sending.pop().events for _ in list(self._sending))
 
     def _next(self) -> _Item | None:
         """The next item; None when there is none and an envelope may be sent."""
@@ -349,17 +371,26 @@ class Delivery:
                 case _Late(conversation, span):
                     self._deliver_late(conversation, span)
                 case _Error(error, isolation, scope):
-                    with use_isolation_scope(isolation), use_scope(scope):
-                        sentry_sdk.capture_exception(error)
+                    self._apart(scope).run(_capture_exception, error, isolation, scope)
                 case _Log(record, isolation, scope):
-                    with use_isolation_scope(isolation), use_scope(scope):
-                        logs.send(record)
+                    self._apart(scope).run(_send_log, record, isolation, scope)
                 case Envelope():
                     self._enqueue(item)
         except Exception:
             self._lose(INTERNAL)
             with unobserved():
                 logger.warning("telemetry could not deliver %s", type(item).__name__, exc_info=True)
+
+    def _apart(self, scope: sentry_sdk.Scope) -> contextvars.Context:
+        """A context for each trace: Sentry drops what it has just seen *in the same context*, and
+        the same exception in two conversations is two errors."""
+        span = scope.span or scope.streamed_span
+        key = None if span is None else span.trace_id
+        apart = self._contexts.pop(key, None) or contextvars.copy_context()
+        self._contexts[key] = apart
+        if len(self._contexts) > CONTEXTS:
+            del self._contexts[next(iter(self._contexts))]
+        return apart
 
     def _take(
         self, conversation: Conversation, spans: list[Span], *, last: bool = False
@@ -395,8 +426,10 @@ class Delivery:
         return running
 
     def _deliver(self, conversation: Conversation) -> None:
-        running = self._take(conversation, conversation.seal(), last=True)
-        del self._running[id(conversation)]
+        try:
+            running = self._take(conversation, conversation.seal(), last=True)
+        finally:
+            self._running.pop(id(conversation), None)
         if self._store is not None:
             self._keep(1, self._store.close_conversation, conversation.record())
         if self.streaming or not self._sends(conversation):
@@ -572,6 +605,20 @@ class Delivery:
                 self._lose(reason, sum(map(_events_in, item)))
             case _Flush() | _Stop():
                 item.done.put(False)
+
+
+def _capture_exception(
+    error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+) -> None:
+    with use_isolation_scope(isolation), use_scope(scope):
+        sentry_sdk.capture_exception(error)
+
+
+def _send_log(
+    record: logging.LogRecord, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+) -> None:
+    with use_isolation_scope(isolation), use_scope(scope):
+        logs.send(record)
 
 
 class QueueTransport(Transport):

@@ -216,10 +216,18 @@ def _transaction(
 def data(attributes: Mapping[str, Any], *, content: bool) -> dict[str, Any]:
     """Attributes as JSON knows them; what people said is among them only with ``content``."""
     return {
-        str(name): plain(value)
+        str(name): known(value)
         for name, value in list(attributes.items())
-        if value is not None and (content or not is_content(name))
+        if value is not None and (content or not is_content(str(name)))
     }
+
+
+def known(value: Any) -> Any:
+    """:func:`plain`, and a note for what can't be made plain: one odd value costs itself only."""
+    try:
+        return plain(value)
+    except Exception:  # noqa: BLE001 - a cycle, a __str__ that raises, a dict that changes
+        return f"<unprintable {type(value).__name__}>"
 
 
 def plain(value: Any) -> Any:

@@ -54,6 +54,8 @@ UNENCODABLE: Final = "internal_sdk_error"
 
 _DEFAULT_BACKOFF: Final = 60.0
 """Seconds, for a 429 that doesn't say: Sentry's protocol sets this number."""
+_LONGEST_BACKOFF: Final = 86_400.0
+"""Seconds. What a server asks for beyond a day is taken for a mistake."""
 _COMPRESSION: Final = 5
 _CHUNK: Final = 64 * 1024
 """Bytes given to zlib at a time; it releases the interpreter lock while it works on them."""
@@ -239,7 +241,7 @@ def _parse_limits(header: str) -> Iterator[tuple[str | None, float]]:
         if not seconds.isdecimal():
             continue
         for category in rest.partition(":")[0].split(";"):
-            yield category or None, float(seconds)
+            yield category or None, min(float(seconds[:12]), _LONGEST_BACKOFF)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -248,9 +250,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(urllib3.Retry().parse_retry_after(value)))
-    except urllib3.exceptions.InvalidHeader:
+        after = float(urllib3.Retry().parse_retry_after(value))
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return None
+    return min(max(0.0, after), _LONGEST_BACKOFF)
 
 
 # -- encoding ----------------------------------------------------------------------------------

@@ -166,6 +166,8 @@ async def _reservations(db: Path, host: str, port: int) -> None:
 
 def main() -> None:
     """Run the command line."""
+    # PARLEY_AGENT=module:Class names a file in the operator's own folder
+    sys.path.insert(0, str(Path.cwd()))
     try:
         app()
     except BaseExceptionGroup as group:

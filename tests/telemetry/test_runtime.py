@@ -162,3 +162,81 @@ def test_counts_are_exact_under_threads() -> None:
     while any(thread.is_alive() for thread in threads):
         counter.read()
     assert counter.read() == counter.read() == 80_000
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Sentry-Rate-Limits": "99999999999999999999::organization"},
+        {"Retry-After": "Wed, 21 Oct 99999 07:28:00 GMT"},
+    ],
+)
+def test_nothing_a_server_answers_ends_delivery(headers: dict[str, str]) -> None:
+    """After an absurd answer the next conversation is still delivered, or counted."""
+    with Ingest() as ingest:
+        runtime = telemetry.init(dsn=ingest.dsn)
+        ingest.answer(429, headers)
+        with telemetry.conversation("first"):
+            pass
+        ingest.wait_for(lambda: len(ingest.requests) == 1)
+        ingest.heal()
+        with telemetry.conversation("second"):
+            pass
+        runtime.close(timeout=1)
+        arrived = len(ingest.transactions)
+    assert arrived + sum(runtime.stats().dropped.values()) == 2
+
+
+def test_one_odd_attribute_costs_itself_only(captured: Captured) -> None:
+    """A cycle, a value that can't be printed, a name that isn't text: the conversation arrives."""
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    cycle: list[object] = []
+    cycle.append(cycle)
+    odd = {"cycle": cycle, "unprintable": Unprintable(), 1: "a number", "fine": "yes"}
+    with telemetry.conversation("host"), telemetry.span("step") as span:
+        span.set(odd)  # type: ignore[arg-type]  # odd on purpose
+
+    [event] = captured.transactions
+    assert event["spans"][0]["data"]["fine"] == "yes"
+    assert captured.runtime.stats().dropped_spans == 0
+
+
+def test_one_exception_in_two_conversations_is_two_errors(captured: Captured) -> None:
+    """Each is told, under its own user; told twice in one conversation, it is one."""
+    error = ConnectionError("the model is gone")
+    for user in ("a", "b"):
+        with telemetry.conversation("host", user={"id": user}) as conversation:
+            conversation.capture_exception(error)
+            conversation.capture_exception(error)
+
+    assert [event["user"]["id"] for event in captured.errors] == ["a", "b"]
+
+
+def test_what_waits_for_the_end_cannot_lose_the_conversation(captured: Captured) -> None:
+    """A callback that raises is logged; the conversation is delivered all the same."""
+
+    def broken() -> None:
+        raise RuntimeError
+
+    with telemetry.conversation("host") as conversation:
+        conversation.on_close(broken)
+
+    assert len(captured.conversations) == 1
+
+
+def test_headers_of_any_kind_are_taken(captured: Captured) -> None:
+    """A mapping that raises, or bytes: no trace is continued, and nothing is raised."""
+
+    class Twice(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            raise LookupError(f"several values for {name}")
+
+    for headers in (Twice({"sentry-trace": "x"}), {b"sentry-trace": b"x"}):
+        with telemetry.conversation("host", headers=headers):  # type: ignore[arg-type]
+            pass
+
+    assert len(captured.conversations) == 2

@@ -109,8 +109,8 @@ def _delivered(conversation: Conversation, turns: Turns) -> Callable[[], Any]:
 
     The callbacks of a job run side by side, and one of them closes the session.
     """
-    closed = asyncio.Event()
-    conversation.on_close(closed.set)
+    closed, loop = asyncio.Event(), asyncio.get_running_loop()
+    conversation.on_close(lambda: loop.call_soon_threadsafe(closed.set))
 
     async def deliver_conversation() -> None:
         if turns.is_running:

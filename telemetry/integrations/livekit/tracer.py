@@ -327,7 +327,7 @@ def _named(around: otel.Span) -> Span | None:
     identity = around.get_span_context()
     if identity.is_valid:
         trace_id = f"{identity.trace_id:032x}"
-        for conversation in listeners:
+        for conversation in list(listeners):
             if conversation.trace_id == trace_id:
                 return conversation.root
     return None

@@ -17,6 +17,8 @@ Which turn a speech of the agent's belongs to is decided when the speech is made
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ from .latency import Step, percentiles
 from .recognition import Recognition
 from .tracer import ORIGIN
 from .turn import Caller, Turn, Usage
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,12 +80,17 @@ class Turns:
         self._latencies: list[float] = []
         self._usage = Usage()
         self._recognition = Recognition(session, self._usage)
-        session.on("user_input_transcribed", self._transcribed)
-        session.on("conversation_item_added", self._item_added)
-        session.on("speech_created", self._speech_created)
-        session.on("agent_false_interruption", self._falsely_interrupted)
-        session.on("session_usage_updated", self._recognition.used)
-        session.on("error", self._failed)
+        for event, listener in (
+            ("user_input_transcribed", self._transcribed),
+            ("conversation_item_added", self._item_added),
+            ("speech_created", self._speech_created),
+            ("agent_false_interruption", self._falsely_interrupted),
+            ("session_usage_updated", self._recognition.used),
+            ("error", self._failed),
+        ):
+            session.on(event, listener)  # type: ignore[arg-type]  # each of its own
+            # a session may be traced again: what it does then is another conversation's
+            conversation.on_close(functools.partial(session.off, event, listener))  # type: ignore[arg-type]
 
     # -- what the tracer says ----------------------------------------------------------------------
 
@@ -318,7 +327,11 @@ class Turns:
 
     def _silent(self, turn: Turn, span: LiveKitSpan, now: float) -> None:
         """The caller stopped speaking."""
-        heard = self._voiced_until()
+        try:
+            heard = self._voiced_until()
+        except Exception:
+            logger.exception("voiced_until")
+            heard = None
         # noise can be heard too: detection has the last word on what is speech
         last = now if heard is None else max(min(heard, now), span.span.started_at)
         turn.marks.voiced_until = last

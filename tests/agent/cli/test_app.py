@@ -109,7 +109,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, package: str) -> None:
     code, _, error = parley(tmp_path, "simulate", "booking", without=package)
     assert (code, error) == (
         2,
-        "parley: the local speech packages are not installed: pip install 'parley[local]'\n",
+        "parley: the local speech packages are not installed: uv sync --extra local\n",
     )
 
 

@@ -69,7 +69,7 @@ def test_missing_package_names_its_extra(
     for check in (require, load):
         with pytest.raises(ProviderError) as refused:
             check(choice)
-        assert str(refused.value).endswith(f"not installed: pip install 'parley[{extra}]'")
+        assert str(refused.value).endswith(f"not installed: uv sync --extra {extra}")
         assert "\n" not in str(refused.value)
 
 

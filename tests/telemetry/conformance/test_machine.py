@@ -315,6 +315,7 @@ def _drive(awaitable: Awaitable[Any]) -> Any:
     raise AssertionError("it waits")
 
 
+@pytest.mark.explore
 def test_whatever_happens_no_span_is_orphaned_mixed_or_lost(lifecycle: Lifecycle) -> None:
     """Random interleavings of all the above, the same in every run."""
 

@@ -69,7 +69,8 @@ def sentrys_span_id() -> str | None:
 def assert_current(span: Span | ForeignSpan) -> None:
     """In this task, ``span`` is current: for us, for Sentry, and in the headers that go out."""
     assert isinstance(span, Span)
-    assert telemetry.current_span() is span
+    seen = telemetry.current_span()
+    assert seen is span, (seen, span)
     assert telemetry.current_conversation() is span.conversation
     assert sentrys_span_id() == span.id
     if not streaming():

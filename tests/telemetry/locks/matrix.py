@@ -19,8 +19,8 @@ from .wrapper import Moment
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CONVERSATIONS: Final = 4
-JOBS: Final = 4
+CONVERSATIONS: Final = 3
+JOBS: Final = 3
 """Jobs of a conversation: a span and a logged error each."""
 HANG: Final = 30.0
 """Seconds after which a cell is taken to hang: ten times what it needs."""
