@@ -82,6 +82,7 @@ async def serve(
         port,
         process_request=gateway.check,
         subprotocols=[Subprotocol(SUBPROTOCOL)],
+        origins=[None],  # programs, not web pages: any page could call a gateway on loopback
         compression=None,  # speech doesn't compress, and trying costs every frame
         max_size=MAX_MESSAGE,
         open_timeout=start_timeout,

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
 from agent.gateway import (
+    SUBPROTOCOL,
     AudioEnded,
     AudioStarted,
     Call,
@@ -317,3 +318,15 @@ async def test_where_nobody_listens() -> None:
     with pytest.raises(ConnectError, match="can't connect to ws://127"):
         async with connect("ws://127.0.0.1:1", start=START):
             pass
+
+
+async def test_a_web_page_cannot_call() -> None:
+    """A handshake that names an origin comes from a browser, which may be showing any page."""
+    async with gateway() as echo:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect_websocket(
+                echo.url,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                origin=Origin("https://example.com"),
+            )
+    assert refused.value.response.status_code == 403
