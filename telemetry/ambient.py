@@ -156,10 +156,10 @@ class ConversationTransaction(_Recorded, tracing.Transaction):
         super().__init__(**kwargs)
 
     @classmethod
-    def begin(cls, root: Span, headers: Mapping[str, str]) -> Self:
+    def begin(cls, root: Span, headers: dict[str, str]) -> Self:
         """The transaction of a conversation, on its scope; called under its scopes."""
         conversation = root.conversation
-        caller = conversation.isolation.continue_trace(dict(headers), op=root.op, name=root.name)
+        caller = conversation.isolation.continue_trace(headers, op=root.op, name=root.name)
         root.parent_id = caller.parent_span_id
         self = cls(
             root,

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import sentry_sdk
 from sentry_sdk.envelope import Envelope, Item
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .conversation import Conversation
     from .span import Span
     from .store import TraceStore
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -320,18 +322,19 @@ class Delivery:
     def _step(self) -> bool:
         """Handle the next item or send an envelope; True when that was the last."""
         item = self._next()
-        if isinstance(item, _Stop):
-            self._finish(item)
-            return True
-        if item is not None or self._outbox:
-            match item:
-                case _Flush():
-                    _collect()
-                    self._flushes.append(item)
-                case None:
-                    self._send_one()
-                case _:
-                    self._handle(item)
+        match item:
+            case _Stop():
+                self._finish(item)
+                return True
+            case _Flush():
+                _collect()
+                self._flushes.append(item)
+            case None if self._outbox:  # another thread may have given it up meanwhile
+                self._send_one()
+            case None:
+                pass
+            case _:
+                self._handle(item)
         if not self._outbox and self._intake.empty():
             while self._flushes:
                 self._flushes.pop().done.put(True)
@@ -371,9 +374,10 @@ class Delivery:
                 case _Late(conversation, span):
                     self._deliver_late(conversation, span)
                 case _Error(error, isolation, scope):
-                    self._apart(scope).run(_capture_exception, error, isolation, scope)
+                    capture = sentry_sdk.capture_exception
+                    self._apart(scope).run(_under, isolation, scope, capture, error)
                 case _Log(record, isolation, scope):
-                    self._apart(scope).run(_send_log, record, isolation, scope)
+                    self._apart(scope).run(_under, isolation, scope, logs.send, record)
                 case Envelope():
                     self._enqueue(item)
         except Exception:
@@ -466,8 +470,7 @@ class Delivery:
         return self._sender is not None and bool(conversation.transaction.sampled)
 
     def _capture(self, conversation: Conversation, event: dict[str, Any]) -> None:
-        with use_isolation_scope(conversation.isolation), use_scope(conversation.scope):
-            encode.capture(event)
+        _under(conversation.isolation, conversation.scope, encode.capture, event)
 
     def _keep(self, count: int, write: Callable[..., None], *arguments: Any) -> None:
         """Write to the store. When that fails, Sentry gets what there is all the same."""
@@ -607,18 +610,15 @@ class Delivery:
                 item.done.put(False)
 
 
-def _capture_exception(
-    error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+def _under(
+    isolation: sentry_sdk.Scope,
+    scope: sentry_sdk.Scope,
+    capture: Callable[[T], object],
+    what: T,
 ) -> None:
+    """Capture something under the scopes that it happened under."""
     with use_isolation_scope(isolation), use_scope(scope):
-        sentry_sdk.capture_exception(error)
-
-
-def _send_log(
-    record: logging.LogRecord, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
-) -> None:
-    with use_isolation_scope(isolation), use_scope(scope):
-        logs.send(record)
+        capture(what)
 
 
 class QueueTransport(Transport):

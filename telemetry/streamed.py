@@ -168,11 +168,11 @@ class ConversationSegment(StreamedMarker):
     _baggage_at_start: Baggage
 
     @classmethod
-    def begin(cls, root: Span, headers: Mapping[str, str]) -> Self:
+    def begin(cls, root: Span, headers: dict[str, str]) -> Self:
         """The segment of a conversation, on its scope; called under its scopes."""
         scope = root.conversation.scope
         scope.__class__ = ConversationScope  # a copy of whatever it was, but for one method
-        traces.continue_trace(dict(headers))
+        traces.continue_trace(headers)
         root.parent_id = scope.get_active_propagation_context().parent_span_id
         # Sentry decides on sampling and what goes along in headers. This span of its own is not
         # delivered: nothing ends it.
