@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -87,7 +86,6 @@ def test_what_comes_after_closing_is_counted(lifecycle: Lifecycle) -> None:
     assert stats.dropped == {"shutdown": 2}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 def test_after_a_fork_each_process_delivers_its_own(lifecycle: Lifecycle, tmp_path: Path) -> None:
     """The parent's conversation stays the parent's; what the child adds to it arrives as late."""
     store = tmp_path / "traces.db"
