@@ -6,12 +6,13 @@ import asyncio
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 import telemetry
 from telemetry.testing import Captured, capture
+
+if TYPE_CHECKING:
+    import pytest
 
 README = (Path(telemetry.__file__).parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
