@@ -1,7 +1,7 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
 .PHONY: help setup simulate test test-system lint types bench lift locks remedies \
-        test-sentry test-sentry-oldest test-sentry-newest explore
+        test-sentry test-sentry-oldest test-sentry-newest
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -24,7 +24,7 @@ simulate: setup ## Hold eight spoken conversations with the agent, and check all
 	$(RUN)/parley simulate --callers 8
 
 test: setup ## Run the tests
-	$(RUN)/pytest -m "not system and not explore"
+	$(RUN)/pytest -m "not system"
 
 test-system: setup ## Run the tests that need a system around them
 	$(RUN)/pytest -m system
@@ -51,9 +51,6 @@ test-sentry: setup ## Run telemetry's tests on the oldest sentry-sdk allowed and
 
 test-sentry-oldest: ; $(RUN)/python -m tests.lift --core --oldest
 test-sentry-newest: ; $(RUN)/python -m tests.lift --core
-
-explore: setup ## Look for what nobody thought of: a state machine of conversations
-	$(RUN)/pytest -m explore
 
 bench: setup ## Measure what telemetry costs, side by side in one run
 	$(RUN)/python -m tests.bench

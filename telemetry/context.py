@@ -81,7 +81,7 @@ class Link:
         self.token: Link = self
         """Itself, or the link that it replaces."""
         self.over = False
-        """Ended for every task, see :func:`end`."""
+        """Ended for every task, see :func:`end`; asked of the token, which replacements share."""
         self.late = conversation.ended
         """Entered after the end on purpose, so that the end is no reason to pass over it."""
         self.isolation: sentry_sdk.Scope | None = None
@@ -134,7 +134,7 @@ def end(link: Link) -> None:
     It is over in every task at once, for Sentry too.
     """
     pop(link)
-    link.over = True
+    link.token.over = True
     if link.scope is not None and link.outer_scope is not None:
         link.scope.streamed_span = link.outer_scope.streamed_span
 
@@ -240,7 +240,7 @@ def _live() -> Link | None:
 
 
 def _has_outlived(link: Link) -> bool:
-    return link.over or (link.conversation.ended and not link.late)
+    return link.token.over or (link.conversation.ended and not link.late)
 
 
 def _get(home: FrameType | None) -> Link | None:

@@ -95,6 +95,9 @@ class Conversation:
         self.isolation = context.snapshot(self.base[0])
         self.scope = self.base[1].fork()
         self.scope.span = None
+        self.said_by = self.isolation, self.scope
+        """The scopes that its events are built under: live ones, and once it has ended a copy, of
+        what it had then. Late code still runs under the live ones."""
 
         self.root = Span(self, op, name, None, None, attributes)
         with (
@@ -219,8 +222,7 @@ class Conversation:
         self.root.ended_at = max(
             time.time() if ended_at is None else ended_at, self.root.started_at
         )
-        # What its events carry is what it had when it ended.
-        self.isolation, self.scope = context.snapshot(self.isolation), self.scope.fork()
+        self.said_by = context.snapshot(self.isolation), self.scope.fork()
         self.runtime.closed(self)
         while self._on_close:
             try:
@@ -289,12 +291,14 @@ class Conversation:
 
     def set_tag(self, key: str, value: str) -> None:
         """Tag the conversation's transaction and errors."""
-        self._tags[key] = value
+        if not self.ended:
+            self._tags[key] = value
         self.isolation.set_tag(key, value)
 
     def set_user(self, user: Mapping[str, Any]) -> None:
         """Say whose conversation it is, on its transaction and errors."""
-        self._user = dict(user)
+        if not self.ended:
+            self._user = dict(user)
         self.isolation.set_user(dict(user))
 
     def set_context(self, key: str, value: Mapping[str, Any]) -> None:

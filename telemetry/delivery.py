@@ -470,7 +470,7 @@ class Delivery:
         return self._sender is not None and bool(conversation.transaction.sampled)
 
     def _capture(self, conversation: Conversation, event: dict[str, Any]) -> None:
-        _under(conversation.isolation, conversation.scope, encode.capture, event)
+        _under(*conversation.said_by, encode.capture, event)
 
     def _keep(self, count: int, write: Callable[..., None], *arguments: Any) -> None:
         """Write to the store. When that fails, Sentry gets what there is all the same."""

@@ -109,12 +109,13 @@ def _changed(span: Any) -> dict[str, Any]:
 
 def _said_by_scopes(conversation: Conversation) -> tuple[dict[str, Any], dict[str, Any]]:
     """Attributes of every span of the conversation, and those of its contexts."""
+    isolation, own = conversation.said_by
     scope = sentry_sdk.get_global_scope().fork()
-    scope.update_from_scope(conversation.isolation)
-    scope.update_from_scope(conversation.scope)
+    scope.update_from_scope(isolation)
+    scope.update_from_scope(own)
     telemetry: dict[str, Any] = {"trace_id": "", "span_id": "", "attributes": {}}
     scope.apply_to_telemetry(telemetry)  # type: ignore[arg-type]  # like a log's
-    with use_isolation_scope(conversation.isolation), use_scope(conversation.scope):
+    with use_isolation_scope(isolation), use_scope(own):
         event: Mapping[str, Any] = scope.apply_to_event({"type": "transaction"}, {}) or {}
     attributes = {"sentry.trace_lifecycle": "stream", **telemetry["attributes"]}
     for key, value in (event.get("user") or {}).items():

@@ -82,7 +82,7 @@ class Lifted:
 
     def test(self, *arguments: str | Path) -> None:
         """Run pytest."""
-        self._run(self.python, "-m", "pytest", "-q", "-m", "not system and not explore", *arguments)
+        self._run(self.python, "-m", "pytest", "-q", "-m", "not system", *arguments)
 
     def _run(self, *command: str | Path) -> None:
         subprocess.run([str(word) for word in command], cwd=self.folder, check=True)

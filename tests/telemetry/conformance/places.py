@@ -41,7 +41,7 @@ class Block:
     late: bool = False
     """Entered after the end: so the end is no reason to pass over it."""
     over: bool = False
-    """Ended for every task that is in it: what Sentry streams has an end but no block."""
+    """Ended for every task that is in it: what Sentry streams may have an end but no block."""
 
     @property
     def outlived(self) -> bool:
@@ -70,8 +70,12 @@ class Place:
         return self.current or self._outlived
 
     def enter(self, block: Block) -> None:
-        """Inside of it from now on."""
+        """Inside of it until it is left here."""
         self.entered.append(block)
+        self._chain.append(block)
+
+    def begin(self, block: Block) -> None:
+        """Inside of it until it is over, wherever that happens."""
         self._chain.append(block)
 
     def leave(self, block: Block) -> None:

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sentry_sdk import traces as streamed
 
 import telemetry
 from telemetry.testing import capture
@@ -56,6 +57,7 @@ class _Conversations(RuleBasedStateMachine):
         self.talks: list[Talk] = []
         self.handles: list[tuple[Talk, telemetry.Span]] = []
         self.bound: list[tuple[Talk, str, Callable[[], telemetry.Span]]] = []
+        self.streamed: list[tuple[Block, streamed.StreamedSpan]] = []
         self.generators: list[tuple[Block, AsyncGenerator[telemetry.Span, None]]] = []
         self.late = self.left_open = 0
         self.names = count()
@@ -88,7 +90,6 @@ class _Conversations(RuleBasedStateMachine):
     def _left(self, place: Place, block: Block) -> None:
         place.leave(block)
         block.talk.open.discard(block.span.id)
-        block.over = block.over or (block.span.op == "plain" and self.lifecycle == "stream")
         if block.manager is block.talk.conversation:
             self._ended(block.talk)
 
@@ -132,6 +133,26 @@ class _Conversations(RuleBasedStateMachine):
         place.run(manager.__enter__)
         span = self._begun(around.talk, place.run(telemetry.current_span), around.span.id)
         place.enter(Block(around.talk, span, manager, late=around.talk.ended))
+
+    @precondition(lambda self: self.inside and self.lifecycle == "stream")
+    @rule(at=pick)
+    def stream_plain(self, at: int) -> None:
+        place = _of(self.inside, at)
+        around = place.current
+        assert around is not None
+        marker = place.run(lambda: streamed.start_span("plain"))
+        span = self._begun(around.talk, place.run(telemetry.current_span), around.span.id)
+        block = Block(around.talk, span, ExitStack(), late=around.talk.ended)
+        place.begin(block)
+        self.streamed.append((block, marker))
+
+    @precondition(lambda self: self.streamed)
+    @rule(at=pick, which=pick)
+    def end_streamed(self, at: int, which: int) -> None:
+        block, marker = self.streamed.pop(which % len(self.streamed))
+        _of(self.places, at).run(marker.end)
+        block.talk.open.discard(block.span.id)
+        block.over = True
 
     @precondition(lambda self: any(place.entered for place in self.places))
     @rule(at=pick, which=pick)
@@ -278,6 +299,8 @@ class _Conversations(RuleBasedStateMachine):
                 self._left(place, block)
         while self.generators:
             self.close_generator(0, 0)
+        while self.streamed:
+            self.end_streamed(0, 0)
         for talk, span in self.handles:
             span.finish()
             talk.open.discard(span.id)
@@ -315,7 +338,6 @@ def _drive(awaitable: Awaitable[Any]) -> Any:
     raise AssertionError("it waits")
 
 
-@pytest.mark.explore
 def test_whatever_happens_no_span_is_orphaned_mixed_or_lost(lifecycle: Lifecycle) -> None:
     """Random interleavings of all the above, the same in every run."""
 
