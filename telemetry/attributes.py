@@ -25,6 +25,9 @@ OP_CHAT: Final = "gen_ai.chat"
 OP_TOOL: Final = "gen_ai.execute_tool"
 OP_TTS: Final = "tts.synthesize"
 OP_AGENT_SPEECH: Final = "agent.speech"
+OP_HTTP_CLIENT: Final = "http.client"
+OP_HTTP_SERVER: Final = "http.server"
+OP_DB_QUERY: Final = "db.query"
 
 # -- OpenTelemetry gen_ai ----------------------------------------------------------------------
 

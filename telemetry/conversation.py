@@ -325,6 +325,7 @@ class Conversation:
             started_at=self.root.started_at,
             ended_at=self.root.ended_at,
             status=self.root.status if self.ended else "open",
+            op=self.root.op,
             user=self._user,
             tags=self._tags,
             spans=(self.root.record(), *(span.record() for span in spans or ())),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .attributes import OP_CONVERSATION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,7 +38,7 @@ class SpanRecord:
 
 @dataclass(frozen=True, slots=True)
 class ConversationRecord:
-    """One conversation and all of its spans, the root first."""
+    """One conversation, or another transaction, and all of its spans, the root first."""
 
     id: str
     trace_id: str
@@ -45,6 +47,9 @@ class ConversationRecord:
     ended_at: float | None
     """None while it runs, or when its process died before it ended."""
     status: str
+    op: str = OP_CONVERSATION
+    """The root's; another one where it is a part of somebody's trace: a service's request, a call
+    as its caller made it."""
     user: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
     spans: tuple[SpanRecord, ...] = ()

@@ -2,7 +2,9 @@
 
 One thread writes (delivery), anyone reads: see :mod:`telemetry.tracefile` for how the file is
 shared. A conversation is the row of one root: the same conversation id, or the same trace, used
-twice makes two rows. The newest conversations are kept, the rest is forgotten.
+twice makes two rows. So is any other transaction, with an op of its own: what a service did for a
+conversation is found by the trace they share. The newest conversations are kept, the rest is
+forgotten.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .attributes import OP_CONVERSATION
 from .records import ConversationRecord, SpanRecord
 from .tracefile import TraceFile, TraceStoreError
 
@@ -24,6 +27,8 @@ __all__ = ["AmbiguousId", "StoredConversation", "StoredError", "TraceStore", "Tr
 
 _PRUNE_EVERY: Final = 100
 """Conversations between two rounds of forgetting."""
+_OTHERS: Final = 20
+"""Transactions of any op kept for each conversation that may be: a service has no other."""
 _MATCHES: Final = 10
 """Conversations named when an id is ambiguous."""
 
@@ -33,6 +38,10 @@ SELECT conversation.*,
     (SELECT count(*) FROM error WHERE error.conversation = conversation.key) AS error_count
 FROM conversation
 """
+_ONE_OF_ITS_TRACE: Final = """(op = ?3 OR NOT EXISTS (
+    SELECT 1 FROM conversation AS other WHERE other.trace_id = conversation.trace_id
+    AND (other.op = ?3 OR other.key < conversation.key)
+))"""
 
 
 class AmbiguousId(TraceStoreError):  # noqa: N818 - the contract's name, read as a sentence
@@ -81,7 +90,8 @@ class TraceStore:
 
     Args:
         path: the file. Missing folders on the way are created with it.
-        keep: how many conversations to keep, the newest; old ones go a hundred at a time.
+        keep: how many conversations to keep, the newest, and what is as new as they; old ones go a
+            hundred at a time.
 
     Raises:
         TraceStoreError: the path can't hold a store, or the file isn't one this version reads.
@@ -179,14 +189,18 @@ class TraceStore:
     def conversations(
         self, limit: int = 20, before: float | None = None
     ) -> list[StoredConversation]:
-        """Conversations that started before this Unix time, the newest first, without spans."""
+        """Conversations that started before this Unix time, the newest first, without spans.
+
+        A trace without a conversation is listed as the first of its transactions; what else is in
+        a trace, :meth:`trace` has.
+        """
         with self._file.reading() as cursor:
             if cursor is None:
                 return []
             rows = cursor.execute(
-                _SUMMARY + "WHERE ?1 IS NULL OR started_at < ?1 "
+                f"{_SUMMARY} WHERE (?1 IS NULL OR started_at < ?1) AND {_ONE_OF_ITS_TRACE} "
                 "ORDER BY started_at DESC, key DESC LIMIT ?2",
-                (before, limit),
+                (before, limit, OP_CONVERSATION),
             )
             return [_conversation(row) for row in rows]
 
@@ -208,14 +222,17 @@ class TraceStore:
             if len(rows) > 1:
                 matches = tuple(_conversation(row) for row in rows[:_MATCHES])
                 raise AmbiguousId(id_or_prefix, matches, more=len(rows) > _MATCHES)
-            (row,) = rows
-            spans = cursor.execute(
-                "SELECT span_id, parent_span_id, op, name, started_at, ended_at, status, origin, "
-                "attributes FROM span WHERE conversation = ? "
-                "ORDER BY span_id IS NOT ?, started_at, ended_at DESC, span_id",
-                (row["key"], row["root_span_id"]),
-            )
-            return _conversation(row, tuple(_span(span) for span in spans))
+            return _conversation(rows[0], _spans(cursor, rows[0]))
+
+    def trace(self, trace_id: str) -> list[StoredConversation]:
+        """Everything of one trace, by start: conversations and other transactions, with spans."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return []
+            rows = cursor.execute(
+                f"{_SUMMARY} WHERE trace_id = ? ORDER BY started_at, key", (trace_id,)
+            ).fetchall()
+            return [_conversation(row, _spans(cursor, row)) for row in rows]
 
     def errors(self, record: ConversationRecord) -> list[StoredError]:
         """Errors captured in a conversation, in order of time."""
@@ -240,8 +257,8 @@ def _put_conversation(
     """Insert a conversation or update the one that it is; its key."""
     (key,) = cursor.execute(
         "INSERT INTO conversation "
-        "(id, trace_id, root_span_id, name, started_at, ended_at, status, user, tags) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "(id, trace_id, root_span_id, op, name, started_at, ended_at, status, user, tags) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET root_span_id = coalesce(excluded.root_span_id, root_span_id), "
         "name = excluded.name, ended_at = excluded.ended_at, status = excluded.status, "
         "user = excluded.user, tags = excluded.tags RETURNING key",
@@ -249,6 +266,7 @@ def _put_conversation(
             _text(record.id),
             record.trace_id,
             record.spans[0].span_id if record.spans else None,
+            _text(record.op),
             _text(record.name),
             record.started_at,
             ended_at,
@@ -296,24 +314,30 @@ def _find(
 
 
 def _matching(cursor: sqlite3.Cursor, wanted: str) -> list[Any]:
-    """Rows that go by exactly this or, if none does, by something that begins with it."""
+    """Rows that go by exactly this or, if none does, by something that begins with it.
+
+    Where a trace has a conversation in it, that is what goes by the trace's id.
+    """
     for condition in ("= ?1", "BETWEEN ?1 AND ?1 || char(0x10ffff)"):
         names = (f"{name} {condition}" for name in ("id", "trace_id", "root_span_id"))
         rows = cursor.execute(
-            f"{_SUMMARY} WHERE {' OR '.join(names)} ORDER BY started_at DESC, key DESC LIMIT ?2",
-            (wanted, _MATCHES + 1),
+            f"{_SUMMARY} WHERE {' OR '.join(names)} "
+            "ORDER BY op = ?3 DESC, started_at DESC, key DESC LIMIT ?2",
+            (wanted, _MATCHES + 1, OP_CONVERSATION),
         ).fetchall()
         if rows:
-            return rows
+            return [row for row in rows if row["op"] == OP_CONVERSATION] or rows
     return []
 
 
 def _prune(cursor: sqlite3.Cursor, keep: int) -> None:
     """Forget all but the newest conversations, and errors outside of any that are as old."""
     cursor.execute(
-        "DELETE FROM conversation WHERE key <= "
-        "(SELECT key FROM conversation ORDER BY key DESC LIMIT 1 OFFSET ?)",
-        (keep,),
+        "DELETE FROM conversation WHERE key <= max("
+        "coalesce((SELECT key FROM conversation WHERE op = ?2 "
+        "ORDER BY key DESC LIMIT 1 OFFSET ?1), 0), "
+        "coalesce((SELECT key FROM conversation ORDER BY key DESC LIMIT 1 OFFSET ?3), 0))",
+        (keep, OP_CONVERSATION, keep * _OTHERS),
     )
     if cursor.rowcount:
         cursor.execute(
@@ -328,6 +352,17 @@ def _conversation(row: sqlite3.Row, spans: tuple[SpanRecord, ...] = ()) -> Store
     fields["user"] = json.loads(fields["user"])
     fields["tags"] = json.loads(fields["tags"])
     return StoredConversation(**fields, spans=spans)
+
+
+def _spans(cursor: sqlite3.Cursor, row: sqlite3.Row) -> tuple[SpanRecord, ...]:
+    """The spans of a conversation: the root first, then by start."""
+    found = cursor.execute(
+        "SELECT span_id, parent_span_id, op, name, started_at, ended_at, status, origin, "
+        "attributes FROM span WHERE conversation = ? "
+        "ORDER BY span_id IS NOT ?, started_at, ended_at DESC, span_id",
+        (row["key"], row["root_span_id"]),
+    )
+    return tuple(_span(span) for span in found)
 
 
 def _span(row: sqlite3.Row) -> SpanRecord:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _APPLICATION: Final = 0x56545243  # "VTRC": tells our files from other SQLite files
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY: Final = 5.0
 """Seconds to wait for another process's transaction."""
 
@@ -33,6 +33,7 @@ CREATE TABLE conversation (
     id TEXT NOT NULL,
     trace_id TEXT NOT NULL,
     root_span_id TEXT,
+    op TEXT NOT NULL,
     name TEXT NOT NULL,
     started_at REAL NOT NULL,
     ended_at REAL,
@@ -42,6 +43,7 @@ CREATE TABLE conversation (
     UNIQUE (trace_id, id, started_at)
 );
 CREATE INDEX conversation_by_id ON conversation (id);
+CREATE INDEX conversation_by_trace ON conversation (trace_id);
 CREATE INDEX conversation_by_root ON conversation (root_span_id);
 CREATE INDEX conversation_by_start ON conversation (started_at);
 CREATE TABLE span (

@@ -36,6 +36,8 @@ _BLANK: Final = _GUTTER.format("", "")
 _LEAST_TEXT: Final = 20
 """Columns that words get at least, however deep the tree and narrow the screen."""
 
+_CLOSE: Final = 0.001
+"""Seconds by which clocks may differ without a remark."""
 _NO_PARENT: Final = "! parent not among these spans"
 _OWN_ANCESTOR: Final = "! each other's parents"
 
@@ -46,29 +48,39 @@ _DONE: Final = (
 )
 
 
-def render(record: ConversationRecord, *, words: bool = True, width: int | None = None) -> str:
+def render(
+    record: ConversationRecord,
+    *,
+    others: Sequence[ConversationRecord] = (),
+    words: bool = True,
+    width: int | None = None,
+) -> str:
     """A conversation as a timed tree; times are seconds, starts count from the conversation's.
 
     Args:
         record: the conversation with its spans, the root first.
+        others: what else is in its trace: the caller's own transaction, what services did for it.
+            Each stands below the span that asked for it, with what is known of its clock.
         words: show what was said, and what tools were given and returned.
         width: columns to fit in; words are wrapped, other lines cut. None for no limit.
     """
     lines = [*_title(record), "", _GUTTER.format("start", "duration").rstrip()]
-    for line in _tree(record.spans):
+    spans = _together([record, *others])
+    remarks = _remarks(spans, [record, *others])
+    for line in _tree(spans):
         if isinstance(line.node, str):
             lines.append(_BLANK + line.art + line.node)
             continue
         span = line.node
         start = f"{span.started_at - record.started_at:+.3f}"
         times = _GUTTER.format(start, f"{span.duration:.3f}")
-        facts = ", ".join(_facts(span))
+        facts = ", ".join([*_facts(span), *remarks.get(span.span_id, ())])
         lines.append(times + line.art + _label(span) + (facts and f": {facts}"))
         for note in _notes(span, words=words):
             before = _BLANK + line.below
             room = None if width is None else max(width - len(before), _LEAST_TEXT)
             lines += [before + part for part in _wrap(note, room)]
-    if not record.spans:
+    if not spans:
         lines.append(f"{_BLANK}(no spans)")
     return "\n".join(_cut(line, width) for line in lines)
 
@@ -85,6 +97,45 @@ def outline(spans: Sequence[SpanRecord]) -> str:
         line.art + (line.node if isinstance(line.node, str) else _label(line.node))
         for line in _tree(spans)
     )
+
+
+# -- one trace, several transactions -----------------------------------------------------------
+
+
+def _together(records: Sequence[ConversationRecord]) -> list[SpanRecord]:
+    """The spans of all of them, the root of the trace first: one whose parent isn't there."""
+    spans = [span for record in records for span in record.spans]
+    known = {span.span_id for span in spans}
+    roots = [record.spans[0] for record in records if record.spans]
+    tops = [root for root in roots if root.parent_span_id not in known]
+    if tops:
+        top = min(tops, key=lambda root: root.started_at)
+        spans.remove(top)
+        spans.insert(0, top)
+    return spans
+
+
+def _remarks(
+    spans: Sequence[SpanRecord], records: Sequence[ConversationRecord]
+) -> dict[str, list[str]]:
+    """What the clocks of caller and callee say of each other, by the id of the callee's root.
+
+    What is done for somebody begins after it was asked for; if it seems to begin before, the
+    clocks differ by that much at least. Nothing is shifted: the times shown are those recorded.
+    """
+    by_id = {span.span_id: span for span in spans}
+    found: dict[str, list[str]] = {}
+    for root in (record.spans[0] for record in records if record.spans):
+        asked = by_id.get(root.parent_span_id or "")
+        if asked is not None and (early := asked.started_at - root.started_at) > _CLOSE:
+            found[root.span_id] = [f"clock behind its caller's by {_ms(early)} or more"]
+        elif (
+            asked is not None
+            and asked.op == names.OP_HTTP_CLIENT
+            and (late := root.started_at - asked.ended_at) > _CLOSE
+        ):
+            found[root.span_id] = [f"clock ahead of its caller's by {_ms(late)} or more"]
+    return found
 
 
 # -- the shape ---------------------------------------------------------------------------------

@@ -47,4 +47,7 @@ def show_conversation(path: Path, wanted: str | None, *, words: bool) -> None:
         raise TelemetryError(f"{path}: no conversation {wanted!r}; see `parley traces list`")
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
-    console.print(Text(render(found, words=words, width=width)), soft_wrap=True)
+    root = found.root_span_id
+    others = [each for each in store.trace(found.trace_id) if each.root_span_id != root]
+    tree = render(found, others=others, words=words, width=width)
+    console.print(Text(tree), soft_wrap=True)

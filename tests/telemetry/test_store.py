@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -332,7 +333,7 @@ def test_files_that_are_not_stores(tmp_path: Path) -> None:
     expected = {
         text: "is not a trace store",
         foreign: "another program's database",
-        newer: "format 9, this program knows 1",
+        newer: "format 9, this program knows 2",
         tmp_path: "can't be used",
         text / "traces.db": "not a folder that can be written to",
     }
@@ -351,3 +352,34 @@ def test_a_file_that_changes_hands(tmp_path: Path) -> None:
     with pytest.raises(TraceStoreError, match="is not a trace store"):
         store.open_conversation(conversation())
     assert store.path.read_text().startswith("somebody else's")
+
+
+def test_a_trace_is_more_than_its_conversation(store: TraceStore) -> None:
+    """What others did in the trace comes with it; the list and a look-up mean the conversation."""
+    host = conversation()
+    request = replace(
+        conversation("request", root="2" * 16), op="http.server", started_at=host.started_at + 1
+    )
+    alone = replace(conversation("alone", trace="b" * 32, root="3" * 16), op="http.server")
+    for record in (host, request, alone):
+        store.close_conversation(record)
+
+    assert {row.id for row in store.conversations()} == {"c-1", "alone"}
+    found = store.conversation("a" * 32)
+    assert found is not None
+    assert (found.id, found.op) == ("c-1", "conversation")
+    assert [(row.id, row.op) for row in store.trace("a" * 32)] == [
+        ("c-1", "conversation"),
+        ("request", "http.server"),
+    ]
+    assert [span.span_id for span in store.trace("a" * 32)[1].spans] == ["2" * 16]
+    assert store.trace("c" * 32) == []
+
+
+def test_a_service_forgets_too(tmp_path: Path) -> None:
+    """Transactions of other ops are bounded where there is never a conversation."""
+    with closing(TraceStore(tmp_path / "traces.db", keep=2)) as store:
+        for number in range(201):
+            request = conversation(str(number), trace=f"{number:032}", root=f"{number:016}")
+            store.close_conversation(replace(request, op="http.server"))
+        assert len(store.conversations(limit=1000)) == 41

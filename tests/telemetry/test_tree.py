@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from telemetry import attributes as names
@@ -225,3 +226,29 @@ def test_a_long_chain() -> None:
     chain = [span("0", None, "span 0")]
     chain += [span(str(n), str(n - 1), f"span {n}", n) for n in range(1, 1500)]
     assert outline(chain).splitlines()[-1].endswith("└─ span 1499")
+
+
+def test_a_trace_through_several_processes() -> None:
+    """Caller, conversation, service: one tree; a clock that can't be right is remarked on."""
+    caller = replace(
+        record(span("a", None, "caller booking", -0.1, 9.0)),
+        id="caller",
+        op="caller",
+        name="booking",
+    )
+    host = record(
+        span("b", "a", "conversation host", 0.0, 8.0), span("c", "b", "http.client POST", 1.0, 1.2)
+    )
+    service = [
+        replace(record(span(id, "c", "http.server /book", start, start + 0.1)), op="http.server")
+        for id, start in (("d", 0.96), ("e", 1.05), ("f", 1.25))
+    ]
+    rendered = render(host, others=[*service, caller])
+    assert [line[20:] for line in rendered.splitlines()[4:]] == [
+        "caller booking",
+        "└─ conversation host",
+        "   └─ http.client POST",
+        "      ├─ http.server /book: clock behind its caller's by 40 ms or more",
+        "      ├─ http.server /book",
+        "      └─ http.server /book: clock ahead of its caller's by 50 ms or more",
+    ]
