@@ -37,6 +37,7 @@ from .api import (
     get_span_by_op,
     span,
     trace_headers,
+    transaction,
 )
 from .conversation import Conversation
 from .errors import MissingConversation, TelemetryError
@@ -59,4 +60,5 @@ __all__ = [
     "init",
     "span",
     "trace_headers",
+    "transaction",
 ]

@@ -59,6 +59,29 @@ def conversation(
     )
 
 
+def transaction(
+    op: str,
+    name: str,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Conversation:
+    """Open a transaction for work that is a part of somebody's trace and no conversation itself.
+
+    A service's request, a message taken from a queue, a call as its caller sees it: with the
+    ``headers`` of whoever asked, it hangs below exactly the span that asked. It has scopes of its
+    own and is entered, attached and closed like a conversation; it isn't counted as one.
+    """
+    return Conversation(
+        runtime.active(),
+        name,
+        op=op,
+        attributes=attributes,
+        headers=headers,
+        role="transaction",
+    )
+
+
 def span(
     op: str, name: str | None = None, *, attributes: Mapping[str, Any] | None = None
 ) -> Span | ForeignSpan:
@@ -83,7 +106,7 @@ def span(
 def current_conversation() -> Conversation | None:
     """The conversation of this task, thread or callback, or None."""
     here = context.current()
-    return here[0] if here is not None and not here[0].is_orphan else None
+    return here[0] if here is not None and here[0].role == "conversation" else None
 
 
 def current_span() -> Span | None:

@@ -48,6 +48,13 @@ GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 GEN_AI_TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
 
+# -- OpenTelemetry HTTP and database -----------------------------------------------------------
+
+HTTP_REQUEST_METHOD: Final = "http.request.method"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+HTTP_ROUTE: Final = "http.route"
+DB_SYSTEM_NAME: Final = "db.system.name"
+
 # -- a conversation and its turns --------------------------------------------------------------
 
 CONVERSATION_OUTCOME: Final = "conversation.outcome"

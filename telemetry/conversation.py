@@ -16,7 +16,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import sentry_sdk
 
@@ -59,7 +59,8 @@ class Conversation:
             In the stream lifecycle its segment span.
         isolation: Sentry's isolation scope of the conversation: its user, tags and contexts.
         ended: whether it has been closed.
-        is_orphan: whether it only stands for a span that had no conversation.
+        role: a conversation; the ``transaction`` of something else, see
+            :func:`telemetry.transaction`; or what stands for a span that had neither.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class Conversation:
         tags: Mapping[str, str] | None = None,
         attributes: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        orphan: bool = False,
+        role: Literal["conversation", "transaction", "orphan"] = "conversation",
     ) -> None:
         self.runtime = runtime
         self.id = id or uuid.uuid4().hex
         self.name = name
         self.ended = False
-        self.is_orphan = orphan
+        self.role = role
         self._finished: deque[Span] = deque()
         self._open: dict[str, Span] = {}
         self._sealed = False
@@ -107,7 +108,7 @@ class Conversation:
             lifecycle = ConversationSegment if runtime.streaming else ConversationTransaction
             self.transaction = lifecycle.begin(self.root, _trace_headers(headers))
         self.trace_id: str = self.transaction.trace_id
-        if not orphan:
+        if role == "conversation":
             self.root.attributes[GEN_AI_CONVERSATION_ID] = self.id
         self._user: dict[str, Any] = {}
         self._tags: dict[str, str] = {}
@@ -280,6 +281,10 @@ class Conversation:
         self.__exit__(kind, error, traceback)
 
     # -- what its events say -----------------------------------------------------------------------
+
+    def rename(self, name: str) -> None:
+        """Give its transaction another name, for when that is known late: a request's route."""
+        self.name = self.root.name = name
 
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes to its root span."""

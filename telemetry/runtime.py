@@ -156,10 +156,11 @@ class Runtime:
 
     def opened(self, conversation: Conversation) -> None:
         """A conversation began: count it, and show it in the store while it runs."""
-        if conversation.is_orphan:
+        if conversation.role == "orphan":
             return
         self._open[id(conversation)] = conversation
-        self.tally.conversations.add()
+        if conversation.role == "conversation":
+            self.tally.conversations.add()
         if self._delivery is not None:
             self._delivery.opened(conversation)
 
@@ -216,7 +217,7 @@ class Runtime:
             name or op,
             op=op or names.OP_ORPHAN,
             attributes={**facts, **(attributes or {})},
-            orphan=True,
+            role="orphan",
         )
         return alone.root
 

@@ -382,4 +382,4 @@ def test_a_service_forgets_too(tmp_path: Path) -> None:
         for number in range(201):
             request = conversation(str(number), trace=f"{number:032}", root=f"{number:016}")
             store.close_conversation(replace(request, op="http.server"))
-        assert len(store.conversations(limit=1000)) == 41
+        assert len(store.conversations(limit=1000)) == 40

@@ -1,0 +1,79 @@
+"""ASGI: each request of a service as a transaction below the span that made it.
+
+::
+
+    app = TraceRequests(Starlette(routes=[...]))
+
+Which span that is, the request's ``sentry-trace`` and ``baggage`` headers say. Sentry's own
+Starlette and FastAPI integrations do the same for Sentry alone, under scopes of their own; with
+this one the local trace store has the service's side too. Use one or the other
+(``init(auto_enabling_integrations=False)`` turns Sentry's off).
+The protocol: https://asgi.readthedocs.io/en/stable/specs/www.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from sentry_sdk.tracing import get_span_status_from_http_code
+
+from ..api import transaction
+from ..attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, OP_HTTP_SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class TraceRequests:
+    """An ASGI application around another, which it leaves as it is.
+
+    Args:
+        app: the application.
+        ignore: paths that are not traced, such as one that is asked whether the service lives.
+    """
+
+    def __init__(self, app: App, *, ignore: Collection[str] = ("/health",)) -> None:
+        self._app = app
+        self._ignore = frozenset(ignore)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; only requests over HTTP are traced."""
+        if scope["type"] != "http" or scope["path"] in self._ignore:
+            await self._app(scope, receive, send)
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        method = scope["method"]
+        with transaction(
+            OP_HTTP_SERVER, method, attributes={HTTP_REQUEST_METHOD: method}, headers=headers
+        ) as request:
+
+            async def answer(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    code = message["status"]
+                    request.root.status = get_span_status_from_http_code(code)
+                    request.set({HTTP_RESPONSE_STATUS_CODE: code})
+                await send(message)
+
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                route = route_of(scope)
+                request.rename(f"{method} {route}")
+                request.set({HTTP_ROUTE: route})
+
+
+def route_of(scope: Scope) -> str:
+    """The path with its parameters named rather than filled in: what requests have in common."""
+    parts = scope["path"].split("/")
+    for name, value in (scope.get("path_params") or {}).items():
+        parts = [f"{{{name}}}" if part == str(value) else part for part in parts]
+    return "/".join(parts)
