@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import ambient, api, context, delivery, encode, logs, runtime, streamed
+from telemetry import ambient, api, context, delivery, encode, logs, outbox, runtime, streamed
 from telemetry.conversation import Conversation, headers_of
 
 from .whole import LIFECYCLES
@@ -81,7 +81,8 @@ def _capture_where_it_is(self: Conversation, error: BaseException) -> None:
 
 def _intake_first(self: delivery.Delivery) -> Any:
     with contextlib.suppress(queue.Empty):
-        return self._intake.get() if not self._outbox else self._intake.get_nowait()
+        items = self.outbox.items
+        return items.get() if self._dispatch.is_empty else items.get_nowait()
 
 
 REMEDIES = (
@@ -236,7 +237,7 @@ REMEDIES = (
     ),
     Remedy(
         "burst",
-        "A burst waits in the intake while the outbox is half full",
+        "A burst waits in the outbox while half of what may be dispatched is waiting",
         "delivery.Delivery._next",
         "test_length.py::test_a_burst_waits_its_turn[{lifecycle}]",
         _put(delivery.Delivery, "_next", _intake_first),
@@ -244,9 +245,9 @@ REMEDIES = (
     Remedy(
         "refused-counted",
         "What is recorded after closing is counted as dropped",
-        "delivery.Delivery._put",
+        "outbox.Outbox.shut",
         "test_process.py::test_what_comes_after_closing_is_counted[{lifecycle}]",
-        _put(delivery.Delivery, "_stopping", property(lambda self: False, lambda self, to: None)),
+        _put(outbox.Outbox, "shut", property(lambda self: False, lambda self, to: None)),
     ),
     Remedy(
         "fork",
