@@ -59,7 +59,7 @@ class Quotes:
         """Remember the content of spans that have ended."""
         for span in spans:
             for name, value in list(span.attributes.items()):
-                if _is_said(name):
+                if _is_said(str(name)):
                     self._said.setdefault(trace_id, _Said()).add(value)
 
     def ended(self, trace_id: str) -> None:

@@ -115,6 +115,7 @@ class Runtime:
             delivered = self._close(self._delivery, time.monotonic() + timeout)
         finally:
             _active.pop("runtime", None)
+            self._closer = None
             self._closed.put(delivered)
         if not delivered:
             logger.warning("telemetry gave up after %.1f s: %s", timeout, self.stats().dropped)
