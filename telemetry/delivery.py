@@ -236,11 +236,14 @@ class Delivery:
 class QueueTransport(Transport):
     """The SDK's way to :class:`Delivery`: an envelope is queued and nothing else happens.
 
-    The DSN is for the sampling context in headers, which names its public key.
+    The DSN is for the sampling context in headers, which names its public key; the organization,
+    if its host doesn't say, for telling whose traces may be continued.
     """
 
-    def __init__(self, delivery: Delivery, *, dsn: str | None = None) -> None:
-        super().__init__({"dsn": dsn})
+    def __init__(
+        self, delivery: Delivery, *, dsn: str | None = None, org_id: str | None = None
+    ) -> None:
+        super().__init__({"dsn": dsn, "org_id": org_id})
         self._delivery = delivery
 
     def capture_envelope(self, envelope: Envelope) -> None:

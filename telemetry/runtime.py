@@ -383,7 +383,9 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
         raise TelemetryError("telemetry is initialised already: close its runtime first")
     try:
         sentry_sdk.init(
-            transport=QueueTransport(delivery, dsn=options.get("dsn")),
+            transport=QueueTransport(
+                delivery, dsn=options.get("dsn"), org_id=options.get("org_id")
+            ),
             trace_lifecycle="stream" if delivery.streaming else "static",
             # What is logged comes through LogCapture, on the delivery thread: an event built under
             # a lock that logs would need that lock.

@@ -145,6 +145,25 @@ def test_a_full_outbox_keeps_conversations_and_errors(
         assert arrived(ingest) == {"spans": 2 * (SPANS + 1), "errors": 4}
 
 
+def test_what_waits_for_sentry_is_bounded_by_spans_too(
+    ingest: Ingest, lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few envelopes may be much: what there is no room for is counted."""
+    monkeypatch.setattr(dispatch, "EVENTS", 6)
+    ingest.answer(500)
+    with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle) as runtime:
+        for number in range(3):
+            with telemetry.conversation(f"c-{number}") as conversation:
+                for _ in range(SPANS):
+                    conversation.start_span("step").finish()
+            ingest.wait_for(lambda: ingest.requests)
+        ingest.wait_for(lambda: lost(runtime) == 2 * (SPANS + 1))
+        ingest.heal()
+        assert runtime.flush(30)
+        assert runtime.stats().dropped == {"queue_overflow": 2 * (SPANS + 1)}
+        assert arrived(ingest) == {"spans": SPANS + 1, "errors": 0}
+
+
 @pytest.mark.parametrize("behaviour", ILL)
 def test_closing_counts_what_it_gives_up(
     ingest: Ingest, lifecycle: Lifecycle, behaviour: str
