@@ -5,16 +5,22 @@ application, and is renamed by renaming it. The map:
 
 ========================  =======================================================================
 ``api``                   the functions below
-``runtime``               ``init``, the process's runtime and its counts
+``runtime``               ``init``, and the process's runtime
+``stats``                 what it has seen, in numbers
 ``conversation``          a conversation: its transaction, scopes and spans
 ``span``                  a span, as a handle and as a block
 ``context``               what is current where; the only place that knows
 ``ambient``               Sentry's span objects as markers for ours, so integrations nest both ways
 ``streamed``              the same for Sentry's streamed spans
 ``foreign``               spans below somebody else's
+``outbox``                what calls hand over to delivery, bounded and counted
 ``delivery``              the one thread that talks to Sentry and the store
+``recorder``              what becomes of what was handed over: rows and envelopes
+``quotes``                keeps what people said out of errors and logs
+``dispatch``              envelopes that wait for Sentry: paced, tried again
+``fork``                  a process that forks
 ``encode``, ``items``     conversations as Sentry's transactions, and as its streamed spans
-``transport``             envelopes over HTTP
+``transport``, ``route``  envelopes over HTTP, and by which proxy and certificates
 ``logs``                  errors the application logs
 ``store``, ``tracefile``  the local trace store, and the SQLite file it is in
 ``tree``                  conversations as text
@@ -41,8 +47,9 @@ from .api import (
 )
 from .conversation import Conversation
 from .errors import MissingConversation, TelemetryError
-from .runtime import Runtime, Stats, init
+from .runtime import Runtime, init
 from .span import Span
+from .stats import Stats
 
 __all__ = [
     "Conversation",

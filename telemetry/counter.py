@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import threading
+import operator
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,20 +14,16 @@ if TYPE_CHECKING:
 class Counter:
     """Counts calls of :attr:`add`, exactly, from any number of threads.
 
-    ``itertools.count`` advances in one C call, so no increment is lost and nothing waits. Reading
-    advances it too; readings are counted, under a lock that only readers take.
+    A ``repeat`` gives away one of many in one C call, so no increment is lost and nothing waits.
+    How many are left it tells without giving any away. No lock: a fork can't copy one that is held.
     """
 
-    __slots__ = ("_lock", "_readings", "add")
+    __slots__ = ("_left", "add")
 
     def __init__(self) -> None:
-        self.add: Callable[[], int] = itertools.count().__next__
-        self._readings = 0
-        self._lock = threading.Lock()
+        self._left = itertools.repeat(None, sys.maxsize)
+        self.add: Callable[[], None] = self._left.__next__
 
     def read(self) -> int:
         """How often :attr:`add` was called."""
-        with self._lock:
-            value = self.add() - self._readings
-            self._readings += 1
-            return value
+        return sys.maxsize - operator.length_hint(self._left)

@@ -1,32 +1,50 @@
 """A span below somebody else's, such as a web service's.
 
 It is Sentry's own span behind the methods of ours, so that code which times itself with
-:func:`telemetry.span` works the same in a conversation and in a service.
+:func:`telemetry.span` works the same in a conversation and in a service. So does an async
+generator: a block in it is the parent of what :func:`telemetry.span` starts while the generator's
+frame executes, and shows nothing to the generator's consumer (see :mod:`telemetry.context`).
 """
 
 from __future__ import annotations
 
 import datetime
+import sys
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk import traces
 from sentry_sdk.traces import SpanStatus, StreamedSpan
 
+from . import context
 from .attributes import ERROR_TYPE, STARTED_AT
 from .span import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Self
 
     from sentry_sdk.tracing import Span as TransactionSpan
 
 
+_generators: dict[FrameType, ForeignSpan] = {}
+"""Async generators that are inside a block, with their innermost one."""
+
+
 class ForeignSpan:
-    """A child of a Sentry span that is no conversation's, in either lifecycle."""
+    """A child of a Sentry span that is no conversation's, in either lifecycle.
+
+    Args:
+        around: Sentry's current span. The parent, unless an async generator is executing that is
+            inside a block of its own.
+        op: what kind of thing it is.
+        name: what it was, for people to read; the op by default.
+        parent: the parent, whatever is current.
+        started_at: Unix seconds, now by default.
+        attributes: names to values.
+    """
 
     def __init__(
         self,
@@ -34,6 +52,7 @@ class ForeignSpan:
         op: str,
         name: str | None = None,
         *,
+        parent: ForeignSpan | None = None,
         started_at: float | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
@@ -41,6 +60,13 @@ class ForeignSpan:
         self.name = name or op
         self._span: TransactionSpan | StreamedSpan
         self._block: AbstractContextManager[sentry_sdk.Scope] | None = None
+        self._generator: FrameType | None = None
+        """The async generator that a block is entered in, or below."""
+        self._outer: ForeignSpan | None = None
+        if parent is None and (generator := _executing()) is not None:
+            parent = _generators[generator]
+        if parent is not None:
+            around = parent._span
         if isinstance(around, StreamedSpan):
             given: dict[str, Any] = {"sentry.op": op}
             if started_at is not None:
@@ -88,9 +114,18 @@ class ForeignSpan:
         attributes: Mapping[str, Any] | None = None,
     ) -> ForeignSpan:
         """A child of this span."""
-        return ForeignSpan(self._span, op, name, started_at=started_at, attributes=attributes)
+        return ForeignSpan(
+            self._span, op, name, parent=self, started_at=started_at, attributes=attributes
+        )
 
     def __enter__(self) -> Self:
+        own = context.generator_frame(sys._getframe(1))
+        self._generator = own or _executing()
+        if self._generator is not None:
+            self._outer = _generators.get(self._generator)
+            _generators[self._generator] = self
+        if own is not None:
+            return self  # its consumer has Sentry's scope, too
         self._block = sentry_sdk.new_scope()
         scope = self._block.__enter__()
         if isinstance(self._span, StreamedSpan):
@@ -108,9 +143,35 @@ class ForeignSpan:
         if error is not None:
             self.fail(error)
         self.finish()
+        if self._generator is not None:
+            self._leave(self._generator)
+            self._generator = None
         if self._block is not None:
             self._block.__exit__(None, None, None)
             self._block = None
+
+    def _leave(self, generator: FrameType) -> None:
+        """Leave a generator's block, in whatever order that happens."""
+        inner = _generators.get(generator)
+        if inner is not self:
+            while inner is not None and inner._outer is not self:
+                inner = inner._outer
+            if inner is not None:
+                inner._outer = self._outer
+        elif self._outer is not None:
+            _generators[generator] = self._outer
+        else:
+            del _generators[generator]
+
+
+def _executing() -> FrameType | None:
+    """The innermost async generator that is executing here and inside a block."""
+    if not _generators:
+        return None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame not in _generators:
+        frame = frame.f_back
+    return frame
 
 
 def _time(seconds: float) -> datetime.datetime:

@@ -63,7 +63,7 @@ class LogCapture:
         if self._delivery.is_current_thread or record.name.split(".", 1)[0] in _OURS:
             return
         if self._structured or record.levelno >= logging.ERROR:
-            self._delivery.logged(
+            self._delivery.outbox.logged(
                 record,
                 context.snapshot(sentry_sdk.get_isolation_scope()),
                 sentry_sdk.get_current_scope().fork(),

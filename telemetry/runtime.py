@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import itertools
 import logging
-import os
+import queue
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from _thread import RLock  # the real one, also where a profiler has replaced threading's
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakValueDictionary
 
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 
+from . import context, fork
 from .conversation import Conversation, caller
-from .counter import Counter
 from .delivery import Delivery, QueueTransport
 from .encode import rejoining
 from .errors import MissingConversation, TelemetryError
 from .logs import LogCapture, dated
+from .outbox import answer
+from .route import OPTIONS
+from .stats import Stats, Tally
 from .store import TraceStore
 from .transport import Sender
 
@@ -42,37 +47,6 @@ CLOSE_TIMEOUT = 5.0
 """Seconds that closing takes at most, unless told otherwise."""
 
 
-class Tally:
-    """The running counts behind :class:`Stats`. They change in the call, not at delivery."""
-
-    def __init__(self) -> None:
-        self.conversations = Counter()
-        self.spans = Counter()
-        self.orphan_spans = Counter()
-        self.late_spans = Counter()
-        self.open_at_finish = Counter()
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What telemetry has seen since ``init``. Zero orphans and zero drops is the promise."""
-
-    conversations: int
-    """Conversations opened."""
-    spans: int
-    """Spans started, the conversations' own root spans aside."""
-    orphan_spans: int
-    """Spans started where no conversation was current."""
-    late_spans: int
-    """Spans started after their conversation had ended."""
-    dropped_spans: int
-    """Spans that will not arrive: the sum over ``dropped``."""
-    open_at_finish: int
-    """Spans that were still open when their conversation ended."""
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    """What was given up, by reason: spans of lost conversations, errors, envelopes."""
-
-
 class Runtime:
     """Telemetry of this process, from ``init`` until it is closed. A context manager."""
 
@@ -82,8 +56,15 @@ class Runtime:
         self.streaming = delivery is not None and delivery.streaming
         self._delivery = delivery
         self._open: dict[int, Conversation] = {}
+        self._alone: dict[int, Conversation] = {}
+        """What stands for the orphans that are open."""
+        self._ended: WeakValueDictionary[int, Conversation] = WeakValueDictionary()
+        """Conversations that are over, while anything may still start a span in them."""
         self._explained: set[str] = set()
         self._logs: LogCapture | None = None
+        self._closers = itertools.count()
+        self._closer: int | None = None
+        self._closed: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     # -- what the operator uses --------------------------------------------------------------------
 
@@ -102,7 +83,8 @@ class Runtime:
         )
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
-        """Wait until what has been recorded is stored and sent; False when time ran out.
+        """Wait until what was recorded before this call is stored and sent; False when time ran
+        out. What a running conversation hasn't finished isn't waited for.
 
         It blocks: on an event loop, run it in a thread.
         """
@@ -113,29 +95,59 @@ class Runtime:
         return await asyncio.to_thread(self.flush, timeout)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
-        """End open conversations, deliver, stop; within ``timeout`` seconds, and only once.
+        """End what is open, deliver, stop; within ``timeout`` seconds, and only once.
 
-        What couldn't be delivered in time is counted and logged; the result is then False.
+        Whoever else closes it waits for that, and gets the same answer. What couldn't be delivered
+        in time is counted and logged; the answer is then False.
         """
-        if _active.get("runtime") is not self:
+        if self._delivery is None:
             return True
-        deadline = time.monotonic() + timeout
-        for conversation in list(self._open.values()):
-            conversation.root.status = "aborted"
-            conversation.close()
-        _active.pop("runtime", None)
+        if next(self._closers):
+            if self._closer == threading.get_ident():
+                return False  # called by something that closing it called
+            delivered = answer(self._closed, timeout)
+            if delivered:
+                self._closed.put(delivered)  # for the next one who asks
+            return delivered
+        self._closer = threading.get_ident()
+        delivered = False
+        try:
+            delivered = self._close(self._delivery, time.monotonic() + timeout)
+        finally:
+            _active.pop("runtime", None)
+            self._closer = None
+            self._closed.put(delivered)
+        if not delivered:
+            logger.warning("telemetry gave up after %.1f s: %s", timeout, self.stats().dropped)
+        return delivered
+
+    def _close(self, delivery: Delivery, deadline: float) -> bool:
+        self._end_what_is_open()
         atexit.unregister(self.close)
         if self._logs is not None:
             self._logs.remove()
         delivered = self.flush(max(0.0, deadline - time.monotonic()))
         client = sentry_sdk.get_client()
-        if self._delivery is not None:
-            delivered = self._delivery.stop(max(0.1, deadline - time.monotonic())) and delivered
+        delivered = delivery.stop(max(0.1, deadline - time.monotonic())) and delivered
         client.close(timeout=0)
         sentry_sdk.get_global_scope().set_client(None)
-        if not delivered:
-            logger.warning("telemetry gave up after %.1f s: %s", timeout, self.stats().dropped)
         return delivered
+
+    def _end_what_is_open(self) -> None:
+        """Conversations, orphans, and spans that were started after their conversation ended."""
+        for conversation in list(self._open.values()):
+            conversation.root.status = "aborted"
+            conversation.close()
+        for alone in list(self._alone.values()):
+            self._cancel(alone.root)
+        for ended in self._all_ended():
+            for span in list(ended._open.values()):
+                self._cancel(span)
+
+    def _cancel(self, span: Span) -> None:
+        span.status = "cancelled"
+        self.tally.open_at_finish.add()
+        span.finish()
 
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> bool:  # noqa: ASYNC109 - the contract's
         """:meth:`close`, without blocking the event loop."""
@@ -157,8 +169,9 @@ class Runtime:
     def opened(self, conversation: Conversation) -> None:
         """A conversation began: count it, and show it in the store while it runs."""
         if conversation.role == "orphan":
-            return
-        self._open[id(conversation)] = conversation
+            self._alone[id(conversation)] = conversation
+        else:
+            self._open[id(conversation)] = conversation
         if conversation.role == "conversation":
             self.tally.conversations.add()
         if self._delivery is not None:
@@ -167,25 +180,27 @@ class Runtime:
     def hand_over(self, conversation: Conversation) -> None:
         """A running conversation has a batch of finished spans."""
         if self._delivery is not None:
-            self._delivery.hand_over(conversation)
+            self._delivery.outbox.hand_over(conversation)
 
     def late(self, conversation: Conversation, span: Span) -> None:
         """A span finished after its conversation had been delivered."""
         if self._delivery is not None:
-            self._delivery.late(conversation, span)
+            self._delivery.outbox.late(conversation, span)
 
     def closed(self, conversation: Conversation) -> None:
         """A conversation ended."""
-        self._open.pop(id(conversation), None)
+        ended = self._alone if conversation.role == "orphan" else self._open
+        ended.pop(id(conversation), None)
         if self._delivery is not None:
-            self._delivery.closed(conversation)
+            self._ended[id(conversation)] = conversation
+            self._delivery.outbox.closed(conversation)
 
     def captured(
         self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
     ) -> None:
         """An error was reported, under these scopes."""
         if self._delivery is not None:
-            self._delivery.captured(error, isolation, scope)
+            self._delivery.outbox.captured(error, isolation, scope)
 
     def orphan(self, op: str, name: str | None, attributes: Mapping[str, Any] | None) -> Span:
         """A span where no conversation is current: recorded on its own, counted, explained."""
@@ -221,9 +236,55 @@ class Runtime:
         )
         return alone.root
 
+    # -- when the process forks --------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Hold on to nothing that must not be copied."""
+        if self._delivery is not None:
+            self._delivery.before_fork()
+
+    def after_fork(self) -> None:
+        """Go on, in both processes."""
+        if self._delivery is not None:
+            self._delivery.after_fork()
+
+    def begin_in_child(self) -> None:
+        """In a child process: conversations so far, counts and what was waiting are the parent's.
+
+        One that another thread was just closing stays closed: that thread isn't here.
+        """
+        known = [*self._open.values(), *self._alone.values(), *self._all_ended()]
+        for conversation in known:
+            conversation.left_to_parent()
+        _free(
+            sentry_sdk.get_global_scope(),
+            sentry_sdk.get_isolation_scope(),
+            context.outermost()[0],
+            *(conversation.isolation for conversation in known),
+        )
+        for conversations in (self._open, self._alone, self._ended):
+            conversations.clear()
+        self.tally = Tally()
+        if self._closer is not None:
+            _active.pop("runtime", None)
+            sentry_sdk.get_global_scope().set_client(None)
+            self._closed.put(False)
+        elif self._delivery is not None:
+            self._delivery.start_in_child()
+
+    def _all_ended(self) -> list[Conversation]:
+        """Unlike iteration, ``valuerefs`` is safe while other threads close conversations."""
+        return [found for ended in self._ended.valuerefs() if (found := ended()) is not None]
+
     def open_ids(self) -> list[str]:
         """Ids of the conversations that are open in the process."""
         return [conversation.id for conversation in list(self._open.values())]
+
+
+def _free(*scopes: sentry_sdk.Scope) -> None:
+    """Exchange the one lock that scopes have: a thread that isn't in this process may hold it."""
+    for scope in scopes:
+        scope.flags.lock = RLock()  # type: ignore[assignment]  # used in `with` only
 
 
 def _task_name() -> str | None:
@@ -278,7 +339,8 @@ def init(
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send to Sentry what people said and what follows from it (arguments of
             tools, local variables of stack frames). The local store always has it.
-        options: further options of ``sentry_sdk.init``, such as ``integrations``.
+        options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
+            or ``ca_certs``.
 
     Raises:
         TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
@@ -288,7 +350,8 @@ def init(
         raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
     if not 0 <= sample_rate <= 1:
         raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
-    sender = Sender(dsn) if dsn else None
+    network = {name: options[name] for name in OPTIONS if name in options}
+    sender = Sender(dsn, **network) if dsn else None
     return start(
         Delivery(
             store=TraceStore(store) if store is not None else None,
@@ -309,31 +372,42 @@ def init(
 
 def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     """Configure Sentry around a delivery; :func:`init` and ``testing.capture`` differ in that."""
-    if _active.get("runtime") is not None:
-        raise TelemetryError("telemetry is initialised already: close its runtime first")
     given = options.pop("integrations", None) or []
-    sentry_sdk.init(
-        transport=QueueTransport(delivery, dsn=options.get("dsn")),
-        trace_lifecycle="stream" if delivery.streaming else "static",
-        # What is logged comes through LogCapture, on the delivery thread: an event built under a
-        # lock that logs would need that lock.
-        integrations=[
-            LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
-            *given,
-        ],
-        before_send_log=dated(options.pop("before_send_log", None)),
-        stream_gen_ai_spans=False,
-        auto_session_tracking=False,
-        send_client_reports=False,
-        enable_backpressure_handling=False,
-        shutdown_timeout=0,
-        before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
-        **options,
-    )
+    if any(isinstance(integration, LoggingIntegration) for integration in given):
+        raise TelemetryError(
+            "LoggingIntegration can't be among the integrations: it builds events under the locks "
+            "that a logging call holds, and can deadlock. Leave it out: telemetry reports what is "
+            "logged, with enable_logs=True as structured logs too"
+        )
     runtime = Runtime(delivery=delivery, strict=strict)
+    if _active.setdefault("runtime", runtime) is not runtime:
+        raise TelemetryError("telemetry is initialised already: close its runtime first")
+    try:
+        sentry_sdk.init(
+            transport=QueueTransport(
+                delivery, dsn=options.get("dsn"), org_id=options.get("org_id")
+            ),
+            trace_lifecycle="stream" if delivery.streaming else "static",
+            # What is logged comes through LogCapture, on the delivery thread: an event built under
+            # a lock that logs would need that lock.
+            integrations=[
+                LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
+                *given,
+            ],
+            before_send_log=dated(options.pop("before_send_log", None)),
+            stream_gen_ai_spans=False,
+            auto_session_tracking=False,
+            send_client_reports=False,
+            enable_backpressure_handling=False,
+            shutdown_timeout=0,
+            before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
+            **options,
+        )
+        delivery.start()
+    except BaseException:
+        _active.pop("runtime", None)
+        raise
     runtime._logs = LogCapture.install(delivery)
-    _active["runtime"] = runtime
-    delivery.start()
     atexit.register(runtime.close)
     return runtime
 
@@ -345,29 +419,4 @@ def _targets(hosts: Sequence[str] | None) -> list[str]:
     return [rf"^\w+://([^@/]*@)?{re.escape(host)}(:\d+)?([/?#]|$)" for host in hosts]
 
 
-def _before_fork() -> None:
-    if (runtime := _active.get("runtime")) is not None and runtime._delivery is not None:
-        runtime._delivery.before_fork()
-
-
-def _after_fork() -> None:
-    if (runtime := _active.get("runtime")) is not None and runtime._delivery is not None:
-        runtime._delivery.after_fork()
-
-
-def _after_fork_in_child() -> None:
-    """In a child process: its parent's conversations and delivery thread are not its own."""
-    _after_fork()
-    if (runtime := _active.get("runtime")) is not None and runtime._delivery is not None:
-        for conversation in runtime._open.values():
-            conversation.left_to_parent()
-        runtime._open.clear()
-        runtime._delivery.restart_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork,
-        after_in_child=_after_fork_in_child,
-    )
+fork.watch(lambda: _active.get("runtime"))

@@ -28,10 +28,8 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import certifi
 import urllib3
 from sentry_sdk import Scope
 from sentry_sdk.client import BaseClient
@@ -40,6 +38,7 @@ from sentry_sdk.scope import use_scope
 from sentry_sdk.utils import BadDsn, Dsn
 
 from .errors import TelemetryError
+from .route import connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,23 +99,17 @@ class Sender:
         dsn: the project's DSN.
         timeout: seconds to connect, and again seconds between two reads of the answer. Resolving
             a host name isn't covered: no portable call can be.
-        proxy: URL of an HTTP proxy, or None to connect directly.
-        ca_certs: path of a PEM bundle, or None for certifi's.
+        network: options of ``sentry_sdk.init`` for proxies and certificates, see
+            :data:`telemetry.route.OPTIONS`.
 
     Raises:
-        TelemetryError: the DSN isn't one, the proxy isn't an HTTP URL, or the bundle isn't a file.
+        TelemetryError: the DSN isn't one, or a proxy or a certificate can't be used.
     """
 
-    def __init__(
-        self,
-        dsn: str,
-        *,
-        timeout: float = 5.0,
-        proxy: str | None = None,
-        ca_certs: str | None = None,
-    ) -> None:
+    def __init__(self, dsn: str, *, timeout: float = 5.0, **network: Any) -> None:
         try:
-            auth = Dsn(dsn).to_auth(f"sentry.python/{VERSION}")
+            parsed = Dsn(dsn)
+            auth = parsed.to_auth(f"sentry.python/{VERSION}")
         except (BadDsn, ValueError) as error:
             raise TelemetryError(
                 f"the Sentry DSN is not valid: {error}: copy it from the project's settings "
@@ -131,7 +124,7 @@ class Sender:
             "X-Sentry-Auth": auth.to_header(),
         }
         self._limits = RateLimits()
-        self._connect = partial(_pool, proxy, ca_certs)
+        self._connect = partial(connections, parsed, **network)
         self._pool = self._connect()
         self._process = os.getpid()
         self._parents: list[urllib3.PoolManager] = []
@@ -183,20 +176,6 @@ class Sender:
     def close(self) -> None:
         """Close the connections. Idempotent; a later ``send`` opens new ones."""
         self._pool.clear()
-
-
-def _pool(proxy: str | None, ca_certs: str | None) -> urllib3.PoolManager:
-    if ca_certs is not None and not Path(ca_certs).is_file():
-        raise TelemetryError(f"no certificate bundle at {ca_certs}: give the path of a PEM file")
-    options: dict[str, Any] = {"num_pools": 2, "ca_certs": ca_certs or certifi.where()}
-    if proxy is None:
-        return urllib3.PoolManager(**options)
-    try:
-        return urllib3.ProxyManager(proxy, **options)
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise TelemetryError(
-            f"the proxy {proxy!r} can't be used: {error}: give a URL like http://host:port"
-        ) from None
 
 
 # -- rate limits -------------------------------------------------------------------------------

@@ -6,15 +6,15 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sentry_sdk
 from sentry_sdk.feature_flags import add_feature_flag
+from sentry_sdk.integrations.logging import LoggingIntegration
 
 import telemetry
 from tests.ingest import Ingest
 
 if TYPE_CHECKING:
-    import pytest
-
     from telemetry.testing import Captured
 
 app = logging.getLogger("app")
@@ -105,3 +105,12 @@ def test_after_closing_logging_is_the_applications_own() -> None:
     telemetry.init().close()
     app.error("afterwards")
     assert not sentry_sdk.get_client().is_active()
+
+
+def test_sentrys_own_logging_integration_is_refused() -> None:
+    """It captures inside the logging call, where it can deadlock; the line says what to do."""
+    with pytest.raises(telemetry.TelemetryError, match="LoggingIntegration") as raised:
+        telemetry.init(integrations=[LoggingIntegration(event_level=None)])
+    assert "enable_logs" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    telemetry.init().close()

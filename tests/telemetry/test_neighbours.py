@@ -13,7 +13,7 @@ import pytest
 import sentry_sdk.crons
 
 import telemetry
-from telemetry import Conversation, delivery
+from telemetry import Conversation, dispatch, outbox
 from tests.ingest import Ingest
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def ingest() -> Iterator[Ingest]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other quickly."""
-    monkeypatch.setattr(delivery, "BACKOFF", (0.02, 0.02))
+    monkeypatch.setattr(dispatch, "BACKOFF", (0.02, 0.02))
 
 
 def talk(name: str) -> None:
@@ -107,7 +107,7 @@ def test_a_full_intake_refuses_and_counts(
     ingest: Ingest, lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds no more than its limit; errors and conversations have room where logs have none."""
-    monkeypatch.setattr(delivery, "INTAKE_LIMIT", 20)
+    monkeypatch.setattr(outbox, "LIMIT", 20)
     with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, enable_logs=True) as runtime:
         ingest.hang()
         telemetry.conversation("first").close()
@@ -130,7 +130,7 @@ def test_a_full_outbox_keeps_conversations_and_errors(
     ingest: Ingest, lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What else was waiting makes room for them; what there is no room for is counted."""
-    monkeypatch.setattr(delivery, "OUTBOX_LIMIT", 6)
+    monkeypatch.setattr(dispatch, "LIMIT", 6)
     ingest.answer(500)
     with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle) as runtime:
         for _ in range(6):
@@ -143,6 +143,25 @@ def test_a_full_outbox_keeps_conversations_and_errors(
         assert runtime.flush(30)
         assert runtime.stats().dropped == {"queue_overflow": 6 + refused}
         assert arrived(ingest) == {"spans": 2 * (SPANS + 1), "errors": 4}
+
+
+def test_what_waits_for_sentry_is_bounded_by_spans_too(
+    ingest: Ingest, lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few envelopes may be much: what there is no room for is counted."""
+    monkeypatch.setattr(dispatch, "EVENTS", 6)
+    ingest.answer(500)
+    with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle) as runtime:
+        for number in range(3):
+            with telemetry.conversation(f"c-{number}") as conversation:
+                for _ in range(SPANS):
+                    conversation.start_span("step").finish()
+            ingest.wait_for(lambda: ingest.requests)
+        ingest.wait_for(lambda: lost(runtime) == 2 * (SPANS + 1))
+        ingest.heal()
+        assert runtime.flush(30)
+        assert runtime.stats().dropped == {"queue_overflow": 2 * (SPANS + 1)}
+        assert arrived(ingest) == {"spans": SPANS + 1, "errors": 0}
 
 
 @pytest.mark.parametrize("behaviour", ILL)
@@ -179,7 +198,7 @@ def test_a_refused_conversation_leaves_nothing_behind(
         before = len(ingest.requests)
         telemetry.conversation("first").close()
         ingest.wait_for(lambda: len(ingest.requests) > before)
-        monkeypatch.setattr(delivery, "INTAKE_LIMIT", 0)
+        monkeypatch.setattr(outbox, "LIMIT", 0)
         refused.start_span("step").finish()
         refused.close()
         monkeypatch.undo()

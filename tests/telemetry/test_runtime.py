@@ -13,7 +13,9 @@ import sentry_sdk
 
 import telemetry
 from telemetry.counter import Counter
+from telemetry.span import Span
 from telemetry.store import TraceStore
+from telemetry.testing import capture
 from tests.ingest import Ingest, assert_accepted
 
 if TYPE_CHECKING:
@@ -240,3 +242,46 @@ def test_headers_of_any_kind_are_taken(captured: Captured) -> None:
             pass
 
     assert len(captured.conversations) == 2
+
+
+def test_a_batch_handed_over_in_the_moment_of_the_end_leaves_nothing_behind() -> None:
+    """A thread may still be handing over spans when another has closed the conversation."""
+    with capture() as captured:
+        with telemetry.conversation("host") as conversation:
+            pass
+        assert captured.runtime.flush()
+        finished = Span(conversation, "work", None, conversation.root, None, None)
+        finished.ended_at = finished.started_at
+        conversation._finished.append(finished)
+        captured.runtime.hand_over(conversation)
+        assert captured.runtime.flush()
+        delivery = captured.runtime._delivery
+        assert delivery is not None
+        assert delivery._recorder._running == {}
+        assert [event["contexts"]["trace"]["op"] for event in captured.transactions] == [
+            "conversation",
+            "work",
+        ]
+
+
+def test_a_bad_start_leaves_nothing_started() -> None:
+    """What Sentry's own init refuses is raised, and the next start is the first."""
+    with pytest.raises(TypeError):
+        telemetry.init(no_such_option=True)
+    telemetry.init().close()
+
+
+@pytest.mark.parametrize(("caller", "continued"), [("7", True), ("8", False)])
+def test_only_traces_of_ones_own_organization_are_continued(caller: str, continued: bool) -> None:
+    """The organization that ``org_id`` names, where the DSN's host doesn't."""
+    trace = "ab" * 16
+    headers = {
+        "sentry-trace": f"{trace}-{'cd' * 8}-1",
+        "baggage": f"sentry-trace_id={trace},sentry-org_id={caller},sentry-sample_rand=0.1",
+    }
+    with (
+        Ingest() as ingest,
+        telemetry.init(dsn=ingest.dsn, org_id="7", strict_trace_continuation=True),
+        telemetry.conversation("host", headers=headers) as conversation,
+    ):
+        assert (conversation.trace_id == trace) is continued

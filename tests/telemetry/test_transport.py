@@ -277,7 +277,7 @@ def test_delivery_records_nothing_of_itself(
     [
         ({"dsn": "https://sentry.example/1"}, "Missing public key"),
         ({"dsn": "http://key@host:port/1"}, "DSN"),
-        ({"dsn": "http://key@host/1", "proxy": "ftp://proxy"}, "proxy"),
+        ({"dsn": "http://key@host/1", "http_proxy": "ftp://proxy"}, "proxy"),
         ({"dsn": "http://key@host/1", "ca_certs": "/nowhere.pem"}, "/nowhere.pem"),
     ],
     ids=["no key", "bad port", "proxy", "bundle"],

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+import sentry_sdk
 
 import telemetry
 from telemetry import runtime
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from .whole import Lifecycle
 
+app = logging.getLogger("app")
+
 SECRET = "the vault is under the fig tree"
 
 
@@ -43,11 +46,12 @@ class _Wire:
 
 
 def _fail(heard: str) -> None:
-    raise ValueError(len(heard))
+    raise ValueError(f"no audio frames were pushed for text: {heard!r}")
 
 
 def _say(conversation: telemetry.Conversation, heard: str) -> None:
-    """Words wherever they can be: spans, roots, late spans, plain Sentry, frames, extra of logs."""
+    """Words wherever they can be: spans, roots, late spans, plain Sentry, frames, extra of logs,
+    and quoted by errors and logs, before and after the end."""
     attributes = {
         USER_WORDS: heard,
         AGENT_WORDS: [heard],
@@ -62,9 +66,14 @@ def _say(conversation: telemetry.Conversation, heard: str) -> None:
             _fail(heard)
         except ValueError as error:
             conversation.capture_exception(error)
-        logging.getLogger("app").error("failed", extra={"lk.pii.user_transcript": heard})
+            sentry_sdk.capture_exception(ValueError(f"{heard}!"))
+            app.warning("retrying %s", heard, exc_info=error)
+            app.exception("failed: %s", heard)
+        sentry_sdk.add_breadcrumb(message=f"heard {heard}", data={"note": [heard]})
+        app.error("failed", extra={"lk.pii.user_transcript": heard, "text": {"of": heard}})
     conversation.close()
     conversation.start_span("late", attributes=attributes).finish()
+    conversation.capture_exception(ValueError(f"too late: {heard}"))
 
 
 @pytest.mark.parametrize("asked_for", [False, True])
@@ -77,7 +86,12 @@ def test_words_stay_here(lifecycle: Lifecycle, tmp_path: Path, *, asked_for: boo
         send_content=asked_for,
         streaming=lifecycle == "stream",
     )
-    options = {"traces_sample_rate": 1.0, "include_local_variables": asked_for}
+    options = {
+        "traces_sample_rate": 1.0,
+        "include_local_variables": asked_for,
+        "include_source_context": False,  # of this file
+        "enable_logs": True,
+    }
     with runtime.start(delivery, strict=True, **options) as running:
         with telemetry.conversation("host", id="c-1") as conversation:
             _say(conversation, SECRET)
@@ -86,5 +100,10 @@ def test_words_stay_here(lifecycle: Lifecycle, tmp_path: Path, *, asked_for: boo
     stored = TraceStore(path).conversation("c-1")
     assert stored is not None
     assert [span.attributes[USER_WORDS] for span in stored.spans] == [SECRET] * 3
-    assert (SECRET.encode() in wire.sent) is asked_for
+    assert stored.error_count == 4  # one was logged as well as captured
+    messages = {error.message for error in TraceStore(path).errors(stored)}
+    assert any(SECRET in message for message in messages)
+    for words in (SECRET, "vault", "fig tree"):
+        assert (words.encode() in wire.sent) is asked_for
     assert wire.sent.count(b"gen_ai.chat") >= 1
+    assert b"no audio frames were pushed for text: " in wire.sent

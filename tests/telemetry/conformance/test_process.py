@@ -6,20 +6,28 @@ import asyncio
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk
 
 import telemetry
+from telemetry import runtime
+from telemetry.delivery import Delivery
 from telemetry.store import TraceStore
 from telemetry.testing import capture
+from telemetry.transport import Delivered
+from tests.ingest import spans_in
 
 from . import forking
-from .whole import assert_current, assert_faultless, assert_nothing_current, tree
+from .whole import assert_current, assert_faultless, assert_nothing_current, traces, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sentry_sdk.envelope import Envelope
 
     from telemetry.testing import Captured
 
@@ -89,15 +97,7 @@ def test_what_comes_after_closing_is_counted(lifecycle: Lifecycle) -> None:
 def test_after_a_fork_each_process_delivers_its_own(lifecycle: Lifecycle, tmp_path: Path) -> None:
     """The parent's conversation stays the parent's; what the child adds to it arrives as late."""
     store = tmp_path / "traces.db"
-    result = subprocess.run(
-        [sys.executable, "-m", forking.__name__, lifecycle, str(store)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    seen = json.loads(result.stdout)
+    seen = _fork(lifecycle, store, "conversation")
     parent, child = seen["parent"], seen["child"]
 
     assert parent["trees"] == [
@@ -117,3 +117,137 @@ def _stored(path: Path) -> list[telemetry.records.ConversationRecord]:
     store = TraceStore(path)
     found = [store.conversation(listed.id) for listed in store.conversations()]
     return [each for each in found if each is not None]
+
+
+# -- what is open when the runtime closes ---------------------------------------------------------
+
+
+def test_closing_ends_orphans_and_late_spans_too(lifecycle: Lifecycle) -> None:
+    """What stands alone, or came after its conversation, arrives as cancelled, and is counted."""
+    with capture(strict=False, lifecycle=lifecycle) as captured:
+        orphan = telemetry.span("orphan")
+        assert isinstance(orphan, telemetry.Span)
+        orphan.start_span("below it")
+        with telemetry.conversation("host") as conversation:
+            pass
+        late = conversation.start_span("late")
+        captured.runtime.close()
+    statuses = {
+        span.op: span.status for spans in traces(captured).values() for span in spans if span.op
+    }
+    assert statuses == {
+        "orphan": "cancelled",
+        "below it": "cancelled",
+        "conversation": "ok",
+        "late": "cancelled",
+    }
+    assert not late.is_open
+    stats = captured.runtime.stats()
+    assert (stats.open_at_finish, stats.orphan_spans, stats.late_spans) == (3, 1, 1)
+    assert stats.dropped == {}
+
+
+def test_closed_by_many_threads_at_once(lifecycle: Lifecycle) -> None:
+    """It closes once; all of them wait for that, and none gets to the end before it."""
+    outlet = _Gate()
+    delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
+    running = runtime.start(delivery, strict=True, traces_sample_rate=1.0)
+    telemetry.conversation("host")
+    with ThreadPoolExecutor(8) as pool:
+        closing = [pool.submit(running.close, 30) for _ in range(8)]
+        assert outlet.entered.wait(30)
+        with pytest.raises(telemetry.TelemetryError, match="already"):
+            telemetry.init()
+        assert not any(future.done() for future in closing)
+        outlet.door.set()
+        assert [future.result() for future in closing] == [True] * 8
+    assert running.close()
+    assert (outlet.sent, outlet.closed) == (1, 1)
+    telemetry.init().close()
+
+
+def test_closing_from_within_closing_does_not_wait_for_itself(lifecycle: Lifecycle) -> None:
+    """Something that a closing conversation calls may close telemetry as well."""
+    answers: list[bool] = []
+    with capture(lifecycle=lifecycle) as captured:
+        conversation = telemetry.conversation("host")
+        conversation.on_close(lambda: answers.append(captured.runtime.close(30)))
+    assert answers == [False]
+    assert len(traces(captured)) == 1
+
+
+class _Gate:
+    """An outlet that keeps nothing, and waits in its first request for a door to open."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.door = threading.Event()
+        self.sent = self.closed = 0
+
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
+        self.entered.set()
+        self.door.wait(30)
+        self.sent += 1
+        return Delivered()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_flush_waits_for_nothing_that_comes_after_it(lifecycle: Lifecycle) -> None:
+    """Under traffic that never ends it returns, and what came before it has arrived."""
+    outlet = _Endless()
+    delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
+    with runtime.start(delivery, strict=True, traces_sample_rate=1.0) as running:
+        telemetry.conversation("before").close()
+        outlet.goes_on = True
+        assert running.flush(30)
+        outlet.goes_on = False
+    assert outlet.names[0] == "before"
+
+
+class _Endless:
+    """An outlet at which the next conversation has always just ended."""
+
+    goes_on = False
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
+        for item in envelope:
+            event = item.get_transaction_event()
+            names = [span["name"] for span in spans_in(envelope)] if event is None else []
+            self.names += names or [str(event and event["transaction"])]
+        if self.goes_on:
+            telemetry.conversation("after").close()
+        return Delivered()
+
+    def close(self) -> None: ...
+
+
+# -- forks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", forking.MOMENTS)
+def test_a_fork_at_a_bad_moment(lifecycle: Lifecycle, tmp_path: Path, moment: str) -> None:
+    """Whatever other threads are doing: the child records, and each delivers its own, once."""
+    seen = _fork(lifecycle, tmp_path / "traces.db", moment)
+    assert "conversation child's\n└─ work child" in seen["child"]["trees"]
+    assert (seen["child"]["conversations"], seen["child"]["dropped"]) == (1, 0)
+    assert "conversation child's\n└─ work child" not in seen["parent"]["trees"]
+    assert seen["parent"]["dropped"] == 0
+    names = [found.name for found in _stored(tmp_path / "traces.db")]
+    assert names.count("child's") == 1
+
+
+def _fork(lifecycle: Lifecycle, store: Path, moment: str) -> Any:
+    result = subprocess.run(
+        [sys.executable, "-m", forking.__name__, lifecycle, str(store), moment],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)

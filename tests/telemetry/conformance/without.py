@@ -23,7 +23,18 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import ambient, api, context, delivery, encode, logs, runtime, streamed
+from telemetry import (
+    ambient,
+    api,
+    context,
+    delivery,
+    encode,
+    logs,
+    outbox,
+    quotes,
+    runtime,
+    streamed,
+)
 from telemetry.conversation import Conversation, headers_of
 
 from .whole import LIFECYCLES
@@ -81,7 +92,14 @@ def _capture_where_it_is(self: Conversation, error: BaseException) -> None:
 
 def _intake_first(self: delivery.Delivery) -> Any:
     with contextlib.suppress(queue.Empty):
-        return self._intake.get() if not self._outbox else self._intake.get_nowait()
+        items = self.outbox.items
+        return items.get() if self._dispatch.is_empty else items.get_nowait()
+
+
+def _answer_when_empty(self: delivery.Delivery) -> None:
+    if self._dispatch.is_empty:
+        while self._flushes:
+            self._flushes.pop().done.put(True)
 
 
 REMEDIES = (
@@ -236,7 +254,7 @@ REMEDIES = (
     ),
     Remedy(
         "burst",
-        "A burst waits in the intake while the outbox is half full",
+        "A burst waits in the outbox while half of what may be dispatched is waiting",
         "delivery.Delivery._next",
         "test_length.py::test_a_burst_waits_its_turn[{lifecycle}]",
         _put(delivery.Delivery, "_next", _intake_first),
@@ -244,9 +262,9 @@ REMEDIES = (
     Remedy(
         "refused-counted",
         "What is recorded after closing is counted as dropped",
-        "delivery.Delivery._put",
+        "outbox.Outbox.shut",
         "test_process.py::test_what_comes_after_closing_is_counted[{lifecycle}]",
-        _put(delivery.Delivery, "_stopping", property(lambda self: False, lambda self, to: None)),
+        _put(outbox.Outbox, "shut", property(lambda self: False, lambda self, to: None)),
     ),
     Remedy(
         "fork",
@@ -275,6 +293,34 @@ REMEDIES = (
         "logs.is_content",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
         _put(logs, "is_content", lambda name: False),
+    ),
+    Remedy(
+        "content-in-errors",
+        "And out of what errors and logs quote",
+        "quotes.Quotes.leave_out",
+        "test_content.py::test_words_stay_here[{lifecycle}-False]",
+        _put(quotes.Quotes, "leave_out", lambda self, envelope: None),
+    ),
+    Remedy(
+        "closing-cancels",
+        "Closing ends orphans and late spans as well as conversations",
+        "runtime.Runtime._cancel",
+        "test_process.py::test_closing_ends_orphans_and_late_spans_too[{lifecycle}]",
+        _put(runtime.Runtime, "_cancel", lambda self, span: None),
+    ),
+    Remedy(
+        "flush-numbers",
+        "A flush waits for the envelopes before it only",
+        "delivery.Delivery._answer_flushes",
+        "test_process.py::test_a_flush_waits_for_nothing_that_comes_after_it[{lifecycle}]",
+        _put(delivery.Delivery, "_answer_flushes", _answer_when_empty),
+    ),
+    Remedy(
+        "fork-anew",
+        "A forked child uses nothing that another thread was busy with",
+        "delivery.Delivery.start_in_child",
+        "test_process.py::test_a_fork_at_a_bad_moment[{lifecycle}-capturing]",
+        _put(delivery.Delivery, "start_in_child", delivery.Delivery.start),
     ),
 )
 

@@ -15,7 +15,6 @@ import os
 import queue
 import sys
 import threading
-from typing import Any
 
 from .matrix import CONVERSATIONS, JOBS, Capture, Cell, Remedy, failure, span_name
 from .wrapper import install
@@ -33,8 +32,10 @@ def main(cell: Cell, hang: float, dsn: str) -> None:
 
     import telemetry
 
-    runtime = telemetry.init(dsn=dsn, lifecycle=cell.lifecycle, **_options(cell))
-    if cell.remedy is Remedy.NONE:
+    runtime = telemetry.init(
+        dsn=dsn, lifecycle=cell.lifecycle, enable_logs=cell.capture is Capture.LOGS
+    )
+    if cell.remedy is not Remedy.FULL:
         _stock(dsn, cell)
     asyncio.run(_conversations())
     delivered = runtime.flush(5.0)
@@ -43,21 +44,14 @@ def main(cell: Cell, hang: float, dsn: str) -> None:
     sys.stdout.write(json.dumps(report))
 
 
-def _options(cell: Cell) -> dict[str, Any]:
-    from sentry_sdk.integrations.logging import LoggingIntegration
-
-    options: dict[str, Any] = {"enable_logs": cell.capture is Capture.LOGS}
-    if cell.remedy is Remedy.TRANSPORT:
-        options["integrations"] = [LoggingIntegration()]
-    return options
-
-
 def _stock(dsn: str, cell: Cell) -> None:
     """Sentry's client as everybody has it, in place of the one that telemetry configured."""
     import sentry_sdk
 
+    ours = sentry_sdk.get_client().transport if cell.remedy is Remedy.TRANSPORT else None
     sentry_sdk.init(
         dsn,
+        transport=ours,
         traces_sample_rate=1.0,
         enable_logs=cell.capture is Capture.LOGS,
         trace_lifecycle="stream" if cell.lifecycle == "stream" else "static",
