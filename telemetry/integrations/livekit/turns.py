@@ -26,8 +26,8 @@ from ... import attributes as names
 from . import repeats
 from .latency import Step, percentiles
 from .recognition import Recognition
-from .tracer import ORIGIN
 from .turn import Caller, Turn, Usage
+from .vocabulary import ORIGIN
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from ...conversation import Conversation
     from ...span import Span
-    from .tracer import LiveKitSpan
+    from .livekit_span import LiveKitSpan
 
 ON_ENTER = "livekit.on_enter"
 
