@@ -35,7 +35,7 @@ def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
             return function(*args, **kwargs)
         except Exception as error:
             faults.add()
-            kind = function.__qualname__, type(error)
+            kind = getattr(function, "__qualname__", repr(function)), type(error)
             if kind not in _told:
                 _told.add(kind)
                 logger.exception("telemetry failed in %s; the call goes on", kind[0])

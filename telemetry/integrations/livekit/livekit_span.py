@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 known: WeakValueDictionary[int, LiveKitSpan] = WeakValueDictionary()
 """Spans by the id that OpenTelemetry knows them by: LiveKit's loop monitor goes by that only."""
 
+_NAMED_BY = {
+    "agent_turn": names.GEN_AI_AGENT_NAME,
+    "function_tool": names.GEN_AI_TOOL_NAME,
+    "update_agent": names.GEN_AI_AGENT_NAME,
+}
+"""Spans that are named after whoever acts in them, by the attribute that says so."""
+
 
 class Listener(Protocol):
     """Told of LiveKit's spans as they begin, learn something and end: :mod:`.spans`.
@@ -167,10 +174,16 @@ class LiveKitSpan(otel.Span):
         self.span.attributes[name] = value
         if self.serves is not None and name.startswith("gen_ai."):
             self.serves._take_from_request(name, value)
-        if key == "lk.function_tool.name":
+        if name == _NAMED_BY.get(self.name):
             self.span.name = str(value)
         elif key == names.GEN_AI_REQUEST_MODEL:
-            (self.serves or self).span.name = str(value)
+            self.span.name = str(value)
+            if self.serves is not None and self.serves.span.name == self.serves.name:
+                self.serves.span.name = str(value)
+        elif key == names.GEN_AI_RESPONSE_MODEL:
+            node = (self.serves or self).span
+            if not str(value).startswith(node.name):  # another stood in; not a dated version
+                node.name = str(value)
         elif key == "lk.function_tool.is_error" and value:
             self.span.status = "internal_error"
         self._listener.learned(self, name, value)

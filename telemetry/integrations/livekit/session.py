@@ -12,6 +12,8 @@ from livekit.agents import telemetry as livekit_telemetry
 from ... import context, runtime
 from ...conversation import Conversation
 from . import repeats, tracer
+from .events import EventListener
+from .spans import SpanListener
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -65,8 +67,9 @@ def trace(
         runtime.active(), name, id=id, user=user, tags=tags, headers=headers
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
-    turns = Turns(conversation, session, voiced_until)
-    tracer.listeners[conversation] = turns
+    turns = Turns(conversation)
+    turns.on_close(EventListener(turns, session).close)
+    tracer.listeners[conversation] = SpanListener(turns, voiced_until)
     conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
     _watch_start(session, conversation, turns)
     if job is not None:
@@ -81,8 +84,8 @@ def audible(conversation: Conversation, at: float) -> None:
     too. Without this call latency ends at the first frame.
     """
     listener = tracer.listeners.get(conversation)
-    if isinstance(listener, Turns):
-        listener.audible(at)
+    if isinstance(listener, SpanListener):
+        listener.turns.audible(at)
 
 
 def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: Turns) -> None:

@@ -16,6 +16,8 @@ OPS = {
     "llm_node": names.OP_CHAT,
     "realtime_inference": names.OP_CHAT,
     "function_tool": names.OP_TOOL,
+    "agent_turn": names.OP_INVOKE_AGENT,
+    "update_agent": names.OP_HANDOFF,
     "tts_node": names.OP_TTS,
     "agent_speaking": names.OP_AGENT_SPEECH,
 }
@@ -32,6 +34,8 @@ RENAMED = {
     "lk.pii.function_tool.arguments": names.GEN_AI_TOOL_CALL_ARGUMENTS,
     "lk.pii.function_tool.output": names.GEN_AI_TOOL_CALL_RESULT,
     "lk.function_tool.name": names.GEN_AI_TOOL_NAME,
+    "lk.agent_label": names.GEN_AI_AGENT_NAME,
+    "lk.previous_agent_label": names.PREVIOUS_AGENT,
     "lk.response.ttft": names.GEN_AI_TIME_TO_FIRST_TOKEN,
     "lk.response.ttfb": names.TTS_TIME_TO_FIRST_BYTE,
     "lk.interrupted": names.INTERRUPTED,
