@@ -140,6 +140,6 @@ def _install() -> None:
     if tracer.current_livekit_span not in context.framework_span:
         context.framework_span.append(tracer.current_livekit_span)
         repeats.mark()
-    before = livekit_telemetry.tracer._tracer_provider
+    before = vars(livekit_telemetry.tracer)["_tracer_provider"]
     if not isinstance(before, tracer.ConversationTracerProvider):
         livekit_telemetry.set_tracer_provider(tracer.ConversationTracerProvider(before))
