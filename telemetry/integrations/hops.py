@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
@@ -18,8 +19,22 @@ if TYPE_CHECKING:
 
     from sentry_sdk.integrations import Integration
 
-GIVEN: Final = "telemetry.given"
-"""Extension of a request whose trace headers the application has set itself: they stay."""
+FIRST: Final = "telemetry.first"
+"""Extension of a request, and of those it is redirected to: whose trace headers they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """A request before it is redirected."""
+
+    id: int
+    w3c: bool
+
+
+def active(integration: type[Integration]) -> Integration | None:
+    """This integration, if it is what the operator chose; Sentry's own goes by the same name."""
+    found = sentry_sdk.get_client().get_integration(integration)
+    return found if isinstance(found, integration) else None
 
 
 def install(module: ModuleType, integration: type[Integration]) -> None:
@@ -32,21 +47,20 @@ def install(module: ModuleType, integration: type[Integration]) -> None:
     sending = module.AsyncClient.send
     if sending.__module__.partition(".")[0] != "sentry_sdk":
         return
-    settled = functools.partial(_settle, integration=integration)
     module.Client.send = _shown(module.Client.send, integration)
     module.AsyncClient.send = _shown_async(sending, integration)
-    module.HTTPTransport.handle_request = _settled(module.HTTPTransport.handle_request, settled)
-    module.AsyncHTTPTransport.handle_async_request = _settled(
-        module.AsyncHTTPTransport.handle_async_request, settled
+    module.HTTPTransport.handle_request = settled(module.HTTPTransport.handle_request)
+    module.AsyncHTTPTransport.handle_async_request = settled(
+        module.AsyncHTTPTransport.handle_async_request
     )
 
 
 def _shown(send: Callable[..., Any], integration: type[Integration]) -> Callable[..., Any]:
     @functools.wraps(send)
     def shown(self: Any, request: Any, **kwargs: Any) -> Any:
-        if sentry_sdk.get_client().get_integration(integration) is None:
+        if (ours := active(integration)) is None:
             return send(self, request, **kwargs)
-        _note_given(request)
+        _begin(request, ours)
         with wire.Shown():
             return send(self, request, **kwargs)
 
@@ -57,9 +71,9 @@ def _shown(send: Callable[..., Any], integration: type[Integration]) -> Callable
 def _shown_async(send: Callable[..., Any], integration: type[Integration]) -> Callable[..., Any]:
     @functools.wraps(send)
     async def shown(self: Any, request: Any, **kwargs: Any) -> Any:
-        if sentry_sdk.get_client().get_integration(integration) is None:
+        if (ours := active(integration)) is None:
             return await send(self, request, **kwargs)
-        _note_given(request)
+        _begin(request, ours)
         with wire.Shown():
             return await send(self, request, **kwargs)
 
@@ -67,30 +81,33 @@ def _shown_async(send: Callable[..., Any], integration: type[Integration]) -> Ca
     return shown
 
 
-def _settled(handle: Callable[..., Any], settle: Callable[[Any], object]) -> Callable[..., Any]:
+def settled(handle: Callable[..., Any]) -> Callable[..., Any]:
+    """A transport's method, which then sees each hop with the headers that are for its host."""
+
     @functools.wraps(handle)
-    def settled(self: Any, request: Any) -> Any:
-        settle(request)
+    def settling(self: Any, request: Any) -> Any:
+        first = request.extensions.get(FIRST)
+        if first is not None and (first.w3c or first.id != id(request)):
+            _settle(request, first)
         return handle(self, request)  # of the asynchronous transport: its coroutine
 
-    return settled
+    return settling
 
 
 @harmless
-def _note_given(request: Any) -> None:
-    if "sentry-trace" in request.headers:
-        request.extensions = {**request.extensions, GIVEN: True}
+def _begin(request: Any, ours: Any) -> None:
+    if "sentry-trace" not in request.headers:  # else the application knows where it goes
+        request.extensions[FIRST] = _First(id(request), ours.w3c)
 
 
 @harmless
-def _settle(request: Any, integration: type[Integration]) -> None:
-    """One hop of a request: a redirect has copied the headers that its first host was to get."""
-    ours = sentry_sdk.get_client().get_integration(integration)
+def _settle(request: Any, first: _First) -> None:
+    """A redirect has copied the headers that its first host was to get."""
     sent = request.headers.get("sentry-trace")
-    if ours is None or sent is None or GIVEN in request.extensions:
+    if sent is None:
         return
     if wire.goes_to(str(request.url)):
-        if getattr(ours, "w3c", False) and (parent := traceparent(sent)) is not None:
+        if first.w3c and (parent := traceparent(sent)) is not None:
             request.headers["traceparent"] = parent
         return
     for name in ("sentry-trace", "traceparent"):
