@@ -4,6 +4,13 @@
     LiveKit Agents' own spans as the conversation's, and what they leave out.
 ``asgi``
     A service's requests as transactions below the spans that made them.
-``httpx``
-    Requests as spans, with trace headers of the span that is active when they are sent.
+``httpx``, ``httpx2``, ``aiohttp``
+    Requests as spans, with trace headers of the span that is active when they are sent, only to
+    hosts that may have them, also when redirected.
+``websockets``
+    Connections as spans, with headers at the handshake; context for messages.
+``wire``
+    Headers of the current span, for whatever has no integration.
+``harmless``
+    Goes around what a framework calls: a fault of telemetry's isn't the call's.
 """

@@ -9,11 +9,20 @@ With ``telemetry.init``, all that an existing agent adds::
         telemetry_livekit.trace(session, ctx)
         await session.start(agent, room=ctx.room)
 
-LiveKit names about thirteen spans a turn. :mod:`.tracer` records each in the conversation, under
-the op of our table where it has one and as ``livekit.<name>`` otherwise; :mod:`.turns` groups them
-into turns (:mod:`.turn`), :mod:`.recognition` adds the span LiveKit lacks, :mod:`.latency` tiles
-each turn's response latency, :mod:`.repeats` sees to it that an error is reported once, and
-:mod:`.session` is the one call.
+LiveKit names about thirteen spans a turn.
+
+================  =================================================================================
+``session``       the one call
+``tracer``        starts each of LiveKit's spans in the conversation, and where it went before
+``livekit_span``  such a span, and what it learns
+``vocabulary``    the op each has; it is ``livekit.<name>`` where the table has none
+``turns``         which turns there are; ``turn`` is one
+``spans``         what LiveKit's spans tell of them
+``events``        what the session's events tell of them
+``recognition``   the span that LiveKit lacks
+``latency``       tiles each turn's response latency
+``repeats``       sees to it that an error is reported once
+================  =================================================================================
 """
 
 from __future__ import annotations

@@ -46,6 +46,13 @@ class Marks:
     audible_at: float | None = None
     """The first audible sample was sent; the first frame's time when nobody measured it."""
 
+    @property
+    def is_working(self) -> bool:
+        """Whether a tool was called whose result isn't known yet."""
+        return bool(self.steps) and (
+            self.steps[-1].tools_at is not None and self.steps[-1].tools_ended_at is None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
-from .tracer import ORIGIN
+from .vocabulary import ORIGIN
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, SessionUsageUpdatedEvent, UserInputTranscribedEvent

@@ -11,6 +11,7 @@ from typing import Final
 
 from ... import context
 from ...logs import REPORTED
+from ..harmless import harmless
 from . import tracer
 
 _LOGGER: Final = "livekit.agents"
@@ -36,6 +37,7 @@ def _marked(record: logging.LogRecord) -> bool:
     return True
 
 
+@harmless
 def _repeats(record: logging.LogRecord) -> bool:
     if str(record.msg).startswith(_CLOSING):
         here = context.current()

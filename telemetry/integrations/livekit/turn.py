@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,10 @@ from ... import attributes as names
 from .latency import Marks, Step, tile
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
     from ...span import Span
+    from .livekit_span import LiveKitSpan
 
 
 class Caller(Enum):
@@ -71,6 +72,11 @@ class Turn:
         decider: the task that said or decided something last for the caller. A speech made in it
             is the answer.
         false_interruptions: how often its speech was paused for nothing.
+        requests: spans of requests to providers. LiveKit doesn't end that of a synthesis which it
+            discards; they end with the turn at the latest.
+        speaking: the latest ``agent.speech`` in it.
+        answered_at: when the agent began to speak with no tool at work (Unix seconds): the answer,
+            where the first words were "One moment, please".
     """
 
     def __init__(self, span: Span, index: int, caller: Caller) -> None:
@@ -86,6 +92,9 @@ class Turn:
         self.over_at: float | None = None
         self.decider: asyncio.Task[Any] | None = None
         self.false_interruptions = 0
+        self.requests: list[LiveKitSpan] = []
+        self.speaking: Span | None = None
+        self.answered_at: float | None = None
         self._words: dict[str, list[str]] = {}
         self._held: list[tuple[Span, float]] = []
 
@@ -136,6 +145,8 @@ class Turn:
 
         The response and its stages become spans of their own, and attributes of the turn.
         """
+        for request in self.requests:
+            request.end()
         for span, span_ended_at in self._held:
             span.finish(span_ended_at)
         self._held = []
@@ -156,6 +167,10 @@ class Turn:
         for stage in stages:
             key = names.LATENCY_STAGE + stage.name
             facts[key] = facts.get(key, 0.0) + stage.duration
+        first_words = self.marks.first_frame_at
+        answered_at = self.answered_at or 0.0
+        if first_words is not None and first_words < answered_at:
+            facts[names.ANSWER_LATENCY] = answered_at - started_at
         self.span.set(facts)
         response = self.span.start_span(
             names.OP_RESPONSE, "response", started_at=started_at, attributes=facts
@@ -166,3 +181,11 @@ class Turn:
             ).finish(stage.ended_at)
         response.finish(ended_at)
         return latency
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """The task that this runs in, if it is one."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None

@@ -33,6 +33,7 @@ class Call:
         voice: tts.TTS[Any] | None = None,
         preemptive: bool = False,
         false_interruption: float | None = None,
+        away: float | None = None,
         **options: Any,
     ) -> None:
         self.mind = Mind(answers or {})
@@ -55,7 +56,7 @@ class Call:
                 preemptive_generation={"enabled": preemptive, "preemptive_tts": preemptive},
             ),
             aec_warmup_duration=None,
-            user_away_timeout=None,
+            user_away_timeout=away,
             session_close_transcript_timeout=0.0,
             **options,
         )

@@ -282,6 +282,8 @@ class Speaker(io.AudioOutput):
         self.holding = False
         self.started = asyncio.Event()
         """Set while something plays."""
+        self.heard: str | None = None
+        """What was heard of a speech that is cut."""
         self._pushed = 0.0
         self._flushed = False
 
@@ -312,4 +314,8 @@ class Speaker(io.AudioOutput):
         if self._pushed:
             self._pushed, self._flushed = 0.0, False
             self.started.clear()
-            self.on_playback_finished(playback_position=played, interrupted=interrupted)
+            self.on_playback_finished(
+                playback_position=played,
+                interrupted=interrupted,
+                synchronized_transcript=self.heard if interrupted else None,
+            )

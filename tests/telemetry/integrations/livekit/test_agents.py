@@ -88,22 +88,39 @@ async def test_a_call_handed_over_and_back(captured: Captured) -> None:
     assert shape(spans, "conversation.turn")[:8] == [
         "conversation.turn",
         "  conversation.response",
-        "  livekit.agent_turn",
-        "    gen_ai.chat",
-        "    gen_ai.execute_tool pay",
-        "  livekit.agent_turn",
+        "  gen_ai.invoke_agent",
         "    agent.speech",
         "    tts.synthesize",
+        "  gen_ai.invoke_agent",
+        "    gen_ai.chat",
+        "    gen_ai.execute_tool pay",
     ]
+    said = [span for span in spans if span.op == names.OP_INVOKE_AGENT]
+    assert [span.name for span in sorted(said, key=lambda span: span.started_at)] == [
+        "desk",
+        "cashier",
+        "cashier",
+        "desk",
+    ]
+    assert [turn.attributes[names.GEN_AI_AGENT_NAME] for turn in (paid, changed, bye)] == [
+        "cashier",
+        "cashier",
+        "desk",
+    ]
+    handoffs = [span for span in spans if span.op == names.OP_HANDOFF]
+    assert [
+        (span.attributes[names.PREVIOUS_AGENT], span.name)
+        for span in sorted(handoffs, key=lambda span: span.started_at)
+    ] == [("desk", "cashier"), ("cashier", "desk")]
     handover = [
-        "livekit.update_agent",
+        "gen_ai.handoff",
         "  livekit.drain_agent_activity",
         "    livekit.on_exit",
         "  livekit.start_agent_activity",
         "    livekit.on_enter",
         "    livekit.setup_toolsets",
     ]
-    assert shape(spans, "livekit.update_agent") == handover * 2
+    assert shape(spans, "gen_ai.handoff") == handover * 2
 
 
 async def test_a_task_within_an_agent(captured: Captured) -> None:
@@ -125,14 +142,14 @@ async def test_a_task_within_an_agent(captured: Captured) -> None:
     assert above(spans, tools["named"], "conversation.turn") == named
     for turn in (booked, named):
         assert turn.attributes[names.RESPONSE_LATENCY] > 0
-    assert shape(spans, "livekit.agent_session")[-9:] == [
-        "  livekit.update_agent",
-        "    livekit.pause_agent_activity",
-        "    livekit.start_agent_activity",
-        "      livekit.on_enter",
-        "      livekit.setup_toolsets",
-        "  livekit.update_agent",
-        "    livekit.drain_agent_activity",
-        "      livekit.on_exit",
-        "    livekit.resume_agent_activity",
+    assert shape(spans, "gen_ai.handoff") == [
+        "gen_ai.handoff",
+        "  livekit.pause_agent_activity",
+        "  livekit.start_agent_activity",
+        "    livekit.on_enter",
+        "    livekit.setup_toolsets",
+        "gen_ai.handoff",
+        "  livekit.drain_agent_activity",
+        "    livekit.on_exit",
+        "  livekit.resume_agent_activity",
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from telemetry import attributes as names
+from telemetry.testing import capture
 
 from .call import Call, calling
 from .tree import above, complete, only, shape, turns
@@ -36,6 +37,29 @@ async def test_a_caller_who_interrupts(captured: Captured) -> None:
     speech = next(span for span in spans if span.op == names.OP_AGENT_SPEECH)
     assert speech.attributes[names.INTERRUPTED_BY] == "user"
     assert speech.attributes[names.PLAYED] == cut.attributes[names.PLAYED]
+
+
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
+async def test_what_was_cut_off_was_not_said(lifecycle: Literal["transaction", "stream"]) -> None:
+    """A speech and its turn have the words that were played, not those that were meant to be."""
+    call = Call({"Hello": "A very long answer to a short question", "Stop": "Sorry"})
+    with capture(lifecycle=lifecycle, send_content=True) as captured:
+        async with calling(call):
+            call.speaker.holding, call.speaker.heard = True, "A very long"
+            call.says("Hello")
+            await call.speaker.started.wait()
+            call.says("Stop")
+            await call.until(lambda: call.said("assistant") == 1)
+            call.speaker.release()
+            await call.until(lambda: call.said("assistant") == 2 and call.is_listening)
+        [spans] = complete(captured)
+    cut, cutting = turns(spans)
+    speeches = sorted(
+        (span for span in spans if span.op == names.OP_AGENT_SPEECH), key=lambda s: s.started_at
+    )
+    for turn, speech, words in zip((cut, cutting), speeches, ("A very long", "Sorry"), strict=True):
+        assert turn.attributes[names.AGENT_WORDS].strip() == words
+        assert speech.attributes[names.AGENT_WORDS].strip() == words
 
 
 async def test_code_that_interrupts(captured: Captured) -> None:
@@ -73,6 +97,7 @@ async def test_a_noise_that_pauses_the_agent(captured: Captured) -> None:
     assert answered.attributes[names.INTERRUPTED] is False
     assert names.INTERRUPTED_BY not in answered.attributes
     assert names.USER_WORDS not in noise.attributes
+    assert names.RESPONSE_LATENCY not in noise.attributes
     assert only(spans, names.OP_CONVERSATION).attributes[names.CONVERSATION_INTERRUPTIONS] == 0
     assert sum(span.op == names.OP_AGENT_SPEECH for span in spans) == 2  # before and after
 

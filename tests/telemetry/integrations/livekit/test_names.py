@@ -12,7 +12,7 @@ from livekit.agents import telemetry as livekit_telemetry
 from livekit.agents.telemetry import pii, trace_types
 
 from telemetry import attributes as names
-from telemetry.integrations.livekit import tracer
+from telemetry.integrations.livekit import vocabulary
 
 from .call import Call, calling
 from .tree import complete
@@ -90,7 +90,9 @@ def test_every_span_livekit_makes_is_known() -> None:
     """Each is in our tables, or falls to ``livekit.<name>`` on purpose."""
     folder = Path(livekit.agents.__file__).parent
     made = {span for path in folder.rglob("*.py") for span in spans_in(path.read_text("utf-8"))}
-    assert made == tracer.OPS.keys() | tracer.REQUESTS.keys() | tracer.ADAPTERS | PLUMBING
+    assert (
+        made == vocabulary.OPS.keys() | vocabulary.REQUESTS.keys() | vocabulary.ADAPTERS | PLUMBING
+    )
 
 
 async def test_a_span_of_a_later_livekit(captured: Captured) -> None:

@@ -77,7 +77,12 @@ async def test_a_model_that_stands_in(captured: Captured) -> None:
         await call.asks("Hello")
     [spans] = complete(captured)
     chat = only(spans, names.OP_CHAT)
-    assert chat.status == "ok"
+    assert (chat.name, chat.status) == ("spare-1", "ok")
+    asked = [span for span in spans if span.op == "livekit.llm_request"]
+    assert {span.name: span.status for span in asked} == {
+        "broken-1": "internal_error",  # asked again in the background, whether it is back
+        "spare-1": "ok",
+    }
     assert chat.attributes[names.GEN_AI_RESPONSE_MODEL] == "spare-1"
     assert sum(span.attributes.get(names.GEN_AI_USAGE_INPUT_TOKENS, 0) for span in spans) == 7
 
@@ -90,5 +95,8 @@ async def test_a_voice_that_stands_in(captured: Captured) -> None:
         await call.asks("Hello")
     [spans] = complete(captured)
     speech = only(spans, names.OP_TTS)
+    assert speech.name == "spare-1"
+    runs = [span for span in spans if span.op == "livekit.tts_request_run"]
+    assert {span.status for span in runs} == {"internal_error", "ok"}
     assert speech.attributes[names.TTS_CHARACTERS] == len("Good evening")
     assert speech.attributes[names.GEN_AI_RESPONSE_MODEL] == "spare-1"

@@ -66,7 +66,7 @@ async def test_a_realtime_model_takes_turns(captured: Captured) -> None:
     turn_tree = [
         "conversation.turn",
         "  conversation.response",
-        "  livekit.agent_turn",
+        "  gen_ai.invoke_agent",
         "    agent.speech",
         "    gen_ai.chat",
         "  stt.recognize",
@@ -92,7 +92,7 @@ async def test_a_realtime_model_calls_a_tool(captured: Captured) -> None:
     assert shape(spans, "conversation.turn") == [
         "conversation.turn",
         "  conversation.response",
-        "  livekit.agent_turn",
+        "  gen_ai.invoke_agent",
         "    agent.speech",
         "    gen_ai.chat",
         "    gen_ai.chat",

@@ -136,6 +136,23 @@ async def test_a_job_that_shuts_down(captured: Captured) -> None:
     assert close.attributes["lk.close_reason"] == "job_shutdown"
 
 
+async def test_two_sessions_of_a_job(captured: Captured) -> None:
+    """Each is a conversation, and the job's end waits for both."""
+    calls = Call(), Call()
+    with fake_job_context() as job:
+        for call in calls:
+            livekit_telemetry.trace(call.session, job)
+            await call.session.start(Agent(instructions="Be brief."))
+        for call in calls:
+            await call.asks("Hello")
+        await calls[1].session.aclose()
+        callbacks = job._shutdown_callbacks
+        await asyncio.gather(*(asyncio.create_task(shut("over")) for shut in callbacks))
+        await job._on_cleanup()
+    conversations = complete(captured)
+    assert [len(turns(spans)) for spans in conversations] == [1, 1]
+
+
 async def test_a_job_whose_session_never_started(captured: Captured) -> None:
     """Nothing else would end its conversation."""
     call = Call()

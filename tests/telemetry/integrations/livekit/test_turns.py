@@ -15,6 +15,8 @@ from .providers import Mind, Reply
 from .tree import complete, only, shape, turns
 
 if TYPE_CHECKING:
+    from livekit.agents import UserStateChangedEvent
+
     from telemetry.testing import Captured
 
 
@@ -43,7 +45,7 @@ HEARD = [
 ANSWERED = [
     "conversation.turn",
     "  conversation.response",
-    "  livekit.agent_turn",
+    "  gen_ai.invoke_agent",
     "    agent.speech",
     "    gen_ai.chat",
     "    tts.synthesize",
@@ -51,7 +53,7 @@ ANSWERED = [
 ]
 SAID = [
     "conversation.turn",
-    "  livekit.agent_turn",
+    "  gen_ai.invoke_agent",
     "    agent.speech",
     "    tts.synthesize",
 ]
@@ -175,7 +177,7 @@ class Waiter(Agent):
 TOOLS = [
     "conversation.turn",
     "  conversation.response",
-    "  livekit.agent_turn",
+    "  gen_ai.invoke_agent",
     "    agent.speech",
     "    gen_ai.chat",
     "    gen_ai.chat",
@@ -196,6 +198,7 @@ async def test_a_tool_and_its_follow_up(captured: Captured) -> None:
     ]
     [turn] = turns(spans)
     assert turn.attributes[names.LATENCY_STAGE + "tools"] > 0
+    assert names.ANSWER_LATENCY not in turn.attributes  # nothing was said before it
 
 
 async def test_tools_at_the_same_time_are_siblings(captured: Captured) -> None:
@@ -256,7 +259,7 @@ async def test_what_a_tool_says_meanwhile_belongs_to_its_turn(captured: Captured
         *TOOLS,
         "    gen_ai.execute_tool slow",
         "    tts.synthesize",
-        "  livekit.agent_turn",
+        "  gen_ai.invoke_agent",
         "    agent.speech",
         "    tts.synthesize",
         *HEARD,
@@ -264,7 +267,58 @@ async def test_what_a_tool_says_meanwhile_belongs_to_its_turn(captured: Captured
     filler, answer = sorted(
         (span for span in spans if span.op == names.OP_AGENT_SPEECH), key=lambda s: s.started_at
     )
-    assert only(spans, names.OP_RESPONSE).ended_at == filler.started_at < answer.started_at
+    response = only(spans, names.OP_RESPONSE)
+    assert response.ended_at == filler.started_at < answer.started_at
+    assert response.attributes[names.ANSWER_LATENCY] > response.attributes[names.RESPONSE_LATENCY]
+
+
+async def test_a_wait_that_is_bridged_from_outside(captured: Captured) -> None:
+    """Words that come while an answer is being made end the wait; the answer has its own time."""
+    call = Call({"Wine?": Reply(tools={"advice": {}}), "The red one": "Red"})
+    agent = Waiter()
+    agent.sommelier.gates["Which wine?"] = asyncio.Event()
+    async with calling(call, agent):
+        call.says("Wine?")
+        await call.until(lambda: agent.sommelier.requests == 1)
+        await call.session.say("One moment please", add_to_chat_ctx=False)
+        agent.sommelier.gates["Which wine?"].set()
+        await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+    [spans] = complete(captured)
+    [turn] = turns(spans)
+    filler, answer = sorted(
+        (span for span in spans if span.op == names.OP_AGENT_SPEECH), key=lambda s: s.started_at
+    )
+    response = only(spans, names.OP_RESPONSE)
+    assert response.ended_at == filler.started_at
+    assert turn.attributes[names.ANSWER_LATENCY] == pytest.approx(
+        answer.started_at - response.started_at
+    )
+
+
+async def test_a_caller_who_says_nothing(captured: Captured) -> None:
+    """Being away is a span; asking again answers nobody, and is not what answers them later."""
+    call = Call(away=0.05)
+    asked: list[asyncio.Task[None]] = []
+
+    async def ask_again() -> None:
+        await call.session.say("Are you still there?")
+
+    def away(event: UserStateChangedEvent) -> None:
+        if event.new_state == "away" and not asked:
+            asked.append(asyncio.create_task(ask_again()))
+
+    call.session.on("user_state_changed", away)
+    async with calling(call, Host()):
+        await call.until(lambda: call.said("assistant") == 2 and call.is_listening)
+        await call.asks("Yes")
+    [spans] = complete(captured)
+    greeting, again, answered, _ = turns(spans)
+    for turn in (greeting, again):
+        assert turn.attributes[names.TURN_INITIATOR] == "agent"
+        assert names.RESPONSE_LATENCY not in turn.attributes
+    assert answered.attributes[names.RESPONSE_LATENCY] > 0
+    [first_away, *_] = [span for span in spans if span.op == names.OP_USER_AWAY]
+    assert greeting.ended_at <= first_away.started_at <= again.started_at
 
 
 class Quiet(Agent):

@@ -1,0 +1,122 @@
+"""Trace headers that somebody sent: what of them is sound, and what of that is believed.
+
+Whoever can reach a service can put anything in its headers. What is malformed or oversized is
+passed over and counted, never an error. What is well-formed names a trace to continue; whether
+that is recorded is decided here, not by a stranger, unless the sender is trusted: a ``0`` in
+everybody's ``sentry-trace`` would switch telemetry off, a ``1`` make it cost what they like.
+
+A stranger may still name any trace. ``sentry-sdk``'s ``strict_trace_continuation`` refuses those
+of other organisations; what it goes by is left in.
+
+Formats: https://develop.sentry.dev/sdk/telemetry/traces/ and
+https://www.w3.org/TR/trace-context/#traceparent-header.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from .counter import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BAGGAGE: Final = 8_192
+"""Characters of a ``baggage`` header that are read; W3C asks nobody to carry more."""
+
+refused: Final = Counter()
+"""How many headers were passed over in this process."""
+
+_SENTRY_TRACE: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})(?:-([01]))?", re.IGNORECASE)
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.IGNORECASE
+)
+_LONGEST: Final = 64
+"""Longer than any trace header that is well-formed."""
+_ITEM: Final = re.compile(r"sentry-([a-z_]{1,32})=([!#-+\--:<-\[\]-~]{0,512})")
+"""A baggage item of Sentry's: a name of lower-case letters, a value of RFC 6265's characters."""
+_DECISIONS: Final = frozenset({"sampled", "sample_rate", "sample_rand"})
+
+
+def valid(headers: Mapping[str, Any] | None, *, trusted: bool = False) -> dict[str, str]:
+    """The headers that continue a trace, of whatever a peer sent; empty if there is none.
+
+    Args:
+        headers: names in any case to values, with whatever else there is. ``traceparent`` is
+            taken where there is no ``sentry-trace``.
+        trusted: also believe what they say about sampling.
+    """
+    given = _named(headers)
+    trace = _trace(given)
+    if trace is None:
+        return {}
+    trace_id, span_id, sampled = trace
+    found = {"sentry-trace": f"{trace_id}-{span_id}"}
+    if trusted and sampled is not None:
+        found["sentry-trace"] += "-1" if sampled else "-0"
+    baggage = _baggage(given.get("baggage"), trace_id, trusted=trusted)
+    if baggage:
+        found["baggage"] = baggage
+    return found
+
+
+def traceparent(sentry_trace: str) -> str | None:
+    """A ``sentry-trace`` header as W3C's ``traceparent``; None if it is none."""
+    match = _SENTRY_TRACE.fullmatch(sentry_trace)
+    if match is None:
+        return None
+    trace_id, span_id, sampled = match.groups()
+    return f"00-{trace_id}-{span_id}-{'00' if sampled == '0' else '01'}"
+
+
+def _named(headers: Mapping[str, Any] | None) -> dict[str, str]:
+    """The three that matter, as text."""
+    given: dict[str, str] = {}
+    try:
+        for name in headers or ():
+            known = str(name).lower()
+            if known in ("sentry-trace", "traceparent", "baggage"):
+                value = headers[name]  # type: ignore[index]  # it isn't None: it has names
+                if isinstance(value, bytes):
+                    value = value.decode("latin-1")
+                if isinstance(value, str):
+                    given[known] = value.strip()
+                else:
+                    refused.add()
+    except Exception:  # noqa: BLE001 - a mapping with a name twice, or none at all
+        refused.add()
+    return given
+
+
+def _trace(given: Mapping[str, str]) -> tuple[str, str, bool | None] | None:
+    """Trace id, span id and sampling decision."""
+    for name, pattern in (("sentry-trace", _SENTRY_TRACE), ("traceparent", _TRACEPARENT)):
+        value = given.get(name)
+        if value is None:
+            continue
+        match = pattern.fullmatch(value) if len(value) <= _LONGEST else None
+        if match is None or not int(match[1], 16) or not int(match[2], 16):
+            refused.add()
+            continue
+        sampled = None if match[3] is None else bool(int(match[3], 16) & 1)
+        return match[1].lower(), match[2].lower(), sampled
+    return None
+
+
+def _baggage(header: str | None, trace_id: str, *, trusted: bool) -> str:
+    """Sentry's items, if they are of this trace; nobody else's go any further."""
+    if header is None:
+        return ""
+    if len(header) > MAX_BAGGAGE:
+        refused.add()
+        return ""
+    kept: dict[str, str] = {}
+    for item in header.split(","):
+        match = _ITEM.fullmatch(item.strip())
+        if match is not None and (trusted or match[1] not in _DECISIONS):
+            kept.setdefault(match[1], match[2])
+    if kept.get("trace_id", trace_id).lower() != trace_id:
+        refused.add()
+        return ""
+    return ",".join(f"sentry-{name}={value}" for name, value in kept.items())

@@ -1,0 +1,44 @@
+"""What telemetry gets wrong in a framework's callback must not become the framework's problem.
+
+:func:`harmless` goes around everything that a framework calls: a fault of ours is counted, logged
+once for each place and kind, and passed over.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from ..counter import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger(__package__)
+
+faults: Final = Counter()
+"""How many faults were passed over in this process. Anything but zero is a bug of telemetry's."""
+
+_told: set[tuple[str, type[Exception]]] = set()
+
+
+def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
+    """The function, but None instead of an exception; cancellation goes through."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            faults.add()
+            kind = getattr(function, "__qualname__", repr(function)), type(error)
+            if kind not in _told:
+                _told.add(kind)
+                logger.exception("telemetry failed in %s; the call goes on", kind[0])
+            return None
+
+    return guarded

@@ -1,0 +1,211 @@
+"""A span of LiveKit's: recorded as one of ours, and where it was recorded before.
+
+Tokens, models and sizes that a request to a provider learns belong to the span of the node that
+made it, each in one place, so that a sum over all spans is right.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
+
+from opentelemetry import trace as otel
+from opentelemetry.trace import Status, StatusCode
+
+from ... import attributes as names
+from ..harmless import harmless
+from .vocabulary import ADAPTERS, LEFT_OUT, RENAMED, REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.trace import SpanContext
+    from opentelemetry.util.types import Attributes, AttributeValue
+
+    from ...span import Span
+
+
+known: WeakValueDictionary[int, LiveKitSpan] = WeakValueDictionary()
+"""Spans by the id that OpenTelemetry knows them by: LiveKit's loop monitor goes by that only."""
+
+_NAMED_BY = {
+    "agent_turn": names.GEN_AI_AGENT_NAME,
+    "function_tool": names.GEN_AI_TOOL_NAME,
+    "update_agent": names.GEN_AI_AGENT_NAME,
+}
+"""Spans that are named after whoever acts in them, by the attribute that says so."""
+
+
+class Listener(Protocol):
+    """Told of LiveKit's spans as they begin, learn something and end: :mod:`.spans`.
+
+    None instead of an answer means that the listener has failed, which is its own affair.
+    """
+
+    def place(
+        self, name: str, parent: Span, started_at: float | None, facts: Mapping[str, Any]
+    ) -> tuple[Span, float | None] | None:
+        """Where a span with these attributes belongs: its parent and start, changed or not."""
+
+    def started(self, span: LiveKitSpan) -> None:
+        """A span began."""
+
+    def learned(self, span: LiveKitSpan, name: str, value: AttributeValue) -> None:
+        """An attribute was set."""
+
+    def noted(self, span: LiveKitSpan, event: str) -> None:
+        """An event was added."""
+
+    def ended(self, span: LiveKitSpan, ended_at: float | None) -> bool | None:
+        """A span is over; True when the listener will finish it itself."""
+
+
+class LiveKitSpan(otel.Span):
+    """A span of LiveKit's, recorded as one of ours, and by whoever records them besides."""
+
+    def __init__(
+        self,
+        name: str,
+        span: Span,
+        listener: Listener,
+        node: LiveKitSpan | None,
+        beside: otel.Span,
+    ) -> None:
+        self.name = name
+        self.span = span
+        self.node = node
+        self.beside = beside
+        self._ended = False
+        self._listener = listener
+        self._context = beside.get_span_context()
+        if not self._context.is_valid:
+            self._context = otel.SpanContext(
+                trace_id=int(span.conversation.trace_id, 16),
+                span_id=int(span.id, 16),
+                is_remote=False,
+                trace_flags=otel.TraceFlags(otel.TraceFlags.SAMPLED),
+            )
+        known[self._context.span_id] = self
+
+    @property
+    def serves(self) -> LiveKitSpan | None:
+        """The node's span that this provider request, or adapter of several, is made for."""
+        return self.node if self.name in REQUESTS or self.name in ADAPTERS else None
+
+    def get_span_context(self) -> SpanContext:
+        """OpenTelemetry's identity of the span: of the one beside it, if there is any."""
+        return self._context
+
+    def is_recording(self) -> bool:
+        """Whether attributes still have an effect."""
+        return self.span.is_open
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Record an attribute, under the common name if it has one."""
+        self.beside.set_attribute(key, value)
+        self.learn(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Record several attributes."""
+        self.beside.set_attributes(attributes)
+        for key, value in attributes.items():
+            self.learn(key, value)
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
+        """Heard, not recorded: LiveKit's events repeat what its attributes and spans say."""
+        self.beside.add_event(name, attributes, timestamp)
+        self._listener.noted(self, name)
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Not recorded: LiveKit's links join spans of one conversation."""
+        self.beside.add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        """Rename it."""
+        self.beside.update_name(name)
+        self.span.name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Mark it failed, if that is what the status says."""
+        self.beside.set_status(status, description)
+        code = status.status_code if isinstance(status, Status) else status
+        if code is StatusCode.ERROR and self.span.status == "ok":
+            self.span.status = "internal_error"
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Mark it failed by this exception."""
+        self.beside.record_exception(exception, attributes, timestamp, escaped)
+        self.span.fail(exception)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End it, now or at ``end_time`` (nanoseconds); LiveKit does so more than once."""
+        if self._ended:
+            return
+        self._ended = True
+        self.beside.end(end_time)
+        self._finish(None if end_time is None else end_time / 1e9)
+
+    @harmless
+    def _finish(self, ended_at: float | None) -> None:
+        if not self._listener.ended(self, ended_at):
+            self.span.finish(ended_at)
+
+    @harmless
+    def learn(self, key: str, value: AttributeValue) -> None:
+        """Record an attribute here only."""
+        if key in LEFT_OUT:
+            return
+        if key == "lk.tts_metrics":
+            self._tts_metrics(str(value))
+            return
+        name = RENAMED.get(key, key)
+        if name.startswith("gen_ai.usage.") and isinstance(value, (int, float)):
+            self._count(name, value)
+            return
+        self.span.attributes[name] = value
+        if self.serves is not None and name.startswith("gen_ai."):
+            self.serves._take_from_request(name, value)
+        if name == _NAMED_BY.get(self.name):
+            self.span.name = str(value)
+        elif key == names.GEN_AI_REQUEST_MODEL:
+            self.span.name = str(value)
+            if self.serves is not None and self.serves.span.name == self.serves.name:
+                self.serves.span.name = str(value)
+        elif key == names.GEN_AI_RESPONSE_MODEL:
+            node = (self.serves or self).span
+            if not str(value).startswith(node.name):  # another stood in; not a dated version
+                node.name = str(value)
+        elif key == "lk.function_tool.is_error" and value:
+            self.span.status = "internal_error"
+        self._listener.learned(self, name, value)
+
+    def _take_from_request(self, name: str, value: AttributeValue) -> None:
+        """Take what a request found out: the first that was asked, the last that answered."""
+        if not name.startswith("gen_ai.request.") or name not in self.span.attributes:
+            self.span.attributes[name] = value
+
+    def _count(self, name: str, amount: float) -> None:
+        """Add up on the node what its requests use: it makes one a sentence, or tries again.
+
+        It stands in one place only, so that a sum over all spans is right.
+        """
+        target = self.serves or self
+        target.span.attributes[name] = target.span.attributes.get(name, 0) + amount
+        self._listener.learned(self, name, amount)
+
+    def _tts_metrics(self, metrics: str) -> None:
+        """Characters and seconds of audio; an adapter repeats those of the requests it makes."""
+        if self.name not in REQUESTS:
+            return
+        values = json.loads(metrics)
+        self._count(names.TTS_CHARACTERS, values.get("characters_count", 0))
+        self._count(names.TTS_AUDIO_SECONDS, values.get("audio_duration", 0.0))

@@ -1,0 +1,53 @@
+"""What LiveKit calls things, and what we call them."""
+
+from __future__ import annotations
+
+from ... import attributes as names
+
+ORIGIN = "auto.ai.livekit"
+"""Sentry's name for who recorded a span."""
+
+SESSION = "agent_session"
+"""The span that a session's other spans are in."""
+
+OPS = {
+    "user_speaking": names.OP_USER_SPEECH,
+    "eou_wait": names.OP_ENDPOINTING,
+    "llm_node": names.OP_CHAT,
+    "realtime_inference": names.OP_CHAT,
+    "function_tool": names.OP_TOOL,
+    "agent_turn": names.OP_INVOKE_AGENT,
+    "update_agent": names.OP_HANDOFF,
+    "tts_node": names.OP_TTS,
+    "agent_speaking": names.OP_AGENT_SPEECH,
+}
+"""LiveKit's span names that have an op of their own; the others are ``livekit.<name>``."""
+
+REQUESTS = {"llm_request": "llm_node", "tts_request": "tts_node"}
+"""Requests to a provider, and the node they serve. What a request learns (tokens, models, sizes)
+belongs to the node's span; a request outside a node is that span itself."""
+
+ADAPTERS = frozenset({"llm_fallback_adapter", "tts_fallback_adapter", "tts_stream_adapter"})
+"""Stand between a node and its requests: they know which of several models answered."""
+
+RENAMED = {
+    "lk.pii.function_tool.arguments": names.GEN_AI_TOOL_CALL_ARGUMENTS,
+    "lk.pii.function_tool.output": names.GEN_AI_TOOL_CALL_RESULT,
+    "lk.function_tool.name": names.GEN_AI_TOOL_NAME,
+    "lk.agent_label": names.GEN_AI_AGENT_NAME,
+    "lk.previous_agent_label": names.PREVIOUS_AGENT,
+    "lk.response.ttft": names.GEN_AI_TIME_TO_FIRST_TOKEN,
+    "lk.response.ttfb": names.TTS_TIME_TO_FIRST_BYTE,
+    "lk.interrupted": names.INTERRUPTED,
+    "lk.playout.position": names.PLAYED,
+}
+"""LiveKit's attributes that have a common name."""
+
+LEFT_OUT = frozenset(
+    {
+        "lk.pii.chat_ctx",  # the whole history again in every request: it grows with the square
+        "lk.llm_metrics",  # repeats the gen_ai attributes
+        "langfuse.observation.completion_start_time",
+        "exception.stacktrace",
+    }
+)

@@ -1,0 +1,69 @@
+"""What clients of any protocol need, for a request to be the child of the span it is made in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sentry_sdk
+from sentry_sdk.tracing_utils import should_propagate_trace
+
+from .. import context
+from ..ambient import shown_on
+from ..api import trace_headers
+from ..headers import traceparent
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from ..context import Link
+
+
+def goes_to(url: str) -> bool:
+    """Whether requests to this URL get trace headers, as ``init(propagate_to=…)`` says."""
+    return should_propagate_trace(sentry_sdk.get_client(), url)
+
+
+def headers_for(url: str, *, w3c: bool = False) -> dict[str, str]:
+    """Trace headers of the current span, now; empty for hosts that get none.
+
+    For whatever has no integration: compute them for each request, never for a client.
+
+    Args:
+        url: where the request goes.
+        w3c: with ``traceparent``, for peers that don't know Sentry.
+    """
+    headers = trace_headers() if goes_to(url) else {}
+    if w3c and (parent := traceparent(headers.get("sentry-trace", ""))) is not None:
+        headers["traceparent"] = parent
+    return headers
+
+
+def inject(message: MutableMapping[str, str]) -> None:
+    """Write the current span's trace headers into a message, for a queue or a socket.
+
+    Whoever gets it continues the trace with ``telemetry.conversation(…, headers=message)``.
+    """
+    message.update(trace_headers())
+
+
+class Shown:
+    """A block in which what is current for us is so for Sentry's integrations, too.
+
+    It mostly is already. Where it isn't, in an async generator or where only a framework's own
+    context knows, the span is shown on a scope of the block's own.
+    """
+
+    __slots__ = ("_link",)
+
+    def __enter__(self) -> None:
+        self._link: Link | None = None
+        here = context.nearest()
+        if here is None:
+            return
+        shown = shown_on(sentry_sdk.get_current_scope())
+        if shown is None or shown.record is not here[1]:
+            self._link = context.push(*here, here[1].ambient())
+
+    def __exit__(self, *_: object) -> None:
+        if self._link is not None:
+            context.pop(self._link)
