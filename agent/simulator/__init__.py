@@ -14,9 +14,10 @@
 """
 
 from agent.simulator.display import render, watch
+from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
 from agent.simulator.report import CallResult, Progress, Report, TurnResult
 from agent.simulator.run import simulate
-from agent.simulator.scenario import Scenario, ScenarioError, find_scenarios, load_scenario
+from agent.simulator.scenario import Scenario
 
 __all__ = [
     "CallResult",
@@ -28,6 +29,7 @@ __all__ = [
     "find_scenarios",
     "load_scenario",
     "render",
+    "schema",
     "simulate",
     "watch",
 ]
