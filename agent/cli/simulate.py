@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import Annotated
 
 import typer
@@ -16,10 +16,12 @@ from config import load
 
 HELP = """Let scripted callers hold conversations with the agent, and check all of it.
 
-Starts the gateway and the example's reservations service itself. Every reply, interruption and
-silence is held against what the scenario expects, every trace has to be complete, and what it
-tells has to agree with what was heard. Exit code 0 only if all of that held; 1 if something
-didn't; 2 if the input was wrong. Ctrl-C hangs up and reports what was so far.
+Starts the gateway and the example's reservations service itself. Every reply, interruption
+and silence is held against what the scenario expects, every trace has to be complete, and
+what it tells has to agree with what was heard.
+
+Exit code 0 only if all of that held; 1 if something didn't; 2 if the input was wrong. Ctrl-C
+hangs up and reports what was so far.
 
 \b
 parley simulate                                   every shipped scenario, once

@@ -104,6 +104,11 @@ class CallResult:
     trace_failures: tuple[str, ...] = ()
 
     @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return self.ended_at - self.started_at
+
+    @property
     def passed(self) -> bool:
         """Whether every expectation and the trace held."""
         return not (

@@ -28,11 +28,8 @@ def held_to_account(
 
     ``stopped``: the caller was told to hang up, so what is missing is nobody's failure.
     """
-    after = [*(this.began_at for this in rounds[1:]), None]
     found = []
-    for turn, this, until in zip(
-        turns, chain(rounds, repeat(None)), chain(after, repeat(None)), strict=False
-    ):
+    for turn, this, following in zip_longest(turns, rounds, rounds[1:]):
         if this is None:
             unsaid = () if stopped else ("not reached: the call was over",)
             found.append(TurnResult(turn.doing, turn.kind, failures=unsaid))

@@ -50,7 +50,7 @@ def _call(call: CallResult) -> dict[str, Any]:
         "seed": call.seed,
         "line": call.line,
         "started_at": _rounded(call.started_at, 3),
-        "seconds": _rounded(call.ended_at - call.started_at, 3),
+        "seconds": _rounded(call.seconds, 3),
         "talk_over_ms": _rounded(call.talk_over_ms),
         "failures": list(call.failures),
         "trace_failures": list(call.trace_failures),
