@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,7 @@ from pydantic import (
 from agent.gateway import protocol
 from agent.session.line import Outcome
 from agent.simulator.audio import SAMPLE_RATE, Speech, read_speech
+from agent.simulator.impairment import Conditions
 
 
 def _compile(pattern: object) -> re.Pattern[str]:
@@ -57,6 +58,8 @@ _Pattern = Annotated[
 _Recording = Annotated[
     InstanceOf[Speech], BeforeValidator(_read), WithJsonSchema({"type": "string"})
 ]
+Kind = Literal["spoken", "typed", "silent", "hang_up"]
+"""What a caller does in a turn."""
 Plain = str | int | float | bool | None
 """A field's value where no more is known of it."""
 
@@ -148,6 +151,8 @@ class _Turn(_Model):
 class SpokenTurn(_Turn):
     """A turn said aloud."""
 
+    kind: ClassVar[Kind] = "spoken"
+
     say: _Recording
     """A WAV file, 16 kHz mono PCM16, its path relative to the scenario."""
     words: str
@@ -160,9 +165,21 @@ class SpokenTurn(_Turn):
             raise ValueError('words has no word in it: give what is said, or "" for a noise')
         return self
 
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return self.words or f"({self.say.path.stem})"
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the agent has to answer it."""
+        return not self.expect.no_reply
+
 
 class TypedTurn(_Turn):
     """A turn typed."""
+
+    kind: ClassVar[Kind] = "typed"
 
     text: Annotated[str, Field(min_length=1)]
     """What is typed."""
@@ -182,9 +199,21 @@ class TypedTurn(_Turn):
         """What is typed."""
         return self.text
 
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return self.text
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the agent has to answer it."""
+        return not self.expect.no_reply
+
 
 class SilentTurn(_Turn):
     """A turn in which the caller says nothing, its microphone open."""
+
+    kind: ClassVar[Kind] = "silent"
 
     silence: PositiveInt
     """For how many ms. The agent may speak meanwhile (see expect), but need not."""
@@ -204,9 +233,21 @@ class SilentTurn(_Turn):
         """Nothing."""
         return ""
 
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return f"(silence, {self.silence / 1000:g} s)"
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the agent has to say something: only if that is expected."""
+        return self.expect.reply is not None
+
 
 class HangUpTurn(_Turn):
     """The caller hangs up: the last turn."""
+
+    kind: ClassVar[Kind] = "hang_up"
 
     hang_up: Literal[True]
     """Always true."""
@@ -221,20 +262,29 @@ class HangUpTurn(_Turn):
         """Nothing: nobody is there to hear it."""
         return Expect()
 
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return "(hangs up)"
 
-_KINDS = {"say": "spoken", "text": "typed", "silence": "silent", "hang_up": "hang_up"}
+    @property
+    def wants_answer(self) -> bool:
+        """Never."""
+        return False
 
 
-def _kind_of_turn(turn: object) -> str | None:
+_KINDS: Final[Mapping[str, Kind]] = {
+    "say": "spoken",
+    "text": "typed",
+    "silence": "silent",
+    "hang_up": "hang_up",
+}
+
+
+def _kind_of_turn(turn: object) -> Kind | None:
     match turn:
-        case SpokenTurn():
-            return "spoken"
-        case TypedTurn():
-            return "typed"
-        case SilentTurn():
-            return "silent"
-        case HangUpTurn():
-            return "hang_up"
+        case SpokenTurn() | TypedTurn() | SilentTurn() | HangUpTurn():
+            return turn.kind
         case Mapping():
             kinds = [kind for name, kind in _KINDS.items() if name in turn]
             return kinds[0] if len(kinds) == 1 else None
@@ -283,18 +333,28 @@ class Start(_Model):
 class Line(_Model):
     """What the line does to the caller's audio on its way to the agent."""
 
-    snr_db: Annotated[float, Field(ge=-10, le=60)] | None = None
+    snr_db: float | None = None
     """Noise, so many dB below the caller's speech."""
-    loss: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the frames that are lost."""
-    jitter_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    loss: float = 0.0
+    """Share of the frames that are lost, up to a half."""
+    jitter_ms: float = 0.0
     """How late frames arrive, at most; they stay in order."""
-    gap_ms: Annotated[float, Field(ge=0, le=5000)] = 0.0
+    gap_ms: float = 0.0
     """Now and then the line is dead for so long."""
-    clip_start_ms: Annotated[float, Field(ge=0, le=2000)] = 0.0
+    clip_start_ms: float = 0.0
     """So much is cut from the start of everything the caller says."""
-    echo_db: Annotated[float, Field(ge=-60, le=0)] | None = None
-    """The agent's own speech comes back, so loud."""
+    echo_db: float | None = None
+    """The agent's own speech comes back, so much louder (negative: fainter)."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Line:
+        _ = self.conditions
+        return self
+
+    @property
+    def conditions(self) -> Conditions:
+        """The same, for an :class:`~agent.simulator.impairment.Impairment`."""
+        return Conditions(**self.model_dump())
 
 
 class Scenario(_Model):
@@ -328,6 +388,11 @@ class Scenario(_Model):
         if self.hangs_up and self.outcome not in {None, Outcome.HUNG_UP}:
             raise ValueError("a caller that hangs up ends the call as hung_up: leave out outcome")
         return self
+
+    @property
+    def speech(self) -> bytes:
+        """All that is said in it, PCM16."""
+        return b"".join(turn.say.pcm for turn in self.turns if isinstance(turn, SpokenTurn))
 
     @property
     def hangs_up(self) -> bool:

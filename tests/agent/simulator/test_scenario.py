@@ -112,7 +112,7 @@ def test_loads_everything_a_scenario_can_say(folder: Path) -> None:
         ),
         (
             "name: a\nline: {loss: 2}\nturns: [{text: a}]",
-            "2: line.loss: it should be less than 1, not 2",
+            "2: line: loss has to be 0 to 0.5, not 2",
         ),
         (
             "name: a\nturns:\n  - say: audio/hello.wav\n",
