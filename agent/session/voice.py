@@ -17,6 +17,7 @@ import telemetry
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 
+from .backchannel import Backchannel
 from .courtesy import Courtesy
 from .heard import HeardOutput
 from .line import Outcome, StateChanged, ToolCalled, Words
@@ -179,10 +180,17 @@ class VoiceSession:
             lambda at: livekit_telemetry.audible(self.conversation, at),
         )
         self._listen(session)
+        backchannel = Backchannel(session)
+
+        async def prepare(agent: Agent) -> None:
+            """Whoever answers: the agent, and those it hands over to."""
+            backchannel.attend(agent)
+            await limit_tools(agent, prepare)
+
         courtesy = Courtesy(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
         try:
             agent = self._make_agent()
-            await limit_tools(agent)
+            await prepare(agent)
             await session.start(agent)
             self._session = session
             if self._typed_early is not None:
