@@ -16,12 +16,14 @@
 :mod:`.run`           many calls side by side, and their traces
 :mod:`.report`        what came of it
 :mod:`.written`       the same as JSON
+:mod:`.junit`         the same for CI systems
 :mod:`.display`       the same on a terminal
 ====================  ===========================================================================
 """
 
 from agent.simulator.display import render, watch
 from agent.simulator.impairment import Conditions
+from agent.simulator.junit import junit
 from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
 from agent.simulator.report import CallResult, Progress, Report, TurnResult
 from agent.simulator.run import Load, Simulation
@@ -40,6 +42,7 @@ __all__ = [
     "TurnResult",
     "as_json",
     "find_scenarios",
+    "junit",
     "load_scenario",
     "render",
     "schema",
