@@ -80,10 +80,12 @@ class Reservations:
         except ValidationError as error:
             raise ReservationsError(_UNREACHABLE) from error
 
-    async def book(self, booking: Booking) -> Reservation:
-        """Book a table."""
+    async def book(self, booking: Booking, *, approved: bool = False) -> Reservation:
+        """Book a table; ``approved`` by the manager, for a party of any size."""
         body = booking.model_dump(mode="json")
-        return _parse(Reservation, await self._request("POST", "/reservations", json=body))
+        query = {"approved": "true"} if approved else None
+        answer = await self._request("POST", "/reservations", params=query, json=body)
+        return _parse(Reservation, answer)
 
     async def change(self, id: str, change: Change) -> Reservation:
         """Change a reservation."""
@@ -140,5 +142,10 @@ def _sentence(problem: Problem) -> str:
             return "I'm sorry, that is a larger party than we can seat."
         case Reason.UNKNOWN_RESERVATION:
             return "I'm sorry, I can't find that reservation any more."
+        case Reason.MAINTENANCE:
+            return (
+                "I'm sorry, our reservations book is being looked after at the moment. "
+                "Please try again later."
+            )
         case Reason.INVALID:
             return "I'm sorry, I did not get that right. Could you say it again?"

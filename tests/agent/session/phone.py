@@ -19,8 +19,6 @@ from agent.worker import worker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
 
 RATE: Final = 16_000
 FRAME: Final = 640
@@ -41,7 +39,8 @@ class Phone:
     arrived: list[tuple[float, object]] = field(default_factory=list)
     voiced: list[float] = field(default_factory=list)
     """When the first voiced sample of each utterance was sent."""
-    _saying: Iterator[bytes] = iter(())
+    _saying: Iterator[bytes] = field(default_factory=lambda: iter(()))
+    _began: bool = True
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def say(self, pcm: bytes) -> None:
@@ -107,7 +106,6 @@ class Phone:
 
     async def _speak(self) -> None:
         start, count = anyio.current_time(), 0
-        self._began = True
         while True:
             await anyio.sleep_until(start + count * 0.02)
             count += 1
