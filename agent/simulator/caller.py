@@ -71,8 +71,8 @@ class Caller:
         self.conversation = conversation
         self.stopped = False
         """It was told to hang up before it had said everything."""
-        self.hung_up_at = float("inf")
-        """When it hung up (Unix seconds), if it did before the agent ended the call."""
+        self.over_at = float("inf")
+        """When the call's end began (Unix seconds): somebody hung up, or the line was lost."""
         self._url = url
         self._token = token
         self._conditions = line
@@ -95,11 +95,14 @@ class Caller:
             async with connect(self._url, start=start, token=self._token) as call:
                 self._trace_id = call.trace_id
                 microphone = self._microphone(call)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._speak, microphone)
-                    tasks.start_soon(self._converse, call, microphone, tasks.cancel_scope)
-                    await self._listen(call)
-                    tasks.cancel_scope.cancel()
+                try:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(self._speak, microphone)
+                        tasks.start_soon(self._converse, call, microphone, tasks.cancel_scope)
+                        await self._listen(call)
+                        tasks.cancel_scope.cancel()
+                finally:
+                    self.over_at = min(self.over_at, time.time())
         except Exception as error:  # noqa: BLE001 - one failed caller must not end the others
             self._failures += _explain(error)
         self._tell(f"ended: {self._hearing.outcome or 'lost'}")
@@ -162,7 +165,7 @@ class Caller:
             if followed and self.scenario.outcome not in {None, Outcome.HUNG_UP}:
                 await anyio.sleep(self._patience)
                 self._failures.append(f"the agent did not end the call in {self._patience:g} s")
-            self.hung_up_at = time.time()
+            self.over_at = time.time()
             await call.end()
             await anyio.sleep(self._patience)
             self._failures.append(f"the call did not end in {self._patience:g} s")
@@ -199,7 +202,7 @@ class Caller:
                 since = await self._hearing.audible()
             if limit.cancelled_caught:
                 return self._give_up(f"no speech to cut into in {self._patience:g} s")
-            await anyio.sleep(since + turn.barge_in_ms / 1000 - time.time())
+            await anyio.sleep(max(0.0, since + turn.barge_in_ms / 1000 - time.time()))
             return True
         if turn.wait_for == "nothing":
             await anyio.sleep(turn.pause_ms / 1000)

@@ -45,6 +45,12 @@ class AgentSpeech:
     frame_at: float | None = None
     """The last frame of it."""
 
+    def audible_since(self, now: float) -> float | None:
+        """Since when it can be heard; None while it can't, or is held back."""
+        if self.frame_at is None or now - self.frame_at > HELD or self.voice.first is None:
+            return None
+        return self.holds[-1][1] if self.holds else self.voice.first
+
     def hear(self, frame: bytes, at: float) -> None:
         """Take its next frame."""
         if self.frame_at is not None and at - self.frame_at > HELD:
@@ -166,13 +172,14 @@ class Hearing:
         self._echo.append(frame)
         if self._playing is None:
             return False
-        silent_so_far = self._playing.voice.first is None
-        self._playing.hear(frame, time.time())
-        first = self._playing.voice.first
-        if first is None or not silent_so_far:
+        now = time.time()
+        unheard = self._playing.audible_since(now) is None
+        self._playing.hear(frame, now)
+        since = self._playing.audible_since(now)
+        if since is None or not unheard:
             return False
         if self.current.answered and self.current.audible_at is None:
-            self.current.audible_at = first
+            self.current.audible_at = since
         return True
 
     def echo(self) -> bytes | None:
@@ -186,10 +193,15 @@ class Hearing:
         await self._until(lambda: self.current.answered)
 
     async def audible(self) -> float:
-        """Wait until a speech of the agent's can be heard; returns since when it could."""
-        while self._playing is None or (since := self._playing.voice.first) is None:
+        """Wait until a speech of the agent's can be heard; returns since when it could.
+
+        One that is held back, since the caller has cut into it, can't until it goes on.
+        """
+        while True:
+            speech = self._playing
+            if speech is not None and (since := speech.audible_since(time.time())) is not None:
+                return since
             await self._changed.wait()
-        return since
 
     async def quiet(self, gap: float) -> None:
         """Wait until the agent has had nothing to say for ``gap`` seconds."""

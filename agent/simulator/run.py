@@ -205,7 +205,7 @@ def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> C
         measured=[None if ms is None else ms / 1000 for ms in measured],
         answered=any(turn.reply and turn.kind in {"spoken", "typed"} for turn in result.turns),
         speeches=caller.speeches,
-        until=min(caller.hung_up_at, result.ended_at) - ENDING,
+        until=caller.over_at - ENDING,
         stopped=caller.stopped,
     )
     verdict = judge(record, happened)

@@ -57,14 +57,13 @@ def talked_over(
     if since is None:
         return None
     for speech in speeches:
-        first, last = speech.voice.first, speech.voice.last
-        if first is None or last is None or not first <= since:
+        first, last, silent_at = speech.voice.first, speech.voice.last, speech.frame_at
+        if first is None or last is None or silent_at is None or not first <= since:
             continue
-        held = any(out <= since <= on for out, on in speech.holds)
-        ended = speech.ended_at
-        if since > last and not held and not (speech.cut and ended is not None and since <= ended):
+        if since > last and not any(out <= since <= on for out, on in speech.holds):
             continue
-        if speech.cut and ended is not None and since <= ended and (until is None or ended < until):
+        # held back first, thrown away later: it has stopped when nothing more comes
+        if speech.cut and (until is None or silent_at < until):
             return Overlap("stops", max(0.0, last - since))
         if any(since <= on and (until is None or out < until) for out, on in speech.holds):
             return Overlap("resumes", None)
@@ -101,21 +100,19 @@ def check_interruptions(
     told = [
         span
         for span in record.spans
-        if span.op == names.OP_AGENT_SPEECH
-        and span.attributes.get(names.INTERRUPTED)
-        and span.ended_at < until
+        if span.op == names.OP_AGENT_SPEECH and span.attributes.get(names.INTERRUPTED)
     ]
     for speech in speeches:
-        cut_at = speech.ended_at
-        if not speech.cut or cut_at is None or cut_at >= until:
+        if not speech.cut or (silent_at := speech.frame_at) is None:
             continue
-        near = [span for span in told if abs(span.ended_at - cut_at) <= CUT_APART]
-        if near:
-            told.remove(min(near, key=lambda span: abs(span.ended_at - cut_at)))
-        else:
-            yield f"the agent was cut short {_into(record, cut_at)}, which it doesn't have"
+        near = min(told, key=lambda span: abs(span.ended_at - silent_at), default=None)
+        if near is not None and abs(near.ended_at - silent_at) <= CUT_APART:
+            told.remove(near)
+        elif silent_at < until:
+            yield f"the agent was cut short {_into(record, silent_at)}, which it doesn't have"
     for span in told:
-        yield f"it has the agent interrupted {_into(record, span.ended_at)}, which wasn't heard"
+        if span.ended_at < until:
+            yield f"it has the agent interrupted {_into(record, span.ended_at)}, which wasn't heard"
 
 
 def check_words(
