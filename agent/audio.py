@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 AUDIBLE: Final = 0.01
 """Share of full scale (-40 dBFS) that a sample reaches if it can be heard."""
-_THRESHOLD: Final = round(AUDIBLE * 2**15)
+PEAK: Final = 5.0
+"""How far noise reaches above its RMS, now and then: what is louder is not the noise."""
 
 
-def audible(pcm: bytes | NDArray[np.int16]) -> NDArray[np.intp]:
-    """Indices of the samples that can be heard, in order."""
+def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.intp]:
+    """Indices of the samples that can be heard, in order; in a room with so much noise (RMS, full
+    scale 1), those that can be heard over it."""
     samples = np.frombuffer(pcm, dtype="<i2") if isinstance(pcm, bytes) else pcm
-    return np.flatnonzero((samples >= _THRESHOLD) | (samples <= -_THRESHOLD))
+    threshold = round(max(AUDIBLE, PEAK * noise) * 2**15)
+    return np.flatnonzero((samples >= threshold) | (samples <= -threshold))

@@ -7,6 +7,7 @@ shortened to that third of a second.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -19,6 +20,8 @@ from agent.audio import audible
 from .voice_activity import ACTIVATION, DEACTIVATION, MIN_SILENCE, MIN_SPEECH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 Samples: TypeAlias = "NDArray[np.int16]"
@@ -64,6 +67,8 @@ class SpeechBuffer:
         self._begins = 0
         self._ends = 0
         self._audible = False
+        self._noise = 0.0
+        """RMS of what there was before the speech, full scale 1."""
 
     @property
     def full(self) -> bool:
@@ -108,14 +113,23 @@ class SpeechBuffer:
         """Keep the window, which is voiced, and those that lead to it."""
         if not self._kept:
             in_speech = self._unvoiced < _MIN_UNVOICED
+            if not in_speech:
+                self._noise = _level(list(self._around)[:-_MIN_VOICED])
             self._begins = self._position - _WINDOW * (1 if in_speech else _MIN_VOICED)
         self._kept.extend(self._around)
         self._around.clear()
         self._unvoiced = 0
-        # the detector is 50 to 110 ms late in noticing the end of speech, the samples are not
-        loud = audible(window)
+        # the detector is 50 to 110 ms late in noticing the end of speech, the samples are not; in
+        # noise it is later still, and every window has samples that can be heard
+        loud = audible(window, self._noise)
         if loud.size:
             self._ends = self._position - _WINDOW + int(loud[-1]) + 1
             self._audible = True
         elif not self._audible:  # somebody speaks very softly: the detector is all there is
             self._ends = self._position
+
+
+def _level(windows: Sequence[Samples]) -> float:
+    """RMS of the middle one of some windows, by loudness; full scale 1."""
+    power = [float(np.square(window, dtype=np.float32).mean()) for window in windows]
+    return math.sqrt(np.median(power)) / 2**15 if power else 0.0
