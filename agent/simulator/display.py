@@ -98,6 +98,8 @@ def _call(call: CallResult) -> RenderableType:
 
 
 def _heard(turn: TurnResult) -> Text:
+    if not turn.reached:
+        return Text.assemble((f"{turn.caller} (not reached)", "dim"))
     if turn.kind == "typed":
         return Text.assemble(turn.caller, (" (typed)", "dim"))
     if not turn.words:

@@ -53,6 +53,8 @@ class TurnResult:
     caller: str
     """What the caller did: what it said or typed, or a description in brackets."""
     kind: Kind
+    reached: bool = True
+    """False when the call was over before it."""
     words: str = ""
     """What it said aloud; empty when it said nothing, or only made a noise."""
     heard: str = ""

@@ -72,7 +72,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "PARLEY_TRACE_STORE": str(folder / "traces.db"),
             "SENTRY_DSN": ingest.dsn,
         }
-        command = [PARLEY, "simulate", *SCENARIOS, "--callers", str(CALLERS), "--seed", str(SEED)]
+        command = [
+            str(PARLEY),
+            "simulate",
+            *SCENARIOS,
+            "--callers",
+            str(CALLERS),
+            "--seed",
+            str(SEED),
+        ]
         process = subprocess.run(
             [*command, "--report", folder / "report.json", "--junit", folder / "junit.xml"],
             cwd=folder,
@@ -123,7 +131,7 @@ def test_agent_falls_silent_when_talked_over(run: Run) -> None:
 
 def test_ci_can_read_it(run: Run) -> None:
     """The JUnit report has a case for each conversation, and the run can be made again."""
-    cases = ElementTree.fromstring(run.junit).iter("testcase")
+    cases = ElementTree.fromstring(run.junit).iter("testcase")  # noqa: S314 - our own
     assert {call["id"] for call in run.report["conversations"]} <= {
         case.get("name") for case in cases
     }
