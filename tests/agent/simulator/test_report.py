@@ -159,6 +159,16 @@ def test_tables_show_what_happened() -> None:
         assert part in shown
 
 
+def test_a_machine_too_busy_to_measure_on_is_named() -> None:
+    """Callers that couldn't keep time themselves make the figures mean little: that is said."""
+    late = replace(GOOD, calls=(replace(CALL, late_ms=400.0),))
+    assert (GOOD.busy, late.busy) == (None, 400.0)
+    console = Console(file=io.StringIO(), width=160)
+    console.print(render(late))
+    assert isinstance(console.file, io.StringIO)
+    assert "too busy to tell: callers' own audio left them up to 400 ms" in console.file.getvalue()
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress_is_shown(terminal: bool) -> None:
     """What happens is shown as lines, or as bars on a terminal; words are never markup."""
