@@ -2,6 +2,7 @@
 
 ====================  ===========================================================================
 :mod:`.scenario`      what a caller says and expects: the models of a YAML file
+:mod:`.expect`        what it expects of a turn
 :mod:`.loading`       reading one: errors with the file and the line; the JSON schema for editors
 :mod:`.audio`         recordings, and which samples of a frame can be heard
 :mod:`.impairment`    what the line does to the caller's audio

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from agent.simulator.scenario import Expect
+from agent.simulator.expect import Expect
 from agent.simulator.verdict import Happened, Response, judge, match
 from telemetry import attributes as names
 from telemetry.records import ConversationRecord, SpanRecord
