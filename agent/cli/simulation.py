@@ -11,12 +11,13 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from rich.console import Console
 
 from agent import desk, gateway, simulator
+from agent.desk.reservations import Faults
 from agent.worker import worker
 from config import scenario_files
 from telemetry.store import TraceStore
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     import telemetry
     from config import Settings
     from telemetry.records import ConversationRecord
+
+
+SILENCE: Final = 3.0
+"""Seconds until a silent caller is asked again: people get longer, callers from a file needn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class Files:
         if self.report is not None:
             text = json.dumps(simulator.as_json(report), indent=2) + "\n"
             self.report.write_text(text, encoding="utf-8")
+        if self.junit is not None:
+            self.junit.write_text(simulator.junit(report), encoding="utf-8")
 
 
 def simulate(
@@ -141,10 +148,14 @@ async def _simulate(
         return dataclasses.asdict(runtime.stats())
 
     async with process.stopping() as stop, anyio.create_task_group() as services:
-        service = await services.start(functools.partial(desk.serve, bookings, port=0))
+        service = await services.start(
+            functools.partial(desk.serve, bookings, port=0, faults=Faults())
+        )
         environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
         async with (
-            worker(process.choice(settings), agent=settings.agent, environ=environ) as open_session,
+            worker(
+                process.choice(settings), agent=settings.agent, environ=environ, silence=SILENCE
+            ) as open_session,
             anyio.create_task_group() as tasks,
         ):
             # twice as many as call: with --hold the next calls while the last still closes

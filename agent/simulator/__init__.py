@@ -2,6 +2,7 @@
 
 ====================  ===========================================================================
 :mod:`.scenario`      what a caller says and expects: the models of a YAML file
+:mod:`.expect`        what it expects of a turn
 :mod:`.loading`       reading one: errors with the file and the line; the JSON schema for editors
 :mod:`.audio`         recordings, and which samples of a frame can be heard
 :mod:`.impairment`    what the line does to the caller's audio
@@ -16,12 +17,14 @@
 :mod:`.run`           many calls side by side, and their traces
 :mod:`.report`        what came of it
 :mod:`.written`       the same as JSON
+:mod:`.junit`         the same for CI systems
 :mod:`.display`       the same on a terminal
 ====================  ===========================================================================
 """
 
 from agent.simulator.display import render, watch
 from agent.simulator.impairment import Conditions
+from agent.simulator.junit import junit
 from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
 from agent.simulator.report import CallResult, Progress, Report, TurnResult
 from agent.simulator.run import Load, Simulation
@@ -40,6 +43,7 @@ __all__ = [
     "TurnResult",
     "as_json",
     "find_scenarios",
+    "junit",
     "load_scenario",
     "render",
     "schema",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator.scenario import includes
+from agent.simulator.expect import includes
 from telemetry import attributes as names
 
 if TYPE_CHECKING:

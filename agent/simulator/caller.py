@@ -81,6 +81,7 @@ class Caller:
         self._patience = patience
         self._on_progress = on_progress
         self._script = anyio.CancelScope()
+        self._microphone: Microphone | None = None
         self._hearing = Hearing()
         self._greeting = self._hearing.current
         self._rounds: list[Round] = []
@@ -94,7 +95,7 @@ class Caller:
         try:
             async with connect(self._url, start=start, token=self._token) as call:
                 self._trace_id = call.trace_id
-                microphone = self._microphone(call)
+                microphone = self._microphone = self._pick_up(call)
                 try:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._speak, microphone)
@@ -129,6 +130,7 @@ class Caller:
             seed=self._seed,
             line=str(self._conditions),
             talk_over_ms=1000 * both_heard(self._hearing.caller, self._hearing.speeches),
+            late_ms=0.0 if self._microphone is None else 1000 * self._microphone.late,
             turns=held_to_account(
                 self.scenario.turns, self._rounds, self._hearing.speeches, stopped=self.stopped
             ),
@@ -138,7 +140,7 @@ class Caller:
 
     # -- during the call ---------------------------------------------------------------------------
 
-    def _microphone(self, call: Call) -> Microphone:
+    def _pick_up(self, call: Call) -> Microphone:
         level = active_level(self.scenario.speech) or NOMINAL_LEVEL
         line = Impairment(self._conditions, self._chance, level=level)
         hearing = self._hearing

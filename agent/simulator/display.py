@@ -98,6 +98,8 @@ def _call(call: CallResult) -> RenderableType:
 
 
 def _heard(turn: TurnResult) -> Text:
+    if not turn.reached:
+        return Text.assemble((f"{turn.caller} (not reached)", "dim"))
     if turn.kind == "typed":
         return Text.assemble(turn.caller, (" (typed)", "dim"))
     if not turn.words:
@@ -194,6 +196,9 @@ def _sum(report: Report) -> Iterator[Text]:
         said = (f"{name} ({line}) {rate:.1%}" for (name, line), rate in sorted(rates.items()))
         yield Text(f"word error rate by scenario (line): {', '.join(said)}", style="dim")
     yield from (Text(failure, style="red") for failure in report.failures)
+    if report.busy is not None:
+        late = f"callers' own audio left them up to {report.busy:.0f} ms late"
+        yield Text(f"This machine was too busy to tell: {late}.", style="yellow")
     if report.command:
         again = "To run it again" if report.passed else "To see it fail again"
         yield Text(f"{again}: {report.command}")

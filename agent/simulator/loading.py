@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from agent.errors import InputError
 from agent.simulator import scenario as models
+from agent.simulator.expect import Expect
 from agent.simulator.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ _FIELDS: Final[Mapping[str | int, type[BaseModel]]] = {
     "typed": models.TypedTurn,
     "silent": models.SilentTurn,
     "hang_up": models.HangUpTurn,
-    "expect": models.Expect,
+    "expect": Expect,
     "start": models.Start,
     "line": models.Line,
 }

@@ -43,6 +43,8 @@ class Microphone:
         self._send = send
         self._on_voice = on_voice
         self._line = line
+        self.late = 0.0
+        """Seconds by which the latest frame of all was: the machine is too busy to keep time."""
         self._under_way: deque[tuple[float, bytes]] = deque()
         """Frames and when they are due (the loop's clock), in order; late by a second at most."""
         self._saying: Iterator[bytes] = iter(())
@@ -55,6 +57,7 @@ class Microphone:
             tick = start + count * FRAME_SECONDS
             await self._arrive(before=tick)
             await anyio.sleep_until(tick)
+            self.late = max(self.late, anyio.current_time() - tick)
             frame = next(self._saying, None)
             if frame is None:
                 self._said.set()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 AGREEMENT_MS: Final = 100.0
 """What telemetry says of response latency and what callers measure differ by less (p95)."""
+BUSY_MS: Final = 150.0
+"""A machine on which half of the callers couldn't keep time by so much is too busy."""
 
 _spelling: Final = jiwer.Compose(
     [
@@ -53,6 +55,8 @@ class TurnResult:
     caller: str
     """What the caller did: what it said or typed, or a description in brackets."""
     kind: Kind
+    reached: bool = True
+    """False when the call was over before it."""
     words: str = ""
     """What it said aloud; empty when it said nothing, or only made a noise."""
     heard: str = ""
@@ -97,6 +101,9 @@ class CallResult:
     ended_at: float = 0.0
     talk_over_ms: float = 0.0
     """How long caller and agent could be heard at once."""
+    late_ms: float = 0.0
+    """How late the caller's audio left it at worst: more than a few tens, and this machine was too
+    busy for the figures to mean much."""
     stopped: bool = False
     """The caller was told to hang up before it had said everything."""
     failures: tuple[str, ...] = ()
@@ -203,6 +210,12 @@ class Report:
             for stage in STAGES
             if any(took := [stages.get(stage, 0.0) for stages in answered])
         }
+
+    @property
+    def busy(self) -> float | None:
+        """How late callers' audio left them (ms, median), if that is :data:`BUSY_MS` or more."""
+        late = percentile([call.late_ms for call in self.calls], 50)
+        return late if late is not None and late >= BUSY_MS else None
 
     @property
     def word_error_rate(self) -> float | None:

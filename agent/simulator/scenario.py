@@ -7,16 +7,13 @@ scenario reads its recordings too: what loads can be run.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     InstanceOf,
@@ -31,16 +28,8 @@ from pydantic import (
 from agent.gateway import protocol
 from agent.session.line import Outcome
 from agent.simulator.audio import SAMPLE_RATE, Speech, read_speech
+from agent.simulator.expect import Expect, Model
 from agent.simulator.impairment import Conditions
-
-
-def _compile(pattern: object) -> re.Pattern[str]:
-    if not isinstance(pattern, str):
-        raise ValueError("has to be a regular expression, in quotes")  # noqa: TRY004 - pydantic's
-    try:
-        return re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from error
 
 
 def _read(name: object, info: ValidationInfo) -> Speech:
@@ -50,11 +39,6 @@ def _read(name: object, info: ValidationInfo) -> Speech:
     return read_speech(folder / name)
 
 
-_Pattern = Annotated[
-    re.Pattern[str],
-    BeforeValidator(_compile),
-    WithJsonSchema({"type": "string", "format": "regex"}),
-]
 _Recording = Annotated[
     InstanceOf[Speech], BeforeValidator(_read), WithJsonSchema({"type": "string"})
 ]
@@ -64,67 +48,7 @@ Plain = str | int | float | bool | None
 """A field's value where no more is known of it."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Expect(_Model):
-    """What must follow a turn; every part is optional."""
-
-    reply: _Pattern | None = None
-    """Regular expression, any case, found in the agent's words."""
-    no_reply: bool = False
-    """The agent must not answer this turn: a cough, "mm-hm", a silence it has to bear."""
-    tool: str | None = None
-    """A tool called between this turn and the next."""
-    arguments: Mapping[str, Any] = Field(default_factory=dict)
-    """Some of the tool's arguments; words match in any case."""
-    tool_ok: bool = True
-    """Whether the tool succeeds; false: it was expected to fail."""
-    within_ms: PositiveInt | None = None
-    """Response latency at the caller, at most: its last voiced sample to the agent's first."""
-    interruption: Literal["stops", "resumes", "none"] | None = None
-    """What the turn did to the agent's speech, from the audio: it stops, it pauses and goes on
-    where it was, or it goes on as if nothing was said."""
-
-    @model_validator(mode="after")
-    def _says_one_thing(self) -> Expect:
-        if self.arguments and self.tool is None:
-            raise ValueError("arguments need the tool they are given to: add tool")
-        if not self.tool_ok and self.tool is None:
-            raise ValueError("tool_ok needs the tool that is to fail: add tool")
-        if self.no_reply:
-            for name in ("reply", "tool", "within_ms"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"no_reply and {name} exclude each other: leave one out")
-        return self
-
-    def called(self, tool: str, arguments: str) -> bool:
-        """Whether a call, its arguments as JSON, is the expected one.
-
-        Words are compared in any case: speech has none.
-        """
-        if tool != self.tool:
-            return False
-        try:
-            given = json.loads(arguments or "{}")
-        except ValueError:
-            return False
-        return isinstance(given, dict) and includes(given, self.arguments)
-
-
-def includes(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether every wanted field is given, with the same value; words match in any case."""
-    return all(
-        name in given and _fold(given[name]) == _fold(value) for name, value in wanted.items()
-    )
-
-
-def _fold(value: object) -> object:
-    return value.casefold() if isinstance(value, str) else value
-
-
-class _Turn(_Model):
+class _Turn(Model):
     wait_for: Literal["agent", "greeting", "nothing"] = "agent"
     """Until when the caller waits. agent: until the agent has answered and is quiet; greeting: the
     same, before the first turn only; nothing: it doesn't wait and talks over the agent."""
@@ -305,7 +229,7 @@ Turn = Annotated[
 ]
 
 
-class Start(_Model):
+class Start(Model):
     """What the caller says about itself when it calls."""
 
     user: dict[str, Any] | None = None
@@ -330,7 +254,7 @@ class Start(_Model):
         )
 
 
-class Line(_Model):
+class Line(Model):
     """What the line does to the caller's audio on its way to the agent."""
 
     snr_db: float | None = None
@@ -357,7 +281,7 @@ class Line(_Model):
         return Conditions(**self.model_dump())
 
 
-class Scenario(_Model):
+class Scenario(Model):
     """A scripted conversation."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

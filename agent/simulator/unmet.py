@@ -32,7 +32,7 @@ def held_to_account(
     for turn, this, following in zip_longest(turns, rounds, rounds[1:]):
         if this is None:
             unsaid = () if stopped else ("not reached: the call was over",)
-            found.append(TurnResult(turn.doing, turn.kind, failures=unsaid))
+            found.append(TurnResult(turn.doing, turn.kind, reached=False, failures=unsaid))
             continue
         until = None if following is None else following.began_at
         over = talked_over(speeches, this.began_at, until)

@@ -16,8 +16,8 @@ from telemetry import attributes as names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from agent.simulator.expect import Expect
     from agent.simulator.hearing import AgentSpeech
-    from agent.simulator.scenario import Expect
     from telemetry.records import ConversationRecord, SpanRecord
 
 WHEN_HEARD: Final = (names.OP_TURN, names.OP_TTS, names.OP_AGENT_SPEECH)

@@ -8,8 +8,9 @@ import pytest
 
 import config
 from agent.session.line import Outcome
+from agent.simulator.expect import Expect
 from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
-from agent.simulator.scenario import Expect, HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
+from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
 from tests.agent.simulator.recordings import silence, tone, write_wav
 
 SHIPPED = sorted((Path(config.__file__).parent / "scenarios").glob("*.yaml"))
