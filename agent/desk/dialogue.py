@@ -146,7 +146,7 @@ class Dialogue:
             return replace(now, hours_of=(meaning.details.date,), about_hours=True)
         if meaning.goodbye and not news:
             return replace(now, ending=Step.END_CALL)
-        if self.with_manager and not self.task and meaning.complaint:
+        if self.with_manager and not self.task and not news and meaning.is_complaint:
             return replace(now, served=True, remark=Remark.SORRY)
         if self.task is None:
             return now._begin(meaning)
@@ -170,13 +170,13 @@ class Dialogue:
             and self.task is None
             and not is_large
         )
-        if is_small or (everyday and not meaning.complaint):
+        if is_small or (everyday and not meaning.is_complaint):
             known = replace(desk, details=replace(self.details, party=None))
             return replace(known.hear(text, today=today), handing=Step.TO_DESK)
         if meaning.goodbye and not news:
             return replace(desk, handing=Step.TO_DESK, ending=Step.END_CALL)
-        declines = self.task is None and meaning.agrees is False and not meaning.complaint
-        if meaning.desk or (declines and not news):
+        declines = self.task is None and meaning.agrees is False and meaning.plain
+        if meaning.desk or declines:
             return replace(desk, handing=Step.TO_DESK, remark=Remark.DESK)
         return None
 
@@ -206,7 +206,8 @@ class Dialogue:
                 return replace(self, remark=Remark.NOT_UNDERSTOOD)
             return replace(self, details=details.without(wrong), wrong=wrong)
         if given:
-            return replace(self, details=details)
+            asks_again = meaning.intent is Intent.AVAILABILITY and not self.with_manager
+            return replace(self, details=details, task=meaning.intent if asks_again else self.task)
         if meaning.agrees is False:
             return replace(self._done(), remark=Remark.ALL_RIGHT)
         return self if meaning.intent else replace(self, remark=Remark.NOT_UNDERSTOOD)

@@ -85,6 +85,13 @@ class Meaning:
     complaint: bool = False
     desk: bool = False
     """Asks for the front desk."""
+    plain: bool = False
+    """Nothing but a yes or a no, and thanks."""
+
+    @property
+    def is_complaint(self) -> bool:
+        """Something is wrong, or isn't there: more than a plain no."""
+        return self.complaint or (self.agrees is False and not self.plain)
 
 
 def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Meaning:
@@ -109,6 +116,7 @@ def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Me
         repeat=bool(_REPEAT.search(words.all)),
         complaint=bool(_COMPLAINT.search(words.all)),
         desk=bool(_DESK.search(words.all)),
+        plain=all(word in _POLITE for word in words.all.split()),
     )
 
 
@@ -170,6 +178,55 @@ _REPEAT: Final = re.compile(
 _COMPLAINT: Final = re.compile(
     r"\b(complain|complaint|cold|rude|slow|dirty|terrible|awful|horrible|bad|unhappy|disappointed"
     r"|overcharged|waited|waiting|sick|not (good|happy|right)|wrong)\b"
+)
+_POLITE: Final = frozenset(
+    [
+        "all",
+        "am",
+        "else",
+        "everything",
+        "fine",
+        "for",
+        "good",
+        "great",
+        "i",
+        "i'm",
+        "is",
+        "it",
+        "just",
+        "moment",
+        "much",
+        "nice",
+        "no",
+        "nope",
+        "not",
+        "nothing",
+        "now",
+        "oh",
+        "ok",
+        "okay",
+        "ok",
+        "please",
+        "right",
+        "sir",
+        "so",
+        "sure",
+        "thank",
+        "thanks",
+        "that",
+        "that's",
+        "the",
+        "then",
+        "think",
+        "thinking",
+        "today",
+        "um",
+        "very",
+        "well",
+        "yeah",
+        "yes",
+        "you",
+    ]
 )
 _DESK: Final = re.compile(r"\b(front desk|reception|(go|put me) back)\b")
 

@@ -7,7 +7,6 @@ shortened to that third of a second.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -15,13 +14,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from livekit import local_inference
 
-from agent.audio import audible
+from agent.audio import audible, noise_level
 
 from .voice_activity import ACTIVATION, DEACTIVATION, MIN_SILENCE, MIN_SPEECH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 Samples: TypeAlias = "NDArray[np.int16]"
@@ -68,7 +65,7 @@ class SpeechBuffer:
         self._ends = 0
         self._audible = False
         self._noise = 0.0
-        """RMS of what there was before the speech, full scale 1."""
+        """How loud the room was before the speech."""
 
     @property
     def full(self) -> bool:
@@ -114,7 +111,7 @@ class SpeechBuffer:
         if not self._kept:
             in_speech = self._unvoiced < _MIN_UNVOICED
             if not in_speech:
-                self._noise = _level(list(self._around)[:-_MIN_VOICED])
+                self._noise = noise_level(list(self._around)[:-_MIN_VOICED])
             self._begins = self._position - _WINDOW * (1 if in_speech else _MIN_VOICED)
         self._kept.extend(self._around)
         self._around.clear()
@@ -127,9 +124,3 @@ class SpeechBuffer:
             self._audible = True
         elif not self._audible:  # somebody speaks very softly: the detector is all there is
             self._ends = self._position
-
-
-def _level(windows: Sequence[Samples]) -> float:
-    """RMS of the middle one of some windows, by loudness; full scale 1."""
-    power = [float(np.square(window, dtype=np.float32).mean()) for window in windows]
-    return math.sqrt(np.median(power)) / 2**15 if power else 0.0

@@ -57,7 +57,7 @@ async def test_everyday_questions_go_back_to_the_desk(reservations: Reservations
         await call.says("I want to complain to the manager")
         asked = await call.says("When are you open on Sunday?")
         assert [made.name for made in asked.calls] == ["back_to_desk", "opening_hours"]
-        assert asked.words == "On Sundays we are open from noon until nine in the evening."
+        assert asked.words.startswith("On Sundays we are open from noon until nine")
         again = await call.says("The manager again, please")
         assert again.words == "Hello, this is the manager. How can I help you?"
         small = await call.says("I would like a table for four")

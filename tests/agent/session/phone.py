@@ -19,6 +19,8 @@ from agent.worker import worker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from agent.session import OpenSession
+
 
 RATE: Final = 16_000
 FRAME: Final = 640
@@ -41,6 +43,8 @@ class Phone:
     """When the first voiced sample of each utterance was sent."""
     _saying: Iterator[bytes] = field(default_factory=lambda: iter(()))
     _began: bool = True
+    _seen: int = 0
+    """Messages that were looked at."""
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def say(self, pcm: bytes) -> None:
@@ -50,14 +54,14 @@ class Phone:
         self._began = False
 
     async def until(self, wanted: Callable[[Any], bool], *, within: float = 30) -> Any:
-        """Wait for a message that is yet to come."""
-        seen = len(self.arrived)
+        """The next message like this after the one waited for before."""
         with anyio.fail_after(within):
             while True:
-                for _, message in self.arrived[seen:]:
+                while self._seen < len(self.arrived):
+                    _, message = self.arrived[self._seen]
+                    self._seen += 1
                     if wanted(message):
                         return message
-                seen = len(self.arrived)
                 self._changed = anyio.Event()
                 await self._changed.wait()
 
@@ -135,20 +139,24 @@ async def phone(url: str, name: str = "caller") -> AsyncIterator[Phone]:
 
 @asynccontextmanager
 async def desk_worker(
-    db: Path, *, agent: str = "agent.desk:FrontDesk", silence: float = 8.0, **options: Any
-) -> AsyncIterator[str]:
-    """A worker with real models and the real service behind a real gateway: its URL."""
+    db: Path, *, agent: str = "agent.desk:FrontDesk", silence: float = 8.0
+) -> AsyncIterator[OpenSession]:
+    """A worker with real models, and the service, with its faults."""
     async with anyio.create_task_group() as services:
-        service = await services.start(functools.partial(desk.serve, db, port=0))
+        service = await services.start(
+            functools.partial(desk.serve, db, port=0, faults=desk.Faults())
+        )
         environ = {"PARLEY_RESERVATIONS_URL": service}
-        async with (
-            worker(
-                providers.Choice(), agent=agent, environ=environ, silence=silence
-            ) as open_session,
-            anyio.create_task_group() as tasks,
-        ):
-            yield await tasks.start(
-                functools.partial(gateway.serve, open_session, port=0, **options)
-            )
-            tasks.cancel_scope.cancel()
+        async with worker(
+            providers.Choice(), agent=agent, environ=environ, silence=silence
+        ) as open_session:
+            yield open_session
         services.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving(open_session: OpenSession, **options: Any) -> AsyncIterator[str]:
+    """A gateway on a free port: its URL."""
+    async with anyio.create_task_group() as tasks:
+        yield await tasks.start(functools.partial(gateway.serve, open_session, port=0, **options))
+        tasks.cancel_scope.cancel()
