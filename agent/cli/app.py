@@ -66,7 +66,10 @@ async def _serve(settings: Settings) -> None:
     async with (
         process.stopping() as stop,
         worker(
-            process.choice(settings), agent=settings.agent, environ=process.environ(settings)
+            process.choice(settings),
+            agent=settings.agent,
+            environ=process.environ(settings),
+            silence=settings.silence_timeout,
         ) as open_session,
         anyio.create_task_group() as tasks,
     ):

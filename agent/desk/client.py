@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,6 +22,7 @@ from agent.desk.wire import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Mapping
 
 _UNREACHABLE: Final = (

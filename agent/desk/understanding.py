@@ -180,53 +180,14 @@ _COMPLAINT: Final = re.compile(
     r"|overcharged|waited|waiting|sick|not (good|happy|right)|wrong)\b"
 )
 _POLITE: Final = frozenset(
-    [
-        "all",
-        "am",
-        "else",
-        "everything",
-        "fine",
-        "for",
-        "good",
-        "great",
-        "i",
-        "i'm",
-        "is",
-        "it",
-        "just",
-        "moment",
-        "much",
-        "nice",
-        "no",
-        "nope",
-        "not",
-        "nothing",
-        "now",
-        "oh",
-        "ok",
-        "okay",
-        "ok",
-        "please",
-        "right",
-        "sir",
-        "so",
-        "sure",
-        "thank",
-        "thanks",
-        "that",
-        "that's",
-        "the",
-        "then",
-        "think",
-        "thinking",
-        "today",
-        "um",
-        "very",
-        "well",
-        "yeah",
-        "yes",
-        "you",
-    ]
+    re.findall(
+        r"\S+",
+        """
+        all am else everything fine for good great i i'm is it just moment much nice no nope not
+        nothing now oh ok okay please right sir so sure thank thanks that that's the then think
+        thinking today um very well yeah yes you
+        """,
+    )
 )
 _DESK: Final = re.compile(r"\b(front desk|reception|(go|put me) back)\b")
 

@@ -30,7 +30,7 @@ AUDIO: Final = Path(__file__).parents[3] / "config" / "scenarios" / "audio"
 def recording(name: str) -> bytes:
     """The caller's speech of a shipped scenario: mono PCM16 at 16 kHz."""
     with wave.open(str(AUDIO / f"{name}.wav")) as file:
-        return file.readframes(file.getnframes())
+        return bytes(file.readframes(file.getnframes()))
 
 
 @dataclass

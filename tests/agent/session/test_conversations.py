@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -35,7 +34,7 @@ def hum(seconds: float) -> bytes:
 @pytest.fixture(scope="module")
 def captured() -> Iterator[Captured]:
     """One telemetry for all these calls, as in a worker."""
-    with capture() as captured:
+    with capture(send_content=True) as captured:
         yield captured
 
 
@@ -84,10 +83,10 @@ async def test_a_caller_who_talks_over_the_agent_is_listened_to(
     assert ANSWER.startswith(cut)
     assert len(cut) < len(ANSWER)
     spans = _trace(captured, caller)["spans"]
-    interrupted = [
-        s for s in spans if s["data"].get(names.INTERRUPTED) and s["op"] == "agent.speech"
-    ]
-    assert [s["data"].get(names.AGENT_WORDS) for s in interrupted] in ([cut], [None])
+    (interrupted,) = (
+        s for s in spans if s["op"] == names.OP_TURN and s["data"].get(names.INTERRUPTED)
+    )
+    assert interrupted["data"][names.AGENT_WORDS] == cut
 
 
 async def test_a_hum_over_the_agent_is_no_interruption(url: str, captured: Captured) -> None:
@@ -168,11 +167,17 @@ async def test_who_waits_for_a_tool_is_told(url: str) -> None:
 
 async def test_a_worker_that_stops_says_goodbye(desk: OpenSession, captured: Captured) -> None:
     """Told to shut down, the agent takes leave before it ends the call."""
+    scope = anyio.CancelScope()
+
+    async def run(*, task_status: anyio.abc.TaskStatus[str]) -> None:
+        with scope:
+            await gateway.serve(desk, port=0, task_status=task_status)
+
     async with anyio.create_task_group() as tasks:
-        url = await tasks.start(functools.partial(gateway.serve, desk, port=0))
+        url = await tasks.start(run)
         async with phone(url) as caller:
             await caller.said("How can I help you?")
-            tasks.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                assert await caller.ended() == "shutdown"
+            scope.cancel()
+            assert await caller.ended() == "shutdown"
     assert caller.agent_words()[-1] == "I'm sorry, I have to end this call now. Goodbye."
+    assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "shutdown"
