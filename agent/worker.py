@@ -1,13 +1,14 @@
 """What a worker's conversations share: models, the agent's resources, and how a session is opened.
 
-Transports take the :data:`~agent.session.line.OpenSession` that :func:`worker` yields; they know
-nothing of what is behind it.
+Transports take the :data:`~agent.session.line.OpenSession` that :func:`worker` yields, or one for
+each event loop from :meth:`Loaded.opener`; they know nothing of what is behind it.
 """
 
 from __future__ import annotations
 
 import gc
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,45 +16,88 @@ import anyio
 from . import providers
 from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
+from .session.manners import SILENCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-    from .session import Line, OpenSession, Session, SessionRequest
+    from livekit.agents import Agent
+
+    from .session import Line, OpenSession, SessionRequest
+
+    OpenVoiceSession = Callable[[SessionRequest, Line], VoiceSession]
 
 
-@asynccontextmanager
-async def worker(
-    choice: providers.Choice, *, agent: str, environ: Mapping[str, str]
-) -> AsyncIterator[OpenSession]:
-    """Load everything that is loaded once, and yield the opener of sessions.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What all sessions of a process share, whatever event loop they run on."""
+
+    agent: type[Agent]
+    models: providers.Models
+    silence: float = SILENCE
+    """Seconds of mutual silence before a caller is asked again; 0 for never."""
+
+    @asynccontextmanager
+    async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
+        """Open the agent's resources on the running event loop, and yield the opener of sessions.
+
+        ``environ`` is where the agent's class finds what it connects to.
+        """
+        script = script_of(self.agent)
+        async with resources(self.agent, environ) as make_agent:
+
+            def open_session(request: SessionRequest, line: Line) -> VoiceSession:
+                return VoiceSession(
+                    request,
+                    line,
+                    agent=make_agent,
+                    plugins=lambda: self.models.plugins(script),
+                    silence=self.silence,
+                )
+
+            yield open_session
+
+
+def load(choice: providers.Choice, *, agent: str, silence: float = SILENCE) -> Loaded:
+    """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
+
+    Takes a :func:`agent.providers.require` on the main thread before. Close the models at the end.
 
     Args:
         choice: which providers to use.
         agent: the agent's class, ``module:Class``.
-        environ: where the agent's class finds what it connects to.
+        silence: seconds of mutual silence before a caller is asked again; 0 for never.
 
     Raises:
         AgentError: the agent can't be loaded.
         ProviderError: a provider can't be.
     """
-    agent_class = load_agent(agent)
+    loaded = Loaded(load_agent(agent), providers.load(choice), silence)
+    # What is loaded by now stays: a full collection that goes through it all again stops every
+    # conversation for more than 0.1 s.
+    gc.collect()
+    gc.freeze()
+    return loaded
+
+
+@asynccontextmanager
+async def worker(
+    choice: providers.Choice,
+    *,
+    agent: str,
+    environ: Mapping[str, str],
+    silence: float = SILENCE,
+) -> AsyncIterator[OpenSession]:
+    """Load everything that is loaded once, and yield the opener of sessions on this event loop.
+
+    The arguments and errors are those of :func:`load` and :meth:`Loaded.opener`.
+    """
+    load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
-    async with resources(agent_class, environ) as make_agent:
-        models = await anyio.to_thread.run_sync(providers.load, choice)
-        script = script_of(agent_class)
-        # What is loaded by now stays: a full collection that goes through it all again stops every
-        # conversation for more than 0.1 s.
-        gc.collect()
-        gc.freeze()
-
-        def open_session(request: SessionRequest, line: Line) -> Session:
-            return VoiceSession(
-                request, line, agent=make_agent, plugins=lambda: models.plugins(script)
-            )
-
-        try:
+    loaded = await anyio.to_thread.run_sync(lambda: load(choice, agent=agent, silence=silence))
+    try:
+        async with loaded.opener(environ) as open_session:
             yield open_session
-        finally:
-            with anyio.CancelScope(shield=True):  # inference that runs ends within a second
-                await anyio.to_thread.run_sync(models.close)
+    finally:
+        with anyio.CancelScope(shield=True):  # inference that runs ends within a second
+            await anyio.to_thread.run_sync(loaded.models.close)

@@ -163,6 +163,13 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_MAX_DURATION",
         description="Seconds a conversation may last.",
     )
+    silence_timeout: float = Field(
+        8.0,
+        ge=0,
+        allow_inf_nan=False,
+        validation_alias="PARLEY_SILENCE_TIMEOUT",
+        description="Seconds of mutual silence until the caller is asked again; 0 for never.",
+    )
 
     # -- the example's reservations service ----------------------------------------------------
 

@@ -19,6 +19,8 @@ from agent.errors import InputError
 from config import SettingsError, load
 from telemetry import TelemetryError
 
+from . import simulate
+
 if TYPE_CHECKING:
     from config import Settings
 
@@ -64,7 +66,10 @@ async def _serve(settings: Settings) -> None:
     async with (
         process.stopping() as stop,
         worker(
-            process.choice(settings), agent=settings.agent, environ=process.environ(settings)
+            process.choice(settings),
+            agent=settings.agent,
+            environ=process.environ(settings),
+            silence=settings.silence_timeout,
         ) as open_session,
         anyio.create_task_group() as tasks,
     ):
@@ -83,34 +88,7 @@ async def _serve(settings: Settings) -> None:
         await process.run_until(stop, tasks)
 
 
-@app.command()
-def simulate(
-    scenarios: Annotated[
-        list[str] | None,
-        typer.Argument(help="Scenarios by name, or paths of YAML files. All shipped ones if none."),
-    ] = None,
-    callers: Annotated[
-        int | None, typer.Option(min=1, help="Conversations in all. One per scenario if not given.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the JSON report here.")] = None,
-    stagger: Annotated[
-        float, typer.Option(min=0, help="Seconds between one call and the next.")
-    ] = 0.5,
-) -> None:
-    """Let scripted callers hold conversations with the agent, and check all of it.
-
-    Starts the gateway and the reservations service itself. Exit code 0 only if every reply,
-    every expectation and every trace was right; 1 if one wasn't; 2 if the input wasn't.
-    """
-    settings = load()
-    from . import process
-    from . import simulate as simulation
-
-    process.log_to_stderr("WARNING")
-    passed = simulation.simulate(
-        settings, scenarios or [], callers=callers, report=report, stagger=stagger
-    )
-    raise typer.Exit(0 if passed else 1)
+app.command("simulate", help=simulate.HELP)(simulate.command)
 
 
 @traces.command("list")

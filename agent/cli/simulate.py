@@ -1,112 +1,123 @@
-"""``parley simulate``: the whole worker, its callers and the service they book at, in one run."""
+"""``parley simulate``: its options, and what they come to as plain values.
+
+What runs is in :mod:`agent.cli.simulation`, imported when it does: ``--help`` needs no models.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import secrets
+import shlex
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from typing import Annotated
 
-import anyio
-from rich.console import Console
+import typer
 
-from agent import desk, gateway, simulator
-from agent.worker import worker
-from config import scenario_files
-from telemetry.store import TraceStore
+from config import load
 
-from . import process
+HELP = """Let scripted callers hold conversations with the agent, and check all of it.
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Starts the gateway and the example's reservations service itself. Every reply, interruption
+and silence is held against what the scenario expects, every trace has to be complete, and
+what it tells has to agree with what was heard.
 
-    import telemetry
-    from config import Settings
-    from telemetry.records import ConversationRecord
+Exit code 0 only if all of that held; 1 if something didn't; 2 if the input was wrong. Ctrl-C
+hangs up and reports what was so far.
 
-
-def simulate(
-    settings: Settings,
-    names: Sequence[str],
-    *,
-    callers: int | None,
-    report: Path | None,
-    stagger: float,
-) -> bool:
-    """Run it, show it, write the report; whether everything held."""
-    console = Console(highlight=False)
-    scenarios = simulator.find_scenarios(names, {path.stem: path for path in scenario_files()})
-    if report is not None and not report.parent.is_dir():
-        raise simulator.ScenarioError(f"--report {report}: there is no folder {report.parent}")
-    with tempfile.TemporaryDirectory(prefix="parley-") as scratch:
-        # The verdict needs the traces, so they are kept for the run even when the store is off.
-        store = settings.trace_store or Path(scratch) / "traces.db"
-        with process.traced(settings, store=str(store)) as runtime:
-            found = anyio.run(
-                functools.partial(
-                    _simulate,
-                    settings,
-                    scenarios,
-                    callers=callers or len(scenarios),
-                    stagger=stagger,
-                    console=console,
-                    runtime=runtime,
-                    store=store,
-                    bookings=Path(scratch) / "reservations.db",
-                )
-            )
-        # What was not delivered is known, and counted, only now.
-        found = dataclasses.replace(found, stats=dataclasses.asdict(runtime.stats()))
-    console.print(simulator.render(found))
-    if report is not None:
-        report.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
-    if settings.trace_store is not None and found.calls:
-        console.print(f"See a conversation: parley traces show {found.calls[0].id}")
-    return found.passed
+\b
+parley simulate                                   every shipped scenario, once
+parley simulate booking --callers 8               eight callers at once
+parley simulate my.yaml --line snr=15,loss=0.05   your own, on a bad line
+parley simulate --callers 20 --hold 300           twenty callers for five minutes
+parley simulate --callers 8 --repeat 3 --seed 7   three runs: seeds 7, 8, 9
+"""
 
 
-async def _simulate(
-    settings: Settings,
-    scenarios: Sequence[simulator.Scenario],
-    *,
-    callers: int,
-    stagger: float,
-    console: Console,
-    runtime: telemetry.Runtime,
-    store: Path,
-    bookings: Path,
-) -> simulator.Report:
-    traces = TraceStore(store)
+def command(
+    scenarios: Annotated[
+        list[str] | None,
+        typer.Argument(help="Scenarios by name, or paths of YAML files. All shipped ones if none."),
+    ] = None,
+    callers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Callers side by side, the scenarios dealt in turn. One each if not given."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="What every random choice derives from: when callers begin, what the line does. "
+            "Chosen, and printed, if not given.",
+        ),
+    ] = None,
+    ramp: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Seconds over which callers begin. Half a second each if not given."
+        ),
+    ] = None,
+    hold: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds in which a new call begins whenever one has ended."),
+    ] = 0,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Runs one after the other, each with a seed one higher.")
+    ] = 1,
+    line: Annotated[
+        str | None,
+        typer.Option(
+            help="Every caller's line instead of its scenario's: snr (dB), loss (a share), jitter, "
+            "gap and clip (ms), echo (dB), or clean. As in snr=20,loss=0.02."
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the JSON report here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report (XML) here.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of scenarios, and do nothing.")
+    ] = False,
+) -> None:
+    """The command; its help is :data:`HELP`."""
+    if schema:
+        from agent import simulator
 
-    async def read_trace(conversation: str) -> ConversationRecord | None:
-        return await anyio.to_thread.run_sync(traces.conversation, conversation)
+        typer.echo(simulator.schema(), nl=False)
+        return
+    settings = load()
+    from . import process, simulation
 
-    def stats() -> dict[str, Any]:
-        return dataclasses.asdict(runtime.stats())
+    process.log_to_stderr("WARNING")
+    names = scenarios or []
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    passed = simulation.simulate(
+        settings,
+        names,
+        callers=callers,
+        ramp=ramp,
+        hold=hold,
+        repeat=repeat,
+        seed=seed,
+        line=line,
+        files=simulation.Files(report=report, junit=junit),
+        again=_again(
+            names,
+            callers=callers,
+            seed=seed,
+            ramp=ramp,
+            hold=hold or None,
+            repeat=repeat if repeat > 1 else None,
+            line=line,
+        ),
+    )
+    raise typer.Exit(0 if passed else 1)
 
-    async with process.stopping() as stop, anyio.create_task_group() as services:
-        service = await services.start(functools.partial(desk.serve, bookings, port=0))
-        environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
-        async with (
-            worker(process.choice(settings), agent=settings.agent, environ=environ) as open_session,
-            anyio.create_task_group() as tasks,
-        ):
-            url = await tasks.start(
-                functools.partial(gateway.serve, open_session, port=0, max_sessions=callers)
-            )
-            with simulator.watch(console) as on_progress:
-                found = await simulator.simulate(
-                    scenarios,
-                    callers=callers,
-                    url=url,
-                    read_trace=read_trace,
-                    stats=stats,
-                    stagger=stagger,
-                    stop=stop,
-                    on_progress=on_progress,
-                )
-            tasks.cancel_scope.cancel()
-        services.cancel_scope.cancel()
-    return found
+
+def _again(names: list[str], **options: object) -> str:
+    """The command line that makes the same run again."""
+    given = [
+        part
+        for name, value in options.items()
+        if value is not None
+        for part in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
+    ]
+    return shlex.join(["parley", "simulate", *names, *given])

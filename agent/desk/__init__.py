@@ -2,6 +2,8 @@
 
 =================  =============================================================================
 ``agent``          :class:`FrontDesk`: instructions, greeting, function tools
+``manager``        :class:`Manager`: who takes complaints and large parties, by handoff
+``toolkit``        what both agents' tools share
 ``client``         :class:`Reservations`: the tools' way to the reservations service
 ``reservations``   the service: :func:`create_app`, :func:`serve`
 ``house``          the restaurant: opening hours, seats
@@ -21,14 +23,17 @@ from agent.desk.agent import FrontDesk
 from agent.desk.client import Reservations, ReservationsError
 from agent.desk.house import COPPER_KETTLE, House
 from agent.desk.ledger import ServiceError
-from agent.desk.reservations import create_app, serve
+from agent.desk.manager import Manager
+from agent.desk.reservations import Faults, create_app, serve
 from agent.desk.script import DeskScript
 
 __all__ = [
     "COPPER_KETTLE",
     "DeskScript",
+    "Faults",
     "FrontDesk",
     "House",
+    "Manager",
     "Reservations",
     "ReservationsError",
     "ServiceError",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
-from livekit.agents import Agent, RunContext, function_tool, llm
-from pydantic import Field, ValidationError
+from livekit.agents import Agent, RunContext, function_tool
+from pydantic import Field
 
 from agent.desk.client import Reservations, ReservationsError
+from agent.desk.house import COPPER_KETTLE
+from agent.desk.manager import Manager, take_over
 from agent.desk.script import DeskScript, local_today
 from agent.desk.speech import spoken_choice, spoken_date
+from agent.desk.toolkit import Date, Name, On, Party, Time, speakable
 from agent.desk.wire import Booking, Change, Reservation, Seating, Week, Weekday
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from agent.providers import Script
 
@@ -24,22 +27,16 @@ DEFAULT_URL: Final = "http://127.0.0.1:8780"
 
 _INSTRUCTIONS: Final = """\
 You answer the telephone of a restaurant, the Copper Kettle. You tell callers when it is open, and
-you book, change and cancel tables with your tools. Today is {today:%A}, {today:%Y-%m-%d}.
+you book, change and cancel tables with your tools. Complaints, and parties larger than
+{largest}, are for the manager: put the caller through with speak_to_manager.
+Today is {today:%A}, {today:%Y-%m-%d}.
 
 What you say is spoken aloud: one or two short, plain sentences, no lists, no markup, and times,
 dates and numbers in words. Ask for one thing at a time. Before you book, change or cancel, repeat
 what you understood and ask whether it is right. Never make up opening hours or a free table. When
 a tool fails, say in your own words what it says. When the caller is done, call end_call.
 """
-
-_Name = Annotated[str, Field(description="The name the reservation is under")]
-_Date = Annotated[str, Field(description="The day, as in 2026-11-27")]
-_Time = Annotated[str, Field(description="The time on a 24-hour clock, as in 19:30")]
-_Party = Annotated[int, Field(description="How many people")]
-_On = Annotated[
-    str | None,
-    Field(description="The day of the reservation meant, if there are several under that name"),
-]
+_RETURN: Final = "Say that this is the front desk again, and go on from what the caller wants."
 
 
 class FrontDesk(Agent):
@@ -55,8 +52,13 @@ class FrontDesk(Agent):
     def __init__(
         self, reservations: Reservations, *, today: Callable[[], dt.date] = local_today
     ) -> None:
-        super().__init__(instructions=_INSTRUCTIONS.format(today=today()))
+        super().__init__(
+            instructions=_INSTRUCTIONS.format(today=today(), largest=COPPER_KETTLE.largest_party)
+        )
         self._reservations = reservations
+        self._today = today
+        self._manager: Manager | None = None
+        """Who had the call last, if not the desk."""
 
     @classmethod
     @asynccontextmanager
@@ -70,8 +72,12 @@ class FrontDesk(Agent):
             yield lambda: cls(reservations)
 
     async def on_enter(self) -> None:
-        """Greet the caller. The greeting waits for no language model."""
-        self.session.say(GREETING)
+        """Greet the caller, without waiting for a language model; or take the call back."""
+        if self._manager is None:
+            self.session.say(GREETING)
+            return
+        await take_over(self, self._manager)
+        self.session.generate_reply(instructions=_RETURN)
 
     @function_tool
     async def opening_hours(
@@ -81,21 +87,21 @@ class FrontDesk(Agent):
         ] = None,
     ) -> str:
         """Look up when the restaurant is open."""
-        with _speakable():
+        with speakable():
             week = (await self._reservations.hours()).root
         return Week(week if day is None else {day: week[day]}).model_dump_json()
 
     @function_tool
-    async def availability(self, date: _Date, time: _Time, party: _Party) -> str:
+    async def availability(self, date: Date, time: Time, party: Party) -> str:
         """Find out whether there is a table, and which times are free if not."""
-        with _speakable():
+        with speakable():
             seating = Seating.model_validate({"date": date, "time": time, "party": party})
             return (await self._reservations.availability(seating)).model_dump_json()
 
     @function_tool
-    async def book(self, name: _Name, date: _Date, time: _Time, party: _Party) -> str:
+    async def book(self, name: Name, date: Date, time: Time, party: Party) -> str:
         """Book a table. Only after the caller has agreed to every detail."""
-        with _speakable():
+        with speakable():
             booking = Booking.model_validate(
                 {"name": name, "date": date, "time": time, "party": party}
             )
@@ -104,25 +110,32 @@ class FrontDesk(Agent):
     @function_tool
     async def change(
         self,
-        name: _Name,
-        date: _Date | None = None,
-        time: _Time | None = None,
-        party: _Party | None = None,
-        on: _On = None,
+        name: Name,
+        date: Date | None = None,
+        time: Time | None = None,
+        party: Party | None = None,
+        on: On = None,
     ) -> str:
         """Change the day, the time or the party of a reservation. Leave out what stays."""
-        with _speakable():
+        with speakable():
             change = Change.model_validate({"date": date, "time": time, "party": party})
             reservation = await self._find(name, on)
             return (await self._reservations.change(reservation.id, change)).model_dump_json()
 
     @function_tool
-    async def cancel(self, name: _Name, on: _On = None) -> str:
+    async def cancel(self, name: Name, on: On = None) -> str:
         """Cancel a reservation. Only after the caller has agreed to it."""
-        with _speakable():
+        with speakable():
             reservation = await self._find(name, on)
             await self._reservations.cancel(reservation.id)
         return reservation.model_dump_json()
+
+    @function_tool
+    async def speak_to_manager(self, context: RunContext[None]) -> Agent:
+        """Put the caller through to the manager: for a complaint, for a party too large for you,
+        or because they ask for it. Say nothing else when you call this."""
+        self._manager = Manager(self, self._reservations, today=self._today())
+        return self._manager
 
     @function_tool
     async def end_call(self, context: RunContext[None]) -> str:
@@ -144,16 +157,3 @@ class FrontDesk(Agent):
                 "Which day is it?"
             )
         return found[0]
-
-
-@contextmanager
-def _speakable() -> Iterator[None]:
-    """What goes wrong inside is a sentence for the model, or for the caller."""
-    try:
-        yield
-    except ReservationsError as error:
-        raise llm.ToolError(str(error)) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = ".".join(str(part) for part in first["loc"])
-        raise llm.ToolError(f"I'm sorry, I did not get the {what} right: {first['msg']}") from error

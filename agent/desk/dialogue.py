@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from agent.desk.house import COPPER_KETTLE
 from agent.desk.understanding import Details, Intent, Meaning, Slot, understand
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Step(enum.Enum):
     LOOK_UP_HOURS = enum.auto()
     LOOK_UP_TABLE = enum.auto()
     CARRY_OUT = enum.auto()
+    OFFER_MANAGER = enum.auto()
+    TO_MANAGER = enum.auto()
+    TO_DESK = enum.auto()
     END_CALL = enum.auto()
     FAREWELL = enum.auto()
 
@@ -36,6 +40,11 @@ class Remark(enum.Enum):
     ALL_RIGHT = enum.auto()
     NOT_UNDERSTOOD = enum.auto()
     WELCOME = enum.auto()
+    MANAGER = enum.auto()
+    """The manager says who is speaking."""
+    DESK = enum.auto()
+    """The front desk says so after the manager."""
+    SORRY = enum.auto()
 
 
 _NEEDED: Final = {
@@ -50,6 +59,8 @@ _ASKED_ANEW: Final[dict[Intent | None, tuple[Slot, ...]]] = {
     Intent.CANCEL: (Slot.NAME,),
 }
 _SEATING: Final = (Slot.PARTY, Slot.DATE, Slot.TIME)
+LARGEST: Final = COPPER_KETTLE.largest_party
+"""The largest party that the front desk books; the manager books larger ones."""
 _CALL_ENDS: Final = (Step.END_CALL, Step.FAREWELL)
 
 
@@ -75,16 +86,24 @@ class Dialogue:
     trouble: str | None = None
     """Why a tool could not do it: to be said instead of the next question."""
     ending: Step | None = None
+    with_manager: bool = False
+    """Who speaks: the manager, or the front desk."""
+    handing: Step | None = None
+    """Who is to speak now, until the tool for it has run."""
 
     @property
     def next(self) -> Step | Slot:
         """What to do or ask now."""
+        if self.handing:
+            return self.handing
         if self.ending:
             return self.ending
         if self.hours_of:
             return Step.LOOK_UP_HOURS
         if self.task is None:
             return Step.ANYTHING_ELSE if self.served else Step.OFFER_HELP
+        if not self.with_manager and self.is_large:
+            return Step.OFFER_MANAGER
         for slot in (*_NEEDED[self.task], *sorted(self.wrong)):
             if not self.details.has(slot):
                 return slot
@@ -97,12 +116,17 @@ class Dialogue:
             return Step.WHAT_TO_CHANGE
         return Step.CONFIRM
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the party is more than the front desk books."""
+        return self.details.party is not None and self.details.party > LARGEST
+
     def hear(self, text: str, *, today: dt.date) -> Dialogue:
         """The dialogue after the caller has said this."""
         asked = self.next
         expected = asked if isinstance(asked, Slot) else Slot.TIME if self.trouble else None
         meaning = understand(text, today=today, expected=expected)
-        if meaning.repeat or asked in _CALL_ENDS:
+        if meaning.repeat or asked in _CALL_ENDS or self.handing:
             return self
         now = replace(
             self, remark=None, trouble=None, disputed=False, hours_of=(), about_hours=False
@@ -111,20 +135,56 @@ class Dialogue:
         news = details != self.details
         if asked is Step.CONFIRM and meaning.agrees and not news:
             return replace(now, agreed=True)
+        if self.with_manager and (back := now._back_to_desk(text, meaning, details, today)):
+            return back
+        asks_for_manager = asked is Step.OFFER_MANAGER and meaning.agrees and not news
+        if not self.with_manager and (asks_for_manager or meaning.intent is Intent.MANAGER):
+            known = replace(now, task=Intent.BOOK) if now.is_large else now._done()
+            return replace(known, served=False, handing=Step.TO_MANAGER)
         another_day = self.about_hours and not self.task and not meaning.intent
         if meaning.intent is Intent.HOURS or (another_day and meaning.details.date):
             return replace(now, hours_of=(meaning.details.date,), about_hours=True)
         if meaning.goodbye and not news:
             return replace(now, ending=Step.END_CALL)
+        if self.with_manager and not self.task and not news and meaning.is_complaint:
+            return replace(now, served=True, remark=Remark.SORRY)
         if self.task is None:
             return now._begin(meaning)
         if meaning.intent is Intent.CANCEL and self.task is not Intent.CANCEL:
             return replace(now._done(), remark=Remark.ALL_RIGHT)
         return now._go_on(asked, meaning, details)
 
+    def _back_to_desk(
+        self, text: str, meaning: Meaning, details: Details, today: dt.date
+    ) -> Dialogue | None:
+        """What the manager leaves to the front desk, and as what; None when it is the manager's.
+
+        That is everything but complaints and parties too large for the desk.
+        """
+        desk = replace(self._done(), with_manager=False)
+        news = details != self.details
+        is_small = details.party is not None and details.party <= LARGEST
+        is_large = details.party is not None and details.party > LARGEST
+        everyday = meaning.intent is Intent.HOURS or (
+            meaning.intent in (Intent.AVAILABILITY, Intent.CHANGE, Intent.CANCEL)
+            and self.task is None
+            and not is_large
+        )
+        if is_small or (everyday and not meaning.is_complaint):
+            known = replace(desk, details=replace(self.details, party=None))
+            return replace(known.hear(text, today=today), handing=Step.TO_DESK)
+        if meaning.goodbye and not news:
+            return replace(desk, handing=Step.TO_DESK, ending=Step.END_CALL)
+        declines = self.task is None and meaning.agrees is False and meaning.plain
+        if meaning.desk or declines:
+            return replace(desk, handing=Step.TO_DESK, remark=Remark.DESK)
+        return None
+
     def _begin(self, meaning: Meaning) -> Dialogue:
         if meaning.intent or meaning.details.without([Slot.NAME]) != Details():
             task = meaning.intent or Intent.BOOK
+            if self.with_manager:
+                task = Intent.BOOK
             wrong = meaning.mentions if task is Intent.CHANGE else frozenset[Slot]()
             details = self.details.updated(meaning.details)
             return replace(self, task=task, details=details, wrong=wrong - {Slot.NAME})
@@ -146,7 +206,8 @@ class Dialogue:
                 return replace(self, remark=Remark.NOT_UNDERSTOOD)
             return replace(self, details=details.without(wrong), wrong=wrong)
         if given:
-            return replace(self, details=details)
+            asks_again = meaning.intent is Intent.AVAILABILITY and not self.with_manager
+            return replace(self, details=details, task=meaning.intent if asks_again else self.task)
         if meaning.agrees is False:
             return replace(self._done(), remark=Remark.ALL_RIGHT)
         return self if meaning.intent else replace(self, remark=Remark.NOT_UNDERSTOOD)
@@ -170,9 +231,20 @@ class Dialogue:
         details = self.details.without(_ASKED_ANEW.get(self.task, ()))
         return replace(self, hours_of=(), agreed=False, details=details, trouble=sentence)
 
+    def handed_over(self) -> Dialogue:
+        """The dialogue after somebody else has taken the call."""
+        if self.handing is Step.TO_MANAGER:
+            return replace(self, with_manager=True, handing=None, remark=Remark.MANAGER)
+        return replace(self, handing=None)
+
+    def not_handed_over(self) -> Dialogue:
+        """The dialogue after the caller spoke before somebody else could take the call."""
+        return replace(self, handing=None)
+
     def ended(self) -> Dialogue:
         """The dialogue after the call is ending."""
         return replace(self, ending=Step.FAREWELL)
 
     def _done(self) -> Dialogue:
-        return Dialogue(details=Details(name=self.details.name), served=True)
+        name = Details(name=self.details.name)
+        return Dialogue(details=name, served=True, with_manager=self.with_manager)

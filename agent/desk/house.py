@@ -45,12 +45,15 @@ class House:
         last = dt.datetime.combine(day, hours.closes) - self.last_seating
         return tuple((first + n * SLOT).time() for n in range((last - first) // SLOT + 1))
 
-    def objection(self, seating: Seating, now: dt.datetime) -> Problem | None:
+    def objection(
+        self, seating: Seating, now: dt.datetime, *, approved: bool = False
+    ) -> Problem | None:
         """What speaks against a seating, whoever else comes; None if nothing does.
 
-        ``now`` is the restaurant's wall-clock time, without a time zone.
+        ``now`` is the restaurant's wall-clock time, without a time zone. ``approved`` lets in a
+        party larger than the largest.
         """
-        if seating.party > self.largest_party:
+        if seating.party > self.largest_party and not approved:
             return Problem(
                 reason=Reason.PARTY_TOO_LARGE,
                 detail=f"party: {seating.party} is more than the {self.largest_party} we can seat",

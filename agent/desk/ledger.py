@@ -87,15 +87,15 @@ class Ledger:
                 alternatives=self._alternatives(db, seating, now),
             )
 
-    def add(self, booking: Booking, now: dt.datetime) -> Reservation:
-        """Write a booking into the book.
+    def add(self, booking: Booking, now: dt.datetime, approved: bool = False) -> Reservation:
+        """Write a booking into the book; one that is ``approved`` may be of any size.
 
         Raises:
             RefusedError: the house takes no booking for that day or time, or is full.
         """
         reservation = Reservation(id=secrets.token_hex(4), **dict(booking))
         with self._transaction() as db:
-            self._admit(db, reservation, now)
+            self._admit(db, reservation, now, approved=approved)
             db.execute(
                 "INSERT INTO reservations (id, name, date, time, party) VALUES (?, ?, ?, ?, ?)",
                 _row(reservation),
@@ -112,8 +112,10 @@ class Ledger:
             found = db.execute("SELECT * FROM reservations WHERE id = ?", (id,)).fetchone()
             if found is None:
                 raise RefusedError(_unknown(id))
-            reservation = change.of(_reservation(found))
-            self._admit(db, reservation, now)
+            before = _reservation(found)
+            reservation = change.of(before)
+            # a large party that was let in may come at another time
+            self._admit(db, reservation, now, approved=reservation.party <= before.party)
             db.execute(
                 "UPDATE reservations SET name = ?2, date = ?3, time = ?4, party = ?5 WHERE id = ?1",
                 _row(reservation),
@@ -139,8 +141,10 @@ class Ledger:
             ).fetchall()
         return [_reservation(row) for row in rows]
 
-    def _admit(self, db: sqlite3.Connection, wanted: Reservation, now: dt.datetime) -> None:
-        self._check(wanted, now)
+    def _admit(
+        self, db: sqlite3.Connection, wanted: Reservation, now: dt.datetime, *, approved: bool
+    ) -> None:
+        self._check(wanted, now, approved=approved)
         if not self._has_room(db, wanted, besides=wanted.id):
             raise RefusedError(
                 Problem(
@@ -150,8 +154,8 @@ class Ledger:
                 )
             )
 
-    def _check(self, seating: Seating, now: dt.datetime) -> None:
-        if problem := self.house.objection(seating, now):
+    def _check(self, seating: Seating, now: dt.datetime, *, approved: bool = False) -> None:
+        if problem := self.house.objection(seating, now, approved=approved):
             raise RefusedError(problem)
 
     def _has_room(self, db: sqlite3.Connection, seating: Seating, besides: str = "") -> bool:

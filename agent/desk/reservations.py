@@ -7,14 +7,17 @@ GET    /health                                                   ``{"status": "o
 GET    /hours                                                    :class:`Week`
 GET    /availability          ``?date=&time=&party=``            :class:`Availability`
 GET    /reservations          ``?name=``                         list of :class:`Reservation`
-POST   /reservations          :class:`Booking`                   201, :class:`Reservation`
+POST   /reservations          :class:`Booking`, ``?approved=``   201, :class:`Reservation`
 PATCH  /reservations/{id}     :class:`Change`                    :class:`Reservation`
 DELETE /reservations/{id}                                        204
 ====== ====================== ================================== =========================
 
 The models are in :mod:`agent.desk.wire`. What can't be done is answered by a
 :class:`~agent.desk.wire.Problem`: 422 for input that is not valid, 404 for a reservation that
-doesn't exist, 409 for what the house can't offer.
+doesn't exist, 409 for what the house can't offer. ``?approved=true`` is the manager's word that a
+party larger than the house's largest may come.
+
+Started with :class:`Faults`, the service is slow, out of order or silent for certain days.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -46,7 +50,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STATUS: Final = {Reason.INVALID: 422, Reason.UNKNOWN_RESERVATION: 404}
+_STATUS: Final = {
+    Reason.INVALID: 422,
+    Reason.UNKNOWN_RESERVATION: 404,
+    Reason.MAINTENANCE: 503,
+}
 _NAME: Final = TypeAdapter(Name)
 _GRACE: Final = 2
 """Seconds a request in progress has when the service stops."""
@@ -54,16 +62,53 @@ _GRACE: Final = 2
 Clock = Callable[[], dt.datetime]
 
 
-def create_app(db: Path, *, house: House = COPPER_KETTLE, now: Clock = local_now) -> Starlette:
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What is wrong on purpose, for who wants to see how the agent takes it: days, of any year, for
+    which the service doesn't work. Given as (month, day)."""
+
+    slow: tuple[int, int] = (12, 24)
+    """It takes ``delay`` seconds to answer."""
+    failing: tuple[int, int] = (12, 25)
+    """It answers 503, with :attr:`Reason.MAINTENANCE`."""
+    silent: tuple[int, int] = (12, 26)
+    """It takes ten times ``delay`` seconds: longer than anybody waits."""
+    delay: float = 3.0
+
+    async def meet(self, day: dt.date) -> None:
+        """Wait or refuse, as is due on this day."""
+        match (day.month, day.day):
+            case self.slow:
+                await anyio.sleep(self.delay)
+            case self.failing:
+                detail = "the reservations book is being maintained; try again later"
+                raise RefusedError(Problem(reason=Reason.MAINTENANCE, detail=detail))
+            case self.silent:
+                await anyio.sleep(10 * self.delay)
+            case _:
+                pass
+
+
+def create_app(
+    db: Path,
+    *,
+    house: House = COPPER_KETTLE,
+    now: Clock = local_now,
+    faults: Faults | None = None,
+) -> Starlette:
     """The service over the SQLite file ``db``, which is made if it is missing.
 
-    ``now`` is what the service takes for the current wall-clock time.
+    ``now`` is what the service takes for the current wall-clock time; ``faults`` are none.
 
     Raises:
         ServiceError: ``db`` can't be used.
     """
     ledger = Ledger(db, house)
     ledger.prepare()
+
+    async def meet_faults(day: dt.date) -> None:
+        if faults is not None:
+            await faults.meet(day)
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -73,6 +118,7 @@ def create_app(db: Path, *, house: House = COPPER_KETTLE, now: Clock = local_now
 
     async def availability(request: Request) -> Response:
         seating = Seating.model_validate(dict(request.query_params))
+        await meet_faults(seating.date)
         return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, now()))
 
     async def find(request: Request) -> Response:
@@ -82,11 +128,16 @@ def create_app(db: Path, *, house: House = COPPER_KETTLE, now: Clock = local_now
 
     async def book(request: Request) -> Response:
         booking = Booking.model_validate_json(await request.body())
-        return _answer(await anyio.to_thread.run_sync(ledger.add, booking, now()), status=201)
+        approved = request.query_params.get("approved") == "true"
+        await meet_faults(booking.date)
+        added = await anyio.to_thread.run_sync(ledger.add, booking, now(), approved)
+        return _answer(added, status=201)
 
     async def change(request: Request) -> Response:
         wanted = Change.model_validate_json(await request.body())
         id = request.path_params["id"]
+        if wanted.date is not None:
+            await meet_faults(wanted.date)
         return _answer(await anyio.to_thread.run_sync(ledger.change, id, wanted, now()))
 
     async def cancel(request: Request) -> Response:
@@ -114,6 +165,7 @@ async def serve(
     *,
     house: House = COPPER_KETTLE,
     now: Clock = local_now,
+    faults: Faults | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the service until cancelled. Reports its URL when ready; port 0 takes a free one.
@@ -121,7 +173,9 @@ async def serve(
     Raises:
         ServiceError: ``db`` can't be used, or the address can't be listened on.
     """
-    app = await anyio.to_thread.run_sync(lambda: create_app(db, house=house, now=now))
+    app = await anyio.to_thread.run_sync(
+        lambda: create_app(db, house=house, now=now, faults=faults)
+    )
     with _listen(host, port) as listener:
         address, bound = listener.getsockname()[:2]
         url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"

@@ -30,12 +30,16 @@ _QUESTIONS: Final = {
     Step.OFFER_HELP: "How can I help you?",
     Step.ANYTHING_ELSE: "Is there anything else I can do for you?",
     Step.WHAT_TO_CHANGE: "What would you like to change?",
+    Step.OFFER_MANAGER: "That is something for our manager. Shall I put you through?",
     Step.FAREWELL: "Thank you for calling. Goodbye.",
 }
 _REMARKS: Final = {
     Remark.ALL_RIGHT: "All right.",
     Remark.NOT_UNDERSTOOD: "I'm sorry, I did not catch that.",
     Remark.WELCOME: "You're welcome.",
+    Remark.MANAGER: "Hello, this is the manager.",
+    Remark.DESK: "You are back at the front desk.",
+    Remark.SORRY: "I'm very sorry to hear that. I will look into it myself.",
 }
 
 
@@ -69,15 +73,17 @@ class DeskScript:
 
 
 def _learn(dialogue: Dialogue, result: llm.FunctionCallOutput) -> Dialogue:
-    if result.is_error:
-        return dialogue.failed(result.output)
     match result.name:
+        case "speak_to_manager" | "back_to_desk":
+            return dialogue.not_handed_over() if result.is_error else dialogue.handed_over()
+        case _ if result.is_error:
+            return dialogue.failed(result.output)
         case "opening_hours":
             return dialogue.told_hours(_hours(Week.model_validate_json(result.output)))
         case "availability":
             answer = Availability.model_validate_json(result.output)
             return dialogue.told_table(_table(answer), available=answer.available)
-        case "book":
+        case "book" | "book_large_party":
             return dialogue.carried_out("Your table is booked. We look forward to seeing you.")
         case "change":
             now = Reservation.model_validate_json(result.output)
@@ -105,6 +111,12 @@ def _call(dialogue: Dialogue) -> CallTool | None:
             return CallTool("opening_hours", {"day": Weekday.of(day).value if day else None})
         case Step.LOOK_UP_TABLE, _:
             return CallTool("availability", seating)
+        case Step.TO_MANAGER, _:
+            return CallTool("speak_to_manager", {})
+        case Step.TO_DESK, _:
+            return CallTool("back_to_desk", {})
+        case Step.CARRY_OUT, Intent.BOOK if dialogue.with_manager:
+            return CallTool("book_large_party", {"name": known.name, **seating})
         case Step.CARRY_OUT, Intent.BOOK:
             return CallTool("book", {"name": known.name, **seating})
         case Step.CARRY_OUT, Intent.CHANGE:
@@ -133,6 +145,8 @@ def _say(dialogue: Dialogue) -> str:
 def _question(dialogue: Dialogue) -> str:
     known = dialogue.details
     match dialogue.next, dialogue.task:
+        case Step.ANYTHING_ELSE, _ if dialogue.with_manager:
+            return "Is there anything else I can help you with?"
         case Slot.NAME, Intent.BOOK:
             return "What name shall I book it under?"
         case Step.CONFIRM, Intent.CANCEL:

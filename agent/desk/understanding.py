@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class Intent(enum.Enum):
     """What a caller wants done."""
 
+    MANAGER = enum.auto()
     HOURS = enum.auto()
     AVAILABILITY = enum.auto()
     BOOK = enum.auto()
@@ -81,6 +82,16 @@ class Meaning:
     thanks: bool = False
     greeting: bool = False
     repeat: bool = False
+    complaint: bool = False
+    desk: bool = False
+    """Asks for the front desk."""
+    plain: bool = False
+    """Nothing but a yes or a no, and thanks."""
+
+    @property
+    def is_complaint(self) -> bool:
+        """Something is wrong, or isn't there: more than a plain no."""
+        return self.complaint or (self.agrees is False and not self.plain)
 
 
 def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Meaning:
@@ -91,15 +102,21 @@ def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Me
     """
     text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     words = _Words(text)
+    rejected = words.take(_REJECTED_DAY)
+    words.take(_REJECTED)
+    mentions = {slot for slot, said in _MENTIONS.items() if said.search(words.all)}
     return Meaning(
         intent=next((intent for intent, said in _INTENTS.items() if said.search(words.all)), None),
         details=_details(text, words, today, expected),
-        mentions=frozenset(slot for slot, said in _MENTIONS.items() if said.search(words.all)),
+        mentions=frozenset(mentions | {Slot.DATE} if rejected else mentions),
         agrees=_agrees(words.all),
         goodbye=bool(_GOODBYE.search(words.all)),
         thanks=bool(_THANKS.search(words.all)),
         greeting=bool(_GREETING.search(words.all)),
         repeat=bool(_REPEAT.search(words.all)),
+        complaint=bool(_COMPLAINT.search(words.all)),
+        desk=bool(_DESK.search(words.all)),
+        plain=all(word in _POLITE for word in words.all.split()),
     )
 
 
@@ -129,6 +146,7 @@ def _agrees(words: str) -> bool | None:
 
 _INTENTS: Final = {
     # the first that matches: "cancel my booking" is not a booking
+    Intent.MANAGER: re.compile(r"\b(manager|supervisor|in charge|complain|complaint)\b"),
     Intent.CANCEL: re.compile(r"\b(cancel|call off)"),
     Intent.CHANGE: re.compile(r"\b(change|move|reschedule|different (day|date|time))\b"),
     Intent.HOURS: re.compile(r"\b(open|opening|opened|close|closing|closed|hours)\b"),
@@ -145,7 +163,7 @@ _MENTIONS: Final = {
 }
 _YES: Final = re.compile(
     r"\b(yes|yeah|yep|yup|sure|correct|right|exactly|perfect|ok|okay|fine|great|go ahead"
-    r"|please do)\b"
+    r"|please do|uh[- ]?huh|mm[- ]?hmm?|mhm)\b"
 )
 _NO: Final = re.compile(r"\b(no|nope|not|wrong|isn't|don't)\b")
 _GOODBYE: Final = re.compile(
@@ -157,6 +175,21 @@ _GREETING: Final = re.compile(r"\b(hello|hi|hey|good (morning|afternoon|evening|
 _REPEAT: Final = re.compile(
     r"\b(repeat|pardon|excuse me|say (that|it) again|once more|what did you say)\b"
 )
+_COMPLAINT: Final = re.compile(
+    r"\b(complain|complaint|cold|rude|slow|dirty|terrible|awful|horrible|bad|unhappy|disappointed"
+    r"|overcharged|waited|waiting|sick|not (good|happy|right)|wrong)\b"
+)
+_POLITE: Final = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        all am else everything fine for good great i i'm is it just moment much nice no nope not
+        nothing now oh ok okay please right sir so sure thank thanks that that's the then think
+        thinking today um very well yeah yes you
+        """,
+    )
+)
+_DESK: Final = re.compile(r"\b(front desk|reception|(go|put me) back)\b")
 
 # -- words and numbers --------------------------------------------------------------------------
 
@@ -203,6 +236,10 @@ class _Words:
         return None
 
 
+# what a caller takes back, as in "not Friday, Saturday": no part of what is wanted
+_REJECTED_DAY: Final = re.compile(rf"\bnot (?:on )?(?:{'|'.join(Weekday)})s?\b")
+_REJECTED: Final = re.compile(r"\bnot (?:at |for )?\d{1,2}(?:[: ][0-5]\d)?(?: people| o'?clock)?\b")
+
 # -- dates ----------------------------------------------------------------------------------------
 
 _RELATIVE: Final = re.compile(r"\b(today|tonight|this (?:afternoon|evening)|tomorrow)\b")
@@ -220,7 +257,10 @@ _DAY_OF_MONTH: Final = (
 
 
 def _date(words: _Words, today: dt.date) -> dt.date | None:
-    weekday = words.take(_WEEKDAY)  # "Friday the 27th": the number decides
+    weekday = None
+    while found := words.take(_WEEKDAY):  # "Friday, no, Saturday"
+        weekday = found
+    # "Friday the 27th": the number decides
     if found := words.take(*_DAY_OF_MONTH):
         month = found.groupdict().get("month")
         return _next_day(today, int(found["day"]), 1 + _MONTHS.index(month) if month else None)
@@ -319,10 +359,10 @@ _NOT_NAMES: Final = frozenset(
         r"\w+",
         """
         a actually an and at book booking bye can cancel change could day do excuse for from good
-        goodbye have hello hi i in is it know later my name no none nope not of okay on one our
-        pardon please repeat reservation right same say sorry sure table thank thanks that the
-        there this time to today tomorrow tonight under wait we what when which wrong yeah yes you
-        your
+        goodbye have hello hi i in instead is it know later let let's make mean meant my name no
+        none nope not of okay on one our pardon please rather repeat reservation right same say
+        sorry sure table thank thanks that the there this time to today tomorrow tonight under wait
+        we what when which wrong yeah yes you your
         """,
     )
 ).union(Weekday, _NUMBERS)

@@ -111,6 +111,7 @@ class Reason(enum.StrEnum):
     PAST = "past"
     PARTY_TOO_LARGE = "party_too_large"
     UNKNOWN_RESERVATION = "unknown_reservation"
+    MAINTENANCE = "maintenance"
 
 
 class Problem(_Model):

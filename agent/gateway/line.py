@@ -15,7 +15,7 @@ import anyio
 from livekit import rtc
 from livekit.agents.voice import io
 
-from agent.audio import audible
+from agent.audio import last_over_noise
 from agent.session import line as session
 
 from .playout import Playout
@@ -64,11 +64,12 @@ class Microphone(io.AudioInput):
         self._changed.set()
 
     def voiced_until(self) -> float | None:
-        """When the last sample that can be heard arrived, of those still known."""
-        for arrived, frame in reversed(self._recent):
-            if (loud := audible(frame)).size:
-                return arrived - (len(frame) // 2 - 1 - int(loud[-1])) / self._sample_rate
-        return None
+        """When the last sample that can be heard over the noise arrived, of those still known."""
+        found = last_over_noise([frame for _, frame in self._recent])
+        if found is None:
+            return None
+        arrived, frame = self._recent[found[0]]
+        return arrived - (len(frame) // 2 - 1 - found[1]) / self._sample_rate
 
     def close(self) -> None:
         """No more will come: iteration ends after the frames that did."""

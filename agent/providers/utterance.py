@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from livekit import local_inference
 
-from agent.audio import audible
+from agent.audio import audible, noise_level
 
 from .voice_activity import ACTIVATION, DEACTIVATION, MIN_SILENCE, MIN_SPEECH
 
@@ -64,6 +64,8 @@ class SpeechBuffer:
         self._begins = 0
         self._ends = 0
         self._audible = False
+        self._noise = 0.0
+        """How loud the room was before the speech."""
 
     @property
     def full(self) -> bool:
@@ -108,12 +110,15 @@ class SpeechBuffer:
         """Keep the window, which is voiced, and those that lead to it."""
         if not self._kept:
             in_speech = self._unvoiced < _MIN_UNVOICED
+            if not in_speech:
+                self._noise = noise_level(list(self._around)[:-_MIN_VOICED])
             self._begins = self._position - _WINDOW * (1 if in_speech else _MIN_VOICED)
         self._kept.extend(self._around)
         self._around.clear()
         self._unvoiced = 0
-        # the detector is 50 to 110 ms late in noticing the end of speech, the samples are not
-        loud = audible(window)
+        # the detector is 50 to 110 ms late in noticing the end of speech, the samples are not; in
+        # noise it is later still, and every window has samples that can be heard
+        loud = audible(window, self._noise)
         if loud.size:
             self._ends = self._position - _WINDOW + int(loud[-1]) + 1
             self._audible = True

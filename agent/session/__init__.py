@@ -5,6 +5,11 @@
     :class:`Outcome` and the events a caller is told of.
 ``voice``
     :class:`VoiceSession`: a :class:`Session` on LiveKit's ``AgentSession``.
+``manners``
+    What is said to silence, to waiting and at the end; an agent may have its own.
+``courtesy``, ``heard``, ``tools``
+    What a session does for any agent: see to silence and slow tools, cut words to what was heard,
+    give tools a limit.
 ``agents``
     Which agent answers: ``module:Class`` and what all its conversations share.
 """
@@ -23,11 +28,13 @@ from .line import (
     ToolCalled,
     Words,
 )
+from .manners import Manners
 from .voice import VoiceSession
 
 __all__ = [
     "AgentError",
     "Line",
+    "Manners",
     "OpenSession",
     "Outcome",
     "Session",

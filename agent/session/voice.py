@@ -11,13 +11,18 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from livekit.agents import AgentSession, TurnHandlingOptions, llm
+from livekit.agents import AgentSession, TurnHandlingOptions
 
 import telemetry
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 
+from .backchannel import Backchannel
+from .courtesy import Courtesy
+from .heard import HeardOutput
 from .line import Outcome, StateChanged, ToolCalled, Words
+from .manners import SILENCE, manners_of
+from .tools import limit_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
         AgentStateChangedEvent,
         CloseEvent,
         ConversationItemAddedEvent,
-        ErrorEvent,
         FunctionToolsExecutedEvent,
         UserInputTranscribedEvent,
         UserStateChangedEvent,
@@ -42,15 +46,24 @@ log = logging.getLogger(__name__)
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds the pipeline has to close; then the conversation is closed without it."""
 
-APOLOGY: Final = "I'm sorry, something went wrong. Could you say that again?"
-"""What the caller hears when the language model fails."""
+FAREWELL_TIMEOUT: Final = 6.0
+"""Seconds a farewell has, from the end being asked for to its last word."""
 
 TURN_HANDLING: Final = TurnHandlingOptions(
     turn_detection="vad",
     # The caller's silence before a turn is over. Recognition runs meanwhile, so most of it costs
     # nothing; less cuts people off between two clauses.
     endpointing={"mode": "fixed", "min_delay": 0.45, "max_delay": 3.0},
-    interruption={"mode": "vad"},
+    # Speech stops as soon as a voice is sure, and goes on where it stopped if no words come of it:
+    # so being quick to stop costs little when it was a cough.
+    interruption={
+        "mode": "vad",
+        "min_duration": 0.16,
+        "resume_false_interruption": True,
+        "false_interruption_timeout": 0.8,
+        # how close to either end of a speech a "mm-hm" is ignored: a cloud model's business
+        "backchannel_boundary": None,
+    },
     # The reply is generated and synthesised while the end of the turn is still being decided.
     preemptive_generation={"enabled": True, "preemptive_tts": True},
 )
@@ -64,6 +77,7 @@ class VoiceSession:
         line: the transport's side.
         agent: makes the agent; called once, inside the conversation.
         plugins: makes this session's own plugin objects; likewise.
+        silence: seconds of mutual silence before the caller is asked again; 0 for never.
     """
 
     def __init__(
@@ -73,12 +87,16 @@ class VoiceSession:
         *,
         agent: Callable[[], Agent],
         plugins: Callable[[], Plugins],
+        silence: float = SILENCE,
     ) -> None:
         self._line = line
+        self._silence = silence
         self._make_agent = agent
         self._make_plugins = plugins
         self._outcome: Outcome | None = None
         self._over = anyio.Event()
+        self._leaving = anyio.CancelScope()
+        """Around the farewell."""
         self._session: AgentSession[None] | None = None
         """Set once it has started."""
         self._typed_early: str | None = None
@@ -101,7 +119,10 @@ class VoiceSession:
         return self.conversation.trace_id
 
     def end(self, outcome: Outcome) -> None:
-        """Ask the conversation to end, for this reason; the first reason stands."""
+        """Ask the conversation to end, for this reason; the first reason stands. A second one cuts
+        the farewell short: the caller has gone, or patience has."""
+        if self._over.is_set():
+            self._leaving.cancel()
         if self._outcome is None:
             self._outcome = outcome
         self._over.set()
@@ -136,6 +157,7 @@ class VoiceSession:
 
     async def _converse(self) -> None:
         plugins = self._make_plugins()
+        audio = HeardOutput(self._line.audio_output)
         session = AgentSession[None](
             vad=plugins.vad,
             stt=plugins.stt,
@@ -143,12 +165,14 @@ class VoiceSession:
             tts=plugins.tts,
             turn_handling=TURN_HANDLING,
             aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
-            user_away_timeout=None,
+            user_away_timeout=self._silence or None,
+            use_tts_aligned_transcript=True,
             # what a caller hangs up in the middle of; recognition takes a fifth of that
             session_close_transcript_timeout=0.5,
         )
         session.input.audio = self._line.audio_input
-        session.output.audio = self._line.audio_output
+        session.output.audio = audio
+        session.output.transcription = audio.text
         livekit_telemetry.trace(
             session, conversation=self.conversation, voiced_until=self._line.voiced_until
         )
@@ -156,18 +180,45 @@ class VoiceSession:
             lambda at: livekit_telemetry.audible(self.conversation, at),
         )
         self._listen(session)
+        backchannel = Backchannel(session)
+
+        async def prepare(agent: Agent) -> None:
+            """Whoever answers: the agent, and those it hands over to."""
+            backchannel.attend(agent)
+            await limit_tools(agent, prepare)
+
+        courtesy = Courtesy(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
         try:
-            await session.start(self._make_agent())
+            agent = self._make_agent()
+            await prepare(agent)
+            await session.start(agent)
             self._session = session
             if self._typed_early is not None:
                 self.hear(self._typed_early)
             await self._over.wait()
+            courtesy.close()
+            await self._take_leave(session)
         finally:
+            courtesy.close()
             for part in (session, plugins):  # each has its time, whatever the other does
                 with anyio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
                     await part.aclose()
                 if closing.cancelled_caught:
                     log.warning("conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT)
+
+    async def _take_leave(self, session: AgentSession[None]) -> None:
+        """Say goodbye, if this end has a farewell; nobody can interrupt it."""
+        assert self._outcome is not None
+        words = manners_of(session.current_agent).farewell(self._outcome)
+        if words is None:
+            return
+        with self._leaving, anyio.move_on_after(FAREWELL_TIMEOUT), self.conversation.attach():
+            try:
+                session.input.set_audio_enabled(False)
+                await session.interrupt(force=True)
+                await session.say(words, allow_interruptions=False)
+            except RuntimeError as error:  # it is closing by itself
+                log.info("conversation %s ends without a farewell: %s", self.id, error)
 
     def _settle(self) -> Outcome:
         """The outcome, recorded. Cancelled from outside, it is the process that stops."""
@@ -197,11 +248,6 @@ class VoiceSession:
                 failed = output is not None and output.is_error
                 line.send(ToolCalled(call.name, call.arguments, ok=not failed))
 
-        def failed(event: ErrorEvent) -> None:
-            # Without this the caller hears nothing and waits; LiveKit gives up after three.
-            if isinstance(event.error, llm.LLMError) and not event.error.recoverable:
-                session.say(APOLOGY)
-
         def closed(event: CloseEvent) -> None:
             self.end(Outcome.COMPLETED if event.error is None else Outcome.FAILED)
             self._settle()
@@ -211,5 +257,4 @@ class VoiceSession:
         session.on("user_input_transcribed", heard)
         session.on("conversation_item_added", said)
         session.on("function_tools_executed", called)
-        session.on("error", failed)
         session.on("close", closed)

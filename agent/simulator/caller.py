@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -10,14 +11,21 @@ import anyio
 from agent.gateway import Disconnected, GatewayError, connect
 from agent.session.line import Outcome
 from agent.simulator.hearing import Hearing, Round
+from agent.simulator.impairment import NOMINAL_LEVEL, Impairment, active_level
 from agent.simulator.microphone import Microphone
-from agent.simulator.report import CallResult, Progress, TurnResult
-from agent.simulator.scenario import SpokenTurn, TypedTurn
+from agent.simulator.report import CallResult, Progress
+from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
+from agent.simulator.truth import both_heard
+from agent.simulator.unmet import held_to_account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
 
     from agent.gateway import Call
+    from agent.simulator.hearing import AgentSpeech
+    from agent.simulator.impairment import Conditions
     from agent.simulator.scenario import Scenario, Turn
 
 LONGEST_REPLY: Final = 60.0
@@ -26,6 +34,8 @@ LAST_GAP: Final = 0.2
 """Seconds of quiet after the last reply before the caller hangs up."""
 WORDS_PATIENCE: Final = 1.0
 """Seconds to wait for the words of a reply that has been heard."""
+NO_REPLY: Final = 3.0
+"""Seconds after which a turn that mustn't be answered hasn't been."""
 
 
 class Caller:
@@ -36,6 +46,9 @@ class Caller:
         conversation: the id it gives its conversation.
         url: where the gateway is, ``ws://…``.
         token: what the gateway asks for, if it does.
+        line: what becomes of its audio on the way.
+        seed: of the run it is part of; goes into the result.
+        chance: where the line's chance comes from.
         patience: seconds it waits for a reply to begin, and for the call to end, before it gives
             up: that has then failed, and it hangs up.
         on_progress: told what happens.
@@ -48,16 +61,27 @@ class Caller:
         conversation: str,
         url: str,
         token: str | None,
+        line: Conditions,
+        seed: int,
+        chance: np.random.Generator,
         patience: float,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self.scenario = scenario
         self.conversation = conversation
+        self.stopped = False
+        """It was told to hang up before it had said everything."""
+        self.over_at = float("inf")
+        """When the call's end began (Unix seconds): somebody hung up, or the line was lost."""
         self._url = url
         self._token = token
+        self._conditions = line
+        self._seed = seed
+        self._chance = chance
         self._patience = patience
         self._on_progress = on_progress
         self._script = anyio.CancelScope()
+        self._microphone: Microphone | None = None
         self._hearing = Hearing()
         self._greeting = self._hearing.current
         self._rounds: list[Round] = []
@@ -71,37 +95,58 @@ class Caller:
         try:
             async with connect(self._url, start=start, token=self._token) as call:
                 self._trace_id = call.trace_id
-                microphone = Microphone(call.send_audio, self._hearing.voiced)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._speak, microphone)
-                    tasks.start_soon(self._converse, call, microphone, tasks.cancel_scope)
-                    await self._listen(call)
-                    tasks.cancel_scope.cancel()
+                microphone = self._microphone = self._pick_up(call)
+                try:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(self._speak, microphone)
+                        tasks.start_soon(self._converse, call, microphone, tasks.cancel_scope)
+                        await self._listen(call)
+                        tasks.cancel_scope.cancel()
+                finally:
+                    self.over_at = min(self.over_at, time.time())
         except Exception as error:  # noqa: BLE001 - one failed caller must not end the others
             self._failures += _explain(error)
         self._tell(f"ended: {self._hearing.outcome or 'lost'}")
 
     def hang_up(self) -> None:
-        """Say nothing more and end the call; what was still to be said has failed."""
+        """Say nothing more and end the call; what was still to be said is left unsaid."""
+        if self._hearing.outcome is None:
+            self.stopped = True
         self._script.cancel()
+
+    @property
+    def speeches(self) -> Sequence[AgentSpeech]:
+        """What the agent was heard to say, in order."""
+        return self._hearing.speeches
 
     def result(self) -> CallResult:
         """What came of the call; its trace is not judged yet."""
-        rounds = [*self._rounds, *[None] * (len(self.scenario.turns) - len(self._rounds))]
-        last = self._rounds[-1] if self._rounds else self._greeting
+        failures = [*self._greeting.failures, *self._failures, *self._wrong_outcome()]
         return CallResult(
             id=self.conversation,
             scenario=self.scenario.name,
             trace_id=self._trace_id,
             outcome=self._hearing.outcome,
-            turns=tuple(
-                _result(turn, this, last=this is last)
-                for turn, this in zip(self.scenario.turns, rounds, strict=True)
+            seed=self._seed,
+            line=str(self._conditions),
+            talk_over_ms=1000 * both_heard(self._hearing.caller, self._hearing.speeches),
+            late_ms=0.0 if self._microphone is None else 1000 * self._microphone.late,
+            turns=held_to_account(
+                self.scenario.turns, self._rounds, self._hearing.speeches, stopped=self.stopped
             ),
-            failures=(*self._greeting.failures, *self._failures, *self._wrong_outcome()),
+            failures=("stopped before it had ended",) if self.stopped else tuple(failures),
+            stopped=self.stopped,
         )
 
     # -- during the call ---------------------------------------------------------------------------
+
+    def _pick_up(self, call: Call) -> Microphone:
+        level = active_level(self.scenario.speech) or NOMINAL_LEVEL
+        line = Impairment(self._conditions, self._chance, level=level)
+        hearing = self._hearing
+        return Microphone(
+            call.send_audio, hearing.voiced, lambda frame: [line.outgoing(frame, hearing.echo())]
+        )
 
     async def _listen(self, call: Call) -> None:
         async for message in call:
@@ -122,38 +167,65 @@ class Caller:
             if followed and self.scenario.outcome not in {None, Outcome.HUNG_UP}:
                 await anyio.sleep(self._patience)
                 self._failures.append(f"the agent did not end the call in {self._patience:g} s")
+            self.over_at = time.time()
             await call.end()
             await anyio.sleep(self._patience)
             self._failures.append(f"the call did not end in {self._patience:g} s")
             tasks.cancel()
 
     async def _follow_script(self, call: Call, microphone: Microphone) -> bool:
-        """Say every turn when it is time to; False when the caller gave up."""
+        """Do every turn when it is time to; False when the caller gave up."""
+        before: Turn | None = None
         for number, turn in enumerate(self.scenario.turns, 1):
-            if turn.wait_for == "nothing":
-                await anyio.sleep(turn.pause_ms / 1000)
-            elif not await self._hear_out(turn.pause_ms / 1000):
+            if not await self._come_in(turn, before):
                 return False
-            self._tell(turn.words, turn=number)
+            before = turn
             self._rounds.append(self._hearing.begin())
+            self._tell(turn.doing, turn=number)
             match turn:
                 case TypedTurn():
+                    self._hearing.typed()
                     await call.send_text(turn.text)
+                case SilentTurn():
+                    await anyio.sleep(turn.silence / 1000)
                 case SpokenTurn():
                     with anyio.move_on_after(turn.say.seconds + self._patience) as limit:
                         await microphone.say(turn.say)
                     if limit.cancelled_caught:
                         return self._give_up("the gateway does not take the caller's audio")
-        return await self._hear_out(LAST_GAP)
+                case HangUpTurn():
+                    return True
+        return await self._hear_out(before, LAST_GAP)
 
-    async def _hear_out(self, gap: float) -> bool:
-        """Wait for a reply and until it is over; False when the caller gave up."""
+    async def _come_in(self, turn: Turn, before: Turn | None) -> bool:
+        """Wait until it is time for a turn; False when the caller gave up."""
+        if turn.barge_in_ms is not None:
+            with anyio.move_on_after(self._patience) as limit:
+                since = await self._hearing.audible()
+            if limit.cancelled_caught:
+                return self._give_up(f"no speech to cut into in {self._patience:g} s")
+            await anyio.sleep(max(0.0, since + turn.barge_in_ms / 1000 - time.time()))
+            return True
+        if turn.wait_for == "nothing":
+            await anyio.sleep(turn.pause_ms / 1000)
+            return True
+        return await self._hear_out(before, turn.pause_ms / 1000)
+
+    async def _hear_out(self, turn: Turn | None, gap: float) -> bool:
+        """Wait for the reply to a turn and until it is over; False when the caller gave up.
+
+        Without a turn it is the greeting that is waited for.
+        """
         hearing = self._hearing
-        with anyio.move_on_after(self._patience) as limit:
-            await hearing.answer()
-        if limit.cancelled_caught:
-            what = "reply" if self._rounds else "greeting"
-            return self._give_up(f"no {what} in {self._patience:g} s")
+        if turn is None or turn.wants_answer:
+            with anyio.move_on_after(self._patience) as limit:
+                await hearing.answer()
+            if limit.cancelled_caught:
+                what = "greeting" if turn is None else "reply"
+                return self._give_up(f"no {what} in {self._patience:g} s")
+        elif isinstance(turn, SpokenTurn | TypedTurn):
+            with anyio.move_on_after(NO_REPLY):
+                await hearing.answer()
         with anyio.move_on_after(LONGEST_REPLY) as limit:
             await hearing.quiet(gap)
         if limit.cancelled_caught:
@@ -185,46 +257,15 @@ class Caller:
             if not self._failures:
                 yield "the call did not end"
             return
-        wanted = self.scenario.outcome
-        allowed = {Outcome.COMPLETED, Outcome.HUNG_UP} if wanted is None else {wanted}
+        match self.scenario.outcome:
+            case None if self.scenario.hangs_up:
+                allowed = {Outcome.HUNG_UP}
+            case None:
+                allowed = {Outcome.COMPLETED, Outcome.HUNG_UP}
+            case wanted:
+                allowed = {wanted}
         if outcome not in allowed:
             yield f"the call ended as {outcome}, not {' or '.join(sorted(allowed))}"
-
-
-def _result(turn: Turn, this: Round | None, *, last: bool) -> TurnResult:
-    """A turn held against what was expected of it. ``last``: nothing was said after it."""
-    spoken = isinstance(turn, SpokenTurn)
-    if this is None:
-        return TurnResult(turn.words, spoken, failures=("not reached: the call was over",))
-    measured = this.measured
-    return TurnResult(
-        caller=turn.words,
-        spoken=spoken,
-        heard=" ".join(this.heard),
-        reply=" ".join(this.reply),
-        voiced_until=this.voiced_until,
-        measured_ms=None if measured is None else 1000 * measured,
-        failures=(*this.failures, *_unmet(turn, this, last=last)),
-    )
-
-
-def _unmet(turn: Turn, this: Round, *, last: bool) -> Iterator[str]:
-    """The expectations of a turn that were not met."""
-    if last and not this.answered and not this.failures:
-        yield "the call ended without a reply"
-    expect, reply, measured = turn.expect, " ".join(this.reply), this.measured
-    if expect.reply is not None and not expect.reply.search(reply):
-        yield f"the reply {reply!r} does not match {expect.reply.pattern!r}"
-    if expect.tool is not None:
-        calls = [(tool.name, tool.arguments) for tool in this.tools if tool.ok]
-        if not any(expect.called(*call) for call in calls):
-            made = ", ".join(f"{name} {arguments}" for name, arguments in calls) or "none"
-            yield f"tool {expect.tool} {dict(expect.arguments)} was not called (calls: {made})"
-    if expect.within_ms is not None:
-        if measured is None:
-            yield f"no audible reply, expected within {expect.within_ms} ms"
-        elif 1000 * measured > expect.within_ms:
-            yield f"replied after {1000 * measured:.0f} ms, expected within {expect.within_ms} ms"
 
 
 def _explain(error: Exception) -> list[str]:

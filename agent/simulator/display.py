@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box, progress
 from rich.console import Group
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
+
+
+MANY: Final = 24
+"""Calls of which each has its table."""
 
 
 @contextmanager
@@ -59,9 +63,13 @@ def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
 
 
 def render(report: Report) -> RenderableType:
-    """A table for each call, what failed, where the time went, and a summary."""
+    """A table for each call, what failed, what was heard, where the time went, and a summary.
+
+    Of more than :data:`MANY` calls only those that failed have a table.
+    """
+    shown = [call for call in report.calls if len(report.calls) <= MANY or not call.passed]
     return Group(
-        *(_call(call) for call in report.calls), *_time_spent(report.turns), *_summary(report)
+        *map(_call, shown), *_heard_at_callers(report), *_time_spent(report), *_sum(report)
     )
 
 
@@ -73,8 +81,11 @@ def _call(call: CallResult) -> RenderableType:
     table.add_column("at the caller", justify="right")
     for turn in call.turns:
         table.add_row(_heard(turn), _replied(turn), _ms(turn.e2e_ms), _ms(turn.measured_ms))
+    line = "" if call.line == "clean" else f"line {call.line}  "
     return Group(
-        Text.assemble((call.id, "bold"), f"  {call.outcome or 'no outcome'}  ", _trace(call)),
+        Text.assemble(
+            (call.id, "bold"), f"  {call.outcome or 'no outcome'}  ", (line, "dim"), _trace(call)
+        ),
         table,
         *_failed("call", call.failures),
         *(
@@ -87,41 +98,69 @@ def _call(call: CallResult) -> RenderableType:
 
 
 def _heard(turn: TurnResult) -> Text:
-    if not turn.spoken:
+    if not turn.reached:
+        return Text.assemble((f"{turn.caller} (not reached)", "dim"))
+    if turn.kind == "typed":
         return Text.assemble(turn.caller, (" (typed)", "dim"))
-    if same_words(turn.caller, turn.heard):
+    if not turn.words:
+        return Text.assemble((turn.caller, "dim"), turn.heard and f" {turn.heard}")
+    if same_words(turn.words, turn.heard):
         return Text(turn.heard)
-    return Text.assemble(turn.heard or "nothing", (f" (said: {turn.caller})", "yellow"))
+    return Text.assemble(turn.heard or "nothing", (f" (said: {turn.words})", "yellow"))
 
 
 def _replied(turn: TurnResult) -> Text:
-    """The agent's words, and the stages that its response took."""
+    """The agent's words, what became of what it was saying, and the stages of its response."""
     order = [*STAGES, *(stage for stage in turn.stages_ms if stage not in STAGES)]
     took = [(stage.replace("_", " "), turn.stages_ms.get(stage, 0.0)) for stage in order]
-    stages = " · ".join(f"{stage} {ms:.0f}" for stage, ms in took if round(ms))
-    return Text.assemble(turn.reply, (f"\n{stages}" if stages else "", "dim"))
+    notes = [f"{stage} {ms:.0f}" for stage, ms in took if round(ms)]
+    if turn.interruption is not None:
+        after = "" if turn.stop_ms is None else f" after {turn.stop_ms:.0f} ms"
+        notes.insert(0, f"{_OVER[turn.interruption]}{after}")
+    return Text.assemble(turn.reply, ("\n" + " · ".join(notes) if notes else "", "dim"))
+
+
+_OVER: Final = {
+    "stops": "agent stopped",
+    "resumes": "agent paused and went on",
+    "none": "agent spoke on",
+}
 
 
 def _ms(value: float | None) -> str:
     return "" if value is None else f"{value:.0f} ms"
 
 
-def _time_spent(turns: Sequence[TurnResult]) -> Iterator[RenderableType]:
+def _heard_at_callers(report: Report) -> Iterator[RenderableType]:
+    """What callers measured, beside what telemetry tells of it."""
+    table = Table(box=box.SIMPLE_HEAD, title="at the callers, from the audio", title_justify="left")
+    table.add_column("")
+    table.add_column("median", justify="right")
+    table.add_column("p95", justify="right")
+    for name, values in (
+        ("response", report.measured),
+        ("response, as telemetry has it", report.told),
+        ("agent stops when talked over", report.stops),
+    ):
+        if values:
+            table.add_row(name, _ms(percentile(values, 50)), _ms(percentile(values, 95)))
+    if table.row_count:
+        yield table
+
+
+def _time_spent(report: Report) -> Iterator[RenderableType]:
     """The median and the 95th percentile of each stage, over the turns that were answered."""
-    answered = [turn.stages_ms for turn in turns if turn.stages_ms]
-    if not answered:
-        return
     table = Table(box=box.SIMPLE_HEAD, title="where the time went", title_justify="left")
     table.add_column("stage")
     table.add_column("median", justify="right")
     table.add_column("p95", justify="right")
-    for stage in STAGES:
-        took = [stages.get(stage, 0.0) for stages in answered]
+    for stage, took in report.stages.items():
         if any(round(ms) for ms in took):
             table.add_row(
                 stage.replace("_", " "), _ms(percentile(took, 50)), _ms(percentile(took, 95))
             )
-    yield table
+    if table.row_count:
+        yield table
 
 
 def _trace(call: CallResult) -> Text:
@@ -136,7 +175,7 @@ def _failed(where: str, failures: Sequence[str]) -> list[Text]:
     return [Text(f"{where}: {failure}", style="red") for failure in failures]
 
 
-def _summary(report: Report) -> Iterator[Text]:
+def _sum(report: Report) -> Iterator[Text]:
     passed = sum(call.passed for call in report.calls)
     facts = [f"{passed} of {len(report.calls)} conversations passed"]
     if (median := percentile(report.measured, 50)) is not None:
@@ -146,6 +185,20 @@ def _summary(report: Report) -> Iterator[Text]:
         facts.append(f"telemetry within {differ:.0f} ms of the callers (p95)")
     if (rate := report.word_error_rate) is not None:
         facts.append(f"word error rate {rate:.1%}")
-    facts.append(f"{report.stats['orphan_spans']} orphans, {report.stats['dropped_spans']} drops")
+    facts += [
+        f"{report.talk_over:.1f} s of talking over",
+        f"{report.missed} missed and {report.spurious} spurious replies",
+        f"{report.stats['orphan_spans']} orphans, {report.stats['dropped_spans']} drops",
+    ]
     yield Text(" · ".join(facts), style="bold green" if report.passed else "bold red")
+    rates = report.word_error_rates
+    if len(rates) > 1 or any(line != "clean" for _, line in rates):
+        said = (f"{name} ({line}) {rate:.1%}" for (name, line), rate in sorted(rates.items()))
+        yield Text(f"word error rate by scenario (line): {', '.join(said)}", style="dim")
     yield from (Text(failure, style="red") for failure in report.failures)
+    if report.busy is not None:
+        late = f"callers' own audio left them up to {report.busy:.0f} ms late"
+        yield Text(f"This machine was too busy to tell: {late}.", style="yellow")
+    if report.command:
+        again = "To run it again" if report.passed else "To see it fail again"
+        yield Text(f"{again}: {report.command}")

@@ -1,41 +1,85 @@
 """What a caller hears: the agent's audio and messages, sorted into rounds as they arrive.
 
 A round is a turn of the caller and all that comes of it, until the caller's next turn; the
-greeting answers nobody and is a round of its own.
+greeting answers nobody and is a round of its own. Times are Unix seconds at the caller.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from agent.gateway import protocol
-from agent.simulator.audio import first_audible
+from agent.simulator.audio import first_audible, last_audible
+from agent.simulator.voice import Voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.session.line import Outcome
 
+HELD: Final = 0.3
+"""Seconds without a frame in the middle of a speech: it is being held back, not pausing for
+breath, since a speaker's own pauses are sent as silence."""
+_ECHOES: Final = 5
+"""Frames that may wait to be heard back through the caller's own microphone."""
+
+
+@dataclass(slots=True)
+class AgentSpeech:
+    """One speech of the agent's, as it was heard."""
+
+    began_at: float
+    voice: Voice = field(default_factory=Voice)
+    holds: list[tuple[float, float]] = field(default_factory=list)
+    """When it was held back, and when it went on."""
+    words: list[str] = field(default_factory=list)
+    """What the agent says it said in it."""
+    ended_at: float | None = None
+    cut: bool = False
+    """Its end was cut off: the gateway had the rest of it thrown away."""
+    frame_at: float | None = None
+    """The last frame of it."""
+
+    def audible_since(self, now: float) -> float | None:
+        """Since when it can be heard; None while it can't, or is held back."""
+        if self.frame_at is None or now - self.frame_at > HELD or self.voice.first is None:
+            return None
+        return self.holds[-1][1] if self.holds else self.voice.first
+
+    def hear(self, frame: bytes, at: float) -> None:
+        """Take its next frame."""
+        if self.frame_at is not None and at - self.frame_at > HELD:
+            self.holds.append((self.frame_at, at))
+        self.frame_at = at
+        first, last = first_audible(frame), last_audible(frame)
+        if first is not None and last is not None:
+            self.voice.add(at + first, at + last)
+
 
 @dataclass(slots=True)
 class Round:
-    """What came of a turn. Times are Unix seconds at the caller."""
+    """What came of a turn."""
 
     heard: list[str] = field(default_factory=list)
     """What the caller was heard to say."""
     reply: list[str] = field(default_factory=list)
     """What the agent said."""
     tools: list[protocol.Tool] = field(default_factory=list)
+    began_at: float | None = None
+    """The caller's first voiced sample, or when it typed; None while it has done neither."""
     voiced_until: float | None = None
     """The caller's last voiced sample."""
     answered: bool = False
     """The agent has begun to speak, and the caller not spoken since."""
     audible_at: float | None = None
     """The first audible sample of that answer."""
+    spoken_into: int = 0
+    """Speeches of the agent's that began before the caller had finished."""
     failures: list[str] = field(default_factory=list)
     """What the caller gave up on."""
 
@@ -52,12 +96,16 @@ class Hearing:
 
     def __init__(self) -> None:
         self.current = Round()
+        self.caller = Voice()
+        """When the caller itself was heard."""
+        self.speeches: list[AgentSpeech] = []
         self.outcome: Outcome | None = None
         """How the call ended, once the agent has said so."""
-        self._playing = False
+        self._playing: AgentSpeech | None = None
         self._busy = False
         self._words_due = False
         self._speaking_in = self.current
+        self._echo: deque[bytes] = deque(maxlen=_ECHOES)
         self._changed = anyio.Event()
 
     # -- what happens ------------------------------------------------------------------------------
@@ -67,24 +115,41 @@ class Hearing:
         self.current = Round()
         return self.current
 
-    def voiced(self, at: float) -> None:
+    def voiced(self, since: float, until: float) -> None:
         """The caller is speaking; what the agent said meanwhile doesn't answer this."""
-        self.current.voiced_until = at
-        self.current.answered = False
-        self.current.audible_at = None
+        this = self.current
+        self.caller.add(since, until)
+        if this.began_at is None:
+            this.began_at = since
+        elif this.answered:
+            this.spoken_into += 1
+        this.voiced_until = until
+        this.answered = False
+        this.audible_at = None
+
+    def typed(self) -> None:
+        """The caller has typed its turn."""
+        self.current.began_at = time.time()
 
     def take(self, message: protocol.GatewayMessage) -> None:
         """Something has just arrived."""
         match message:
             case bytes():
-                self._listen(message)
-                return
+                if not self._listen(message):
+                    return
             case protocol.AudioStarted():
-                self._playing = self._words_due = True
+                self._playing = AgentSpeech(began_at=time.time())
+                self.speeches.append(self._playing)
+                self._words_due = True
                 self._speaking_in = self.current
                 self.current.answered = True
             case protocol.AudioEnded():
-                self._playing = False
+                if self._playing is not None:
+                    self._playing.ended_at = time.time()
+                    self._playing.cut = message.interrupted
+                self._playing = None
+            case protocol.Flush():
+                self._echo.clear()
             case protocol.State():
                 self._busy = message.agent in {"thinking", "speaking"}
             case protocol.Words(speaker="user", final=True):
@@ -92,6 +157,8 @@ class Hearing:
             case protocol.Words(speaker="agent", final=True):
                 # words come when they have been played: the caller may have cut in since
                 self._speaking_in.reply.append(message.text)
+                if self.speeches:
+                    self.speeches[-1].words.append(message.text)
                 self._words_due = False
             case protocol.Tool():
                 self.current.tools.append(message)
@@ -100,19 +167,41 @@ class Hearing:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _listen(self, frame: bytes) -> None:
+    def _listen(self, frame: bytes) -> bool:
+        """Hear a frame, which is played as it arrives; whether that is news to anybody."""
+        self._echo.append(frame)
+        if self._playing is None:
+            return False
         now = time.time()
-        this = self.current
-        if this.answered and this.audible_at is None:
-            offset = first_audible(frame)
-            if offset is not None:
-                this.audible_at = now + offset  # a frame is played as it arrives
+        unheard = self._playing.audible_since(now) is None
+        self._playing.hear(frame, now)
+        since = self._playing.audible_since(now)
+        if since is None or not unheard:
+            return False
+        if self.current.answered and self.current.audible_at is None:
+            self.current.audible_at = since
+        return True
+
+    def echo(self) -> bytes | None:
+        """The frame now heard, for a microphone that stands beside the loudspeaker."""
+        return self._echo.popleft() if self._echo else None
 
     # -- waiting -----------------------------------------------------------------------------------
 
     async def answer(self) -> None:
         """Wait until the agent has begun to answer."""
         await self._until(lambda: self.current.answered)
+
+    async def audible(self) -> float:
+        """Wait until a speech of the agent's can be heard; returns since when it could.
+
+        One that is held back, since the caller has cut into it, can't until it goes on.
+        """
+        while True:
+            speech = self._playing
+            if speech is not None and (since := speech.audible_since(time.time())) is not None:
+                return since
+            await self._changed.wait()
 
     async def quiet(self, gap: float) -> None:
         """Wait until the agent has had nothing to say for ``gap`` seconds."""
@@ -129,7 +218,7 @@ class Hearing:
 
     @property
     def _silent(self) -> bool:
-        return not (self._playing or self._busy)
+        return self._playing is None and not self._busy
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
 
-from agent.simulator.audio import FRAME_SECONDS, SILENCE, last_audible
+from agent.simulator.audio import FRAME_SECONDS, SILENCE, first_audible, last_audible
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from agent.simulator.audio import Speech
+
+
+def _perfect(frame: bytes) -> Sequence[tuple[float, bytes]]:
+    """A line that does nothing."""
+    return ((0.0, frame),)
 
 
 class Microphone:
@@ -21,16 +27,26 @@ class Microphone:
 
     Args:
         send: takes a frame to the agent.
-        on_voice: told the Unix time of the last audible sample of each frame that has one. A frame
-            is sent when it is full, so its last sample is as old as its sending and its first one
-            20 ms older.
+        on_voice: told the Unix times of the first and the last audible sample of each frame that
+            has one. They are of what was said: what the line makes of it is not the caller's. A
+            frame is sent when it is full, so its last sample is as old as its sending and its
+            first one 20 ms older.
+        line: what becomes of a frame on its way: frames, and how many seconds late each is.
     """
 
     def __init__(
-        self, send: Callable[[bytes], Awaitable[None]], on_voice: Callable[[float], None]
+        self,
+        send: Callable[[bytes], Awaitable[None]],
+        on_voice: Callable[[float, float], None],
+        line: Callable[[bytes], Sequence[tuple[float, bytes]]] = _perfect,
     ) -> None:
         self._send = send
         self._on_voice = on_voice
+        self._line = line
+        self.late = 0.0
+        """Seconds by which the latest frame of all was: the machine is too busy to keep time."""
+        self._under_way: deque[tuple[float, bytes]] = deque()
+        """Frames and when they are due (the loop's clock), in order; late by a second at most."""
         self._saying: Iterator[bytes] = iter(())
         self._said = anyio.Event()
 
@@ -38,19 +54,37 @@ class Microphone:
         """Send until cancelled, paced by a clock that doesn't drift."""
         start = anyio.current_time()
         for count in itertools.count():
-            await anyio.sleep_until(start + count * FRAME_SECONDS)
+            tick = start + count * FRAME_SECONDS
+            await self._arrive(before=tick)
+            await anyio.sleep_until(tick)
+            self.late = max(self.late, anyio.current_time() - tick)
             frame = next(self._saying, None)
             if frame is None:
                 self._said.set()
-                await self._send(SILENCE)
-                continue
-            voiced = last_audible(frame)
-            if voiced is not None:
-                self._on_voice(time.time() - FRAME_SECONDS + voiced)
-            await self._send(frame)
+                frame = SILENCE
+            else:
+                self._listen(frame)
+            for late, sent in self._line(frame):
+                due = tick + late
+                if self._under_way:
+                    due = max(due, self._under_way[-1][0])
+                self._under_way.append((due, sent))
 
     async def say(self, speech: Speech) -> None:
         """Say something; returns once all of it is sent."""
         self._said = anyio.Event()
         self._saying = speech.frames()
         await self._said.wait()
+
+    def _listen(self, frame: bytes) -> None:
+        first, last = first_audible(frame), last_audible(frame)
+        if first is not None and last is not None:
+            began = time.time() - FRAME_SECONDS
+            self._on_voice(began + first, began + last)
+
+    async def _arrive(self, *, before: float) -> None:
+        """Hand over the frames that are due before that time."""
+        while self._under_way and self._under_way[0][0] < before:
+            due, frame = self._under_way.popleft()
+            await anyio.sleep_until(due)
+            await self._send(frame)

@@ -1,4 +1,4 @@
-"""What a simulation found: frozen values, what is computed from them, and the JSON report.
+"""What a simulation found: frozen values, and what is computed from them.
 
 Latencies are milliseconds; times are Unix seconds.
 """
@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import jiwer
 import numpy as np
 
+from telemetry.attributes import STAGES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.session.line import Outcome
+    from agent.simulator.scenario import Kind
+    from agent.simulator.truth import Effect
 
 AGREEMENT_MS: Final = 100.0
 """What telemetry says of response latency and what callers measure differ by less (p95)."""
+BUSY_MS: Final = 150.0
+"""A machine on which half of the callers couldn't keep time by so much is too busy."""
 
 _spelling: Final = jiwer.Compose(
     [
@@ -47,8 +53,12 @@ class TurnResult:
     """A turn of the caller and what came of it."""
 
     caller: str
-    """What the caller said or typed."""
-    spoken: bool
+    """What the caller did: what it said or typed, or a description in brackets."""
+    kind: Kind
+    reached: bool = True
+    """False when the call was over before it."""
+    words: str = ""
+    """What it said aloud; empty when it said nothing, or only made a noise."""
     heard: str = ""
     """What the caller was heard to say."""
     reply: str = ""
@@ -61,6 +71,14 @@ class TurnResult:
     """The same, as telemetry has it."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """The stages telemetry tiles it with."""
+    interruption: Effect | None = None
+    """What it did to the agent's speech, from the audio; None when the agent wasn't speaking."""
+    stop_ms: float | None = None
+    """The caller's first voiced sample → the last one heard of the speech that it stopped."""
+    missed: bool = False
+    """It should have been answered, and wasn't."""
+    spurious: int = 0
+    """Speeches of the agent's that answer nothing: into the turn, or after one that asks none."""
     failures: tuple[str, ...] = ()
 
 
@@ -75,9 +93,27 @@ class CallResult:
     outcome: Outcome | None
     """None when the connection was lost before the agent said how the call ended."""
     turns: tuple[TurnResult, ...]
+    seed: int = 0
+    """Of the run it was part of."""
+    line: str = "clean"
+    """The line's conditions, as ``--line`` takes them."""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    talk_over_ms: float = 0.0
+    """How long caller and agent could be heard at once."""
+    late_ms: float = 0.0
+    """How late the caller's audio left it at worst: more than a few tens, and this machine was too
+    busy for the figures to mean much."""
+    stopped: bool = False
+    """The caller was told to hang up before it had said everything."""
     failures: tuple[str, ...] = ()
     """Of the call itself, not of one turn."""
     trace_failures: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return self.ended_at - self.started_at
 
     @property
     def passed(self) -> bool:
@@ -89,13 +125,17 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All calls of a simulation, in the order they were dealt."""
+    """All calls of a simulation, in the order they were made."""
 
     calls: tuple[CallResult, ...]
     stats: Mapping[str, Any]
     """Telemetry's counts, as ``telemetry.Stats`` names them."""
     interrupted: bool = False
     """It was stopped before every call had ended."""
+    seed: int = 0
+    """What every random choice in it derives from."""
+    command: str = ""
+    """The command line that makes the same run again."""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -118,9 +158,19 @@ class Report:
         return not self.failures and all(call.passed for call in self.calls)
 
     @property
+    def turns(self) -> list[TurnResult]:
+        """The turns of all calls."""
+        return [turn for call in self.calls for turn in call.turns]
+
+    @property
     def measured(self) -> list[float]:
         """Every response latency measured at a caller."""
         return [turn.measured_ms for turn in self.turns if turn.measured_ms is not None]
+
+    @property
+    def told(self) -> list[float]:
+        """Every response latency that telemetry tells."""
+        return [turn.e2e_ms for turn in self.turns if turn.e2e_ms is not None]
 
     @property
     def disagreements(self) -> list[float]:
@@ -132,37 +182,70 @@ class Report:
         ]
 
     @property
+    def stops(self) -> list[float]:
+        """How long each speech that a caller stopped could be heard after it began to speak."""
+        return [turn.stop_ms for turn in self.turns if turn.stop_ms is not None]
+
+    @property
+    def talk_over(self) -> float:
+        """Seconds in which a caller and its agent could be heard at once, in all calls."""
+        return sum(call.talk_over_ms for call in self.calls) / 1000
+
+    @property
+    def missed(self) -> int:
+        """Turns that should have been answered and weren't."""
+        return sum(turn.missed for turn in self.turns)
+
+    @property
+    def spurious(self) -> int:
+        """Speeches of the agent's that answer nothing."""
+        return sum(turn.spurious for turn in self.turns)
+
+    @property
+    def stages(self) -> dict[str, list[float]]:
+        """How long each stage took in each turn that was answered, in the stages' own order."""
+        answered = [turn.stages_ms for turn in self.turns if turn.stages_ms]
+        return {
+            stage: took
+            for stage in STAGES
+            if any(took := [stages.get(stage, 0.0) for stages in answered])
+        }
+
+    @property
+    def busy(self) -> float | None:
+        """How late callers' audio left them (ms, median), if that is :data:`BUSY_MS` or more."""
+        late = percentile([call.late_ms for call in self.calls], 50)
+        return late if late is not None and late >= BUSY_MS else None
+
+    @property
     def word_error_rate(self) -> float | None:
         """Wrong words per word said, over all turns said aloud; None when there was none.
 
         Case, punctuation and hyphens don't count as words; a turn that wasn't heard counts whole.
         """
-        said = [turn for turn in self.turns if turn.voiced_until is not None]
-        if not said:
-            return None
-        return jiwer.wer(
-            [turn.caller for turn in said],
-            [turn.heard for turn in said],
-            reference_transform=_spelling,
-            hypothesis_transform=_spelling,
-        )
+        return word_error_rate(self.turns)
 
     @property
-    def turns(self) -> list[TurnResult]:
-        """The turns of all calls."""
-        return [turn for call in self.calls for turn in call.turns]
+    def word_error_rates(self) -> dict[tuple[str, str], float]:
+        """The same for each scenario on each line (its conditions) that had words in it."""
+        groups: dict[tuple[str, str], list[TurnResult]] = {}
+        for call in self.calls:
+            groups.setdefault((call.scenario, call.line), []).extend(call.turns)
+        rates = {group: word_error_rate(turns) for group, turns in groups.items()}
+        return {group: rate for group, rate in rates.items() if rate is not None}
 
-    def as_json(self) -> dict[str, Any]:
-        """The report as JSON's types."""
-        return {
-            "passed": self.passed,
-            "failures": list(self.failures),
-            "word_error_rate": _rounded(self.word_error_rate, 4),
-            "response_ms": _percentiles(self.measured),
-            "disagreement_ms": _percentiles(self.disagreements),
-            "stats": dict(self.stats),
-            "conversations": [_call_as_json(call) for call in self.calls],
-        }
+
+def word_error_rate(turns: Sequence[TurnResult]) -> float | None:
+    """Wrong words per word said aloud; None when nothing was."""
+    said = [turn for turn in turns if turn.words and turn.voiced_until is not None]
+    if not said:
+        return None
+    return jiwer.wer(
+        [turn.words for turn in said],
+        [turn.heard for turn in said],
+        reference_transform=_spelling,
+        hypothesis_transform=_spelling,
+    )
 
 
 def same_words(one: str, other: str) -> bool:
@@ -173,36 +256,3 @@ def same_words(one: str, other: str) -> bool:
 def percentile(values: Sequence[float], rank: float) -> float | None:
     """The value that ``rank`` per cent of the values don't exceed; None when there are none."""
     return float(np.percentile(values, rank)) if values else None
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
-    ranks = {"p50": 50, "p95": 95, "max": 100}
-    return {name: _rounded(percentile(values, rank)) for name, rank in ranks.items()}
-
-
-def _rounded(value: float | None, digits: int = 1) -> float | None:
-    return None if value is None else round(value, digits)
-
-
-def _call_as_json(call: CallResult) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "trace_id": call.trace_id,
-        "scenario": call.scenario,
-        "passed": call.passed,
-        "outcome": call.outcome,
-        "failures": list(call.failures),
-        "trace_failures": list(call.trace_failures),
-        "turns": [
-            {
-                "caller": turn.caller,
-                "heard": turn.heard,
-                "reply": turn.reply,
-                "e2e_ms": _rounded(turn.e2e_ms),
-                "measured_ms": _rounded(turn.measured_ms),
-                "stages_ms": {stage: round(ms, 1) for stage, ms in turn.stages_ms.items()},
-                "failures": list(turn.failures),
-            }
-            for turn in call.turns
-        ],
-    }

@@ -2,139 +2,213 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from dataclasses import replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import numpy as np
 
+from agent.simulator.booked import unmet
 from agent.simulator.caller import Caller
 from agent.simulator.report import CallResult, Progress, Report
-from agent.simulator.verdict import judge
+from agent.simulator.verdict import Happened, judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from anyio.abc import TaskGroup
+
+    from agent.simulator.impairment import Conditions
     from agent.simulator.scenario import Scenario
     from telemetry.records import ConversationRecord
 
     ReadTrace = Callable[[str], Awaitable[ConversationRecord | None]]
+    ReadReservations = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
+ENDING: Final = 0.1
+"""Seconds before a call is over in which what is cut is cut by its end."""
 _LOOK_AGAIN: Final = 0.1
 """Seconds between looks at the store; another thread, or process, writes it and can't tell us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many call, and when."""
+
+    callers: int
+    """Calls side by side."""
+    ramp: float = 0.0
+    """Seconds over which they begin, at times that the seed chooses."""
+    hold: float = 0.0
+    """Seconds in which a new call begins whenever one has ended; the last ones are held out."""
+    repeat: int = 1
+    """Runs of all that, one after the other, each with a seed one higher."""
+    seed: int = 0
+    """What every random choice derives from: when callers begin, and what the line does."""
 
 
 def _unwatched(_: Progress) -> None:
     pass
 
 
-async def simulate(
-    scenarios: Sequence[Scenario],
-    *,
-    callers: int,
-    url: str,
-    token: str | None = None,
-    read_trace: ReadTrace,
-    stats: Callable[[], Mapping[str, Any]],
-    stagger: float = 0.5,
-    patience: float = 15.0,
-    delivery: float = 10.0,
-    stop: anyio.Event | None = None,
-    on_progress: Callable[[Progress], None] = _unwatched,
-) -> Report:
-    """Hold conversations with the agent at ``url`` and judge them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """Callers of an agent, and what they hold it to.
 
-    A caller that fails is a failed conversation, never the end of the run.
-
-    Args:
+    Attributes:
         scenarios: dealt to the callers in turn.
-        callers: conversations in all.
         url: the gateway, ``ws://host:port``.
         token: what the gateway asks for, if it does.
         read_trace: the record of the conversation with this id; None while there is none.
+        read_reservations: all reservations there are; None when nobody knows.
         stats: telemetry's counts, by the names of ``telemetry.Stats``; read once, at the end.
-        stagger: seconds between one call and the next.
+        line: every caller's line, instead of its scenario's.
         patience: seconds a caller waits for a reply before it gives up.
-        delivery: seconds to wait for the traces after the last call.
+        delivery: seconds to wait for a call's trace.
         stop: set it (on Ctrl-C, say) and the callers hang up; the report is then of what was.
         on_progress: told what happens, on the event loop.
     """
-    stop = stop or anyio.Event()
-    dealt = [
-        Caller(
-            scenario := scenarios[number % len(scenarios)],
-            conversation=f"{scenario.name}-{number + 1}-{secrets.token_hex(4)}",
-            url=url,
-            token=token,
-            patience=patience,
-            on_progress=on_progress,
+
+    scenarios: Sequence[Scenario]
+    url: str
+    token: str | None = None
+    read_trace: ReadTrace
+    read_reservations: ReadReservations | None = None
+    stats: Callable[[], Mapping[str, Any]]
+    line: Conditions | None = None
+    patience: float = 15.0
+    delivery: float = 10.0
+    stop: anyio.Event = field(default_factory=anyio.Event)
+    on_progress: Callable[[Progress], None] = _unwatched
+
+    async def run(self, load: Load) -> Report:
+        """Hold conversations and judge them.
+
+        A caller that fails is a failed conversation, never the end of the run.
+        """
+        results: list[CallResult] = []
+        interrupted = False
+        for seed in range(load.seed, load.seed + load.repeat):
+            if self.stop.is_set():
+                break
+            run = _Run(self, replace(load, seed=seed))
+            results += await run.hold()
+            interrupted = interrupted or run.interrupted
+        return Report(
+            calls=tuple(results),
+            stats=dict(self.stats()),
+            interrupted=interrupted or self.stop.is_set(),
+            seed=load.seed,
         )
-        for number in range(callers)
-    ]
-    called = await _hold_calls(dealt, stagger, stop)
-    interrupted = stop.is_set()
-    results: list[CallResult] = [caller.result() for caller in called]
-
-    async def look_up(number: int) -> None:
-        record = await _delivered(read_trace, results[number].id, delivery)
-        results[number] = _judged(results[number], called[number].scenario, record)
-
-    async with anyio.create_task_group() as tasks:
-        for number, result in enumerate(results):
-            if result.trace_id is not None:
-                tasks.start_soon(look_up, number)
-    return Report(calls=tuple(results), stats=dict(stats()), interrupted=interrupted)
 
 
-async def _hold_calls(dealt: Sequence[Caller], stagger: float, stop: anyio.Event) -> list[Caller]:
-    """Let them call, one after the other but side by side; returns those that did."""
-    called: list[Caller] = []
+class _Run:
+    """One run: its callers, and what came of their calls."""
 
-    async def hang_up() -> None:
-        await stop.wait()
-        for caller in called:
+    def __init__(self, simulation: Simulation, load: Load) -> None:
+        self.interrupted = False
+        self._of = simulation
+        self._load = load
+        self._calling: set[Caller] = set()
+        self._numbers = itertools.count()
+        self._results: dict[int, CallResult] = {}
+
+    async def hold(self) -> list[CallResult]:
+        """Let everybody call, and judge each call while others go on; in the order they began."""
+        until = anyio.current_time() + self._load.hold
+        async with anyio.create_task_group() as watch:
+            watch.start_soon(self._hang_up_when_stopped)
+            async with anyio.create_task_group() as judges, anyio.create_task_group() as calls:
+                for offset in self._offsets():
+                    calls.start_soon(self._keep_calling, offset, until, judges)
+            watch.cancel_scope.cancel()
+        return [self._results[number] for number in sorted(self._results)]
+
+    def _offsets(self) -> list[float]:
+        """When each caller first calls, in seconds; the first one at once."""
+        chance = np.random.default_rng(self._load.seed)
+        later = chance.uniform(0.0, self._load.ramp, self._load.callers - 1)
+        return [0.0, *sorted(map(float, later))]
+
+    async def _hang_up_when_stopped(self) -> None:
+        await self._of.stop.wait()
+        self.interrupted = True
+        for caller in self._calling:
             caller.hang_up()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(hang_up)
-        async with anyio.create_task_group() as calls:
-            for caller in dealt:
-                if stop.is_set():
-                    break
-                called.append(caller)
-                calls.start_soon(caller.call)
-                with anyio.move_on_after(stagger):
-                    await stop.wait()
-        tasks.cancel_scope.cancel()
-    return called
+    async def _keep_calling(self, offset: float, until: float, judges: TaskGroup) -> None:
+        """Call once, and again for as long as the load is to be held."""
+        with anyio.move_on_after(offset):
+            await self._of.stop.wait()
+        while not self._of.stop.is_set():
+            number = next(self._numbers)
+            caller = self._caller(number)
+            self._calling.add(caller)
+            began = time.time()
+            await caller.call()
+            self._calling.remove(caller)
+            self._results[number] = replace(caller.result(), started_at=began, ended_at=time.time())
+            judges.start_soon(self._judge, number, caller)
+            if anyio.current_time() >= until:
+                return
+
+    def _caller(self, number: int) -> Caller:
+        scenario = self._of.scenarios[number % len(self._of.scenarios)]
+        return Caller(
+            scenario,
+            # not of the seed: two runs with one seed are two sets of conversations
+            conversation=f"{scenario.name}-{number + 1}-{secrets.token_hex(4)}",
+            url=self._of.url,
+            token=self._of.token,
+            line=scenario.line.conditions if self._of.line is None else self._of.line,
+            seed=self._load.seed,
+            chance=np.random.default_rng([self._load.seed, number]),
+            patience=self._of.patience,
+            on_progress=self._of.on_progress,
+        )
+
+    async def _judge(self, number: int, caller: Caller) -> None:
+        result = self._results[number]
+        if result.trace_id is None:
+            return
+        record = await self._delivered(result.id)
+        if record is None:
+            self._results[number] = replace(result, trace_failures=("its trace did not arrive",))
+            return
+        result = _judged(result, caller, record)
+        wanted, read = caller.scenario.reservations, self._of.read_reservations
+        if wanted is not None and not caller.stopped:
+            book = None if read is None else await read()
+            result = replace(result, failures=(*result.failures, *unmet(wanted, book, record)))
+        self._results[number] = result
+
+    async def _delivered(self, conversation: str) -> ConversationRecord | None:
+        """The record of a conversation, once it is complete; None if that takes too long."""
+        with anyio.move_on_after(self._of.delivery):
+            while True:
+                record = await self._of.read_trace(conversation)
+                if record is not None and record.ended_at is not None:
+                    return record
+                await anyio.sleep(_LOOK_AGAIN)
+        return None
 
 
-async def _delivered(
-    read_trace: ReadTrace, conversation: str, patience: float
-) -> ConversationRecord | None:
-    """The record of a conversation, once it is complete; None if that takes too long."""
-    with anyio.move_on_after(patience):
-        while True:
-            record = await read_trace(conversation)
-            if record is not None and record.ended_at is not None:
-                return record
-            await anyio.sleep(_LOOK_AGAIN)
-    return None
-
-
-def _judged(
-    result: CallResult, scenario: Scenario, record: ConversationRecord | None
-) -> CallResult:
+def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> CallResult:
     """A call's result with the verdict on its trace, and telemetry's latencies beside its own."""
-    if record is None:
-        return replace(result, trace_failures=("its trace did not arrive",))
-    verdict = judge(
-        record,
-        expected=[turn.expect for turn in scenario.turns],
-        voiced=[
-            turn.voiced_until if turn.measured_ms is not None else None for turn in result.turns
-        ],
+    measured = [turn.measured_ms for turn in result.turns]
+    happened = Happened(
+        expected=[turn.expect for turn in caller.scenario.turns],
+        voiced=[None if turn.measured_ms is None else turn.voiced_until for turn in result.turns],
+        measured=[None if ms is None else ms / 1000 for ms in measured],
+        answered=any(turn.reply and turn.kind in {"spoken", "typed"} for turn in result.turns),
+        speeches=caller.speeches,
+        until=caller.over_at - ENDING,
+        stopped=caller.stopped,
     )
+    verdict = judge(record, happened)
     wrong = list(verdict.failures)
     if record.trace_id != result.trace_id:
         wrong.append(f"it is trace {record.trace_id}, the caller was told {result.trace_id}")

@@ -1,42 +1,19 @@
-"""What a simulated caller says, and what it expects: a YAML file.
+"""What a simulated caller says, and what it expects: the models of a scenario file.
 
-.. code-block:: yaml
-
-    name: booking                  # letters, digits, - and _
-    description: A table for four, in several turns
-    start: {user: {id: u1}, tags: {tenant: acme}}   # optional: who calls
-    outcome: completed             # optional: how it must end; the caller waits for it. Without
-                                   # it the caller hangs up after the last reply.
-    turns:
-      - say: audio/booking-1.wav   # 16 kHz mono PCM16, beside this file
-        words: A table please.     # what is said in it
-        wait_for: greeting         # optional; agent (the default): until the agent has spoken and
-                                   # is quiet; greeting: the same, before the first turn only;
-                                   # nothing: don't wait, talk over the agent
-        pause_ms: 200              # optional: this long after what it waited for
-        expect:
-          reply: how many          # regular expression, any case, in the agent's words
-          tool: book               # a tool called between this turn and the next
-          arguments: {party: 4}    # and some of its arguments
-          within_ms: 4000          # response latency at the caller, at most
-      - text: Four people          # typed, not spoken
-
-Loading a scenario reads its recordings too: what loads can be run.
+A scenario is YAML; ``config/scenarios/README.md`` is the language's reference, and the models'
+own docstrings are what an editor shows (:func:`agent.simulator.loading.schema`). Validating a
+scenario reads its recordings too: what loads can be run.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     InstanceOf,
@@ -44,26 +21,15 @@ from pydantic import (
     Tag,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
-from agent.errors import InputError
 from agent.gateway import protocol
-from agent.session.line import Outcome  # noqa: TC001 - pydantic reads it at run time
+from agent.session.line import Outcome
 from agent.simulator.audio import SAMPLE_RATE, Speech, read_speech
-
-
-class ScenarioError(InputError):
-    """A scenario can't be used. One line: the file, the line, the field, what is wrong with it."""
-
-
-def _compile(pattern: object) -> re.Pattern[str]:
-    if not isinstance(pattern, str):
-        raise ValueError("has to be a regular expression, in quotes")  # noqa: TRY004 - pydantic's
-    try:
-        return re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from error
+from agent.simulator.expect import Expect, Model
+from agent.simulator.impairment import Conditions
 
 
 def _read(name: object, info: ValidationInfo) -> Speech:
@@ -73,68 +39,83 @@ def _read(name: object, info: ValidationInfo) -> Speech:
     return read_speech(folder / name)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_Recording = Annotated[
+    InstanceOf[Speech], BeforeValidator(_read), WithJsonSchema({"type": "string"})
+]
+Kind = Literal["spoken", "typed", "silent", "hang_up"]
+"""What a caller does in a turn."""
+Plain = str | int | float | bool | None
+"""A field's value where no more is known of it."""
 
 
-class Expect(_Model):
-    """What must follow a turn; every part is optional."""
-
-    reply: Annotated[re.Pattern[str], BeforeValidator(_compile)] | None = None
-    tool: str | None = None
-    arguments: Mapping[str, Any] = Field(default_factory=dict)
-    within_ms: PositiveInt | None = None
+class _Turn(Model):
+    wait_for: Literal["agent", "greeting", "nothing"] = "agent"
+    """Until when the caller waits. agent: until the agent has answered and is quiet; greeting: the
+    same, before the first turn only; nothing: it doesn't wait and talks over the agent."""
+    barge_in_ms: Annotated[int, Field(ge=0)] | None = None
+    """Instead of wait_for: so many ms after the agent's speech (the current one, else the next)
+    became audible."""
+    pause_ms: Annotated[int, Field(ge=0)] = 200
+    """How long after what it waited for. People leave each other a gap of about 200 ms."""
 
     @model_validator(mode="after")
-    def _arguments_of_a_tool(self) -> Expect:
-        if self.arguments and self.tool is None:
-            raise ValueError("arguments need the tool they are given to: add tool")
+    def _begins_once(self) -> _Turn:
+        if self.barge_in_ms is not None:
+            for name in ("wait_for", "pause_ms"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"barge_in_ms says when already: leave out {name}")
         return self
 
-    def called(self, tool: str, arguments: str) -> bool:
-        """Whether a call, its arguments as JSON, is the expected one.
-
-        Words are compared in any case: speech has none.
-        """
-        if tool != self.tool:
-            return False
-        try:
-            given = json.loads(arguments or "{}")
-        except ValueError:
-            return False
-        return isinstance(given, dict) and all(
-            name in given and _fold(given[name]) == _fold(value)
-            for name, value in self.arguments.items()
-        )
-
-
-def _fold(value: object) -> object:
-    return value.casefold() if isinstance(value, str) else value
-
-
-class _Turn(_Model):
-    wait_for: Literal["agent", "greeting", "nothing"] = "agent"
-    pause_ms: Annotated[int, Field(ge=0)] = 200
-    """People leave each other a gap of about 200 ms."""
-    expect: Expect = Expect()
+    def _expects_none_of(self, expect: Expect, names: tuple[str, ...], why: str) -> None:
+        for name in names:
+            if name in expect.model_fields_set:
+                raise ValueError(f"{name} {why}")
 
 
 class SpokenTurn(_Turn):
     """A turn said aloud."""
 
-    say: Annotated[InstanceOf[Speech], BeforeValidator(_read)]
-    words: Annotated[str, Field(pattern=r"\w")]
+    kind: ClassVar[Kind] = "spoken"
+
+    say: _Recording
+    """A WAV file, 16 kHz mono PCM16, its path relative to the scenario."""
+    words: str
+    """What is said in it; empty when it is a noise: nothing is to be recognised."""
+    expect: Expect = Expect()
+
+    @model_validator(mode="after")
+    def _words_are_words(self) -> SpokenTurn:
+        if self.words and not re.search(r"\w", self.words):
+            raise ValueError('words has no word in it: give what is said, or "" for a noise')
+        return self
+
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return self.words or f"({self.say.path.stem})"
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the agent has to answer it."""
+        return not self.expect.no_reply
 
 
 class TypedTurn(_Turn):
     """A turn typed."""
 
+    kind: ClassVar[Kind] = "typed"
+
     text: Annotated[str, Field(min_length=1)]
+    """What is typed."""
+    expect: Expect = Expect()
 
     @model_validator(mode="after")
     def _nothing_to_measure_from(self) -> TypedTurn:
-        if self.expect.within_ms is not None:
-            raise ValueError("within_ms is measured from the caller's voice: a typed turn has none")
+        self._expects_none_of(
+            self.expect,
+            ("within_ms",),
+            "is measured from the caller's voice: a typed turn has none",
+        )
         return self
 
     @property
@@ -142,31 +123,119 @@ class TypedTurn(_Turn):
         """What is typed."""
         return self.text
 
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return self.text
 
-def _kind_of_turn(turn: object) -> str | None:
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the agent has to answer it."""
+        return not self.expect.no_reply
+
+
+class SilentTurn(_Turn):
+    """A turn in which the caller says nothing, its microphone open."""
+
+    kind: ClassVar[Kind] = "silent"
+
+    silence: PositiveInt
+    """For how many ms. The agent may speak meanwhile (see expect), but need not."""
+    expect: Expect = Expect()
+
+    @model_validator(mode="after")
+    def _nothing_to_measure_from(self) -> SilentTurn:
+        self._expects_none_of(
+            self.expect,
+            ("within_ms", "interruption"),
+            "needs something said: a silent turn has nothing",
+        )
+        return self
+
+    @property
+    def words(self) -> str:
+        """Nothing."""
+        return ""
+
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return f"(silence, {self.silence / 1000:g} s)"
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the agent has to say something: only if that is expected."""
+        return self.expect.reply is not None
+
+
+class HangUpTurn(_Turn):
+    """The caller hangs up: the last turn."""
+
+    kind: ClassVar[Kind] = "hang_up"
+
+    hang_up: Literal[True]
+    """Always true."""
+
+    @property
+    def words(self) -> str:
+        """Nothing."""
+        return ""
+
+    @property
+    def expect(self) -> Expect:
+        """Nothing: nobody is there to hear it."""
+        return Expect()
+
+    @property
+    def doing(self) -> str:
+        """What the caller does in it, for people to read."""
+        return "(hangs up)"
+
+    @property
+    def wants_answer(self) -> bool:
+        """Never."""
+        return False
+
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "say": "spoken",
+    "text": "typed",
+    "silence": "silent",
+    "hang_up": "hang_up",
+}
+
+
+def _kind_of_turn(turn: object) -> Kind | None:
     match turn:
-        case SpokenTurn() | {"say": _}:
-            return None if isinstance(turn, Mapping) and "text" in turn else "spoken"
-        case TypedTurn() | {"text": _}:
-            return "typed"
+        case SpokenTurn() | TypedTurn() | SilentTurn() | HangUpTurn():
+            return turn.kind
+        case Mapping():
+            kinds = [kind for name, kind in _KINDS.items() if name in turn]
+            return kinds[0] if len(kinds) == 1 else None
     return None
 
 
 Turn = Annotated[
-    Annotated[SpokenTurn, Tag("spoken")] | Annotated[TypedTurn, Tag("typed")],
+    Annotated[SpokenTurn, Tag("spoken")]
+    | Annotated[TypedTurn, Tag("typed")]
+    | Annotated[SilentTurn, Tag("silent")]
+    | Annotated[HangUpTurn, Tag("hang_up")],
     Discriminator(
         _kind_of_turn,
         custom_error_type="turn",
-        custom_error_message="a turn has either say (a WAV file) and words, or text",
+        custom_error_message="a turn has one of say (a WAV file, with words), text, silence (ms) "
+        "and hang_up",
     ),
 ]
 
 
-class Start(_Model):
+class Start(Model):
     """What the caller says about itself when it calls."""
 
     user: dict[str, Any] | None = None
+    """Who calls."""
     tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of the conversation."""
 
     @model_validator(mode="after")
     def _fits_the_protocol(self) -> Start:
@@ -185,14 +254,52 @@ class Start(_Model):
         )
 
 
-class Scenario(_Model):
+class Line(Model):
+    """What the line does to the caller's audio on its way to the agent."""
+
+    snr_db: float | None = None
+    """Noise, so many dB below the caller's speech."""
+    loss: float = 0.0
+    """Share of the frames that are lost, up to a half."""
+    jitter_ms: float = 0.0
+    """How late frames arrive, at most; they stay in order."""
+    gap_ms: float = 0.0
+    """Now and then the line is dead for so long."""
+    clip_start_ms: float = 0.0
+    """So much is cut from the start of everything the caller says."""
+    echo_db: float | None = None
+    """The agent's own speech comes back, so much louder (negative: fainter)."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Line:
+        _ = self.conditions
+        return self
+
+    @property
+    def conditions(self) -> Conditions:
+        """The same, for an :class:`~agent.simulator.impairment.Impairment`."""
+        return Conditions(**self.model_dump())
+
+
+class Scenario(Model):
     """A scripted conversation."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """Letters, digits, - and _."""
     description: str = ""
+    """What it is about."""
     start: Start = Start()
+    """What the caller says about itself when it calls."""
     turns: tuple[Turn, ...]
+    """What the caller does, one after the other."""
+    line: Line = Line()
+    """How bad the line is; ``parley simulate --line`` overrides it."""
+    reservations: tuple[Mapping[str, Plain], ...] | None = None
+    """What the conversation must leave in the reservations book: for each entry at least one of
+    its own reservations matches. An empty list: it must leave nothing."""
     outcome: Outcome | None = None
+    """How the call must end; the caller waits for it. Without it the caller hangs up after the
+    last reply."""
 
     @model_validator(mode="after")
     def _turns_are_in_order(self) -> Scenario:
@@ -200,102 +307,18 @@ class Scenario(_Model):
             raise ValueError("turns is empty: a caller has to say something")
         if any(turn.wait_for == "greeting" for turn in self.turns[1:]):
             raise ValueError("only the first turn can wait for the greeting: use agent")
+        if any(isinstance(turn, HangUpTurn) for turn in self.turns[:-1]):
+            raise ValueError("hang_up has to be the last turn")
+        if self.hangs_up and self.outcome not in {None, Outcome.HUNG_UP}:
+            raise ValueError("a caller that hangs up ends the call as hung_up: leave out outcome")
         return self
 
     @property
-    def spoken(self) -> bool:
-        """Whether anything in it is said aloud."""
-        return any(isinstance(turn, SpokenTurn) for turn in self.turns)
+    def speech(self) -> bytes:
+        """All that is said in it, PCM16."""
+        return b"".join(turn.say.pcm for turn in self.turns if isinstance(turn, SpokenTurn))
 
-
-def load_scenario(path: Path) -> Scenario:
-    """Read a scenario and its recordings. Raises :class:`ScenarioError`."""
-    try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        document = loader.construct_document(node) if node else None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ScenarioError(f"{path}: cannot read the scenario: {reason.lower()}") from error
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: a scenario is text in UTF-8: {error.reason}") from error
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ScenarioError(f"{path}{line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if node is None or not isinstance(document, dict):
-        raise ScenarioError(f"{path}:1: a scenario is a mapping with a name and turns")
-    try:
-        return Scenario.model_validate(document, context={"folder": path.parent})
-    except ValidationError as error:
-        raise ScenarioError(f"{path}:{_explain(error, node)}") from error
-
-
-def find_scenarios(names: Sequence[str], shipped: Mapping[str, Path]) -> list[Scenario]:
-    """Load scenarios by the name of a shipped one or by path; all shipped ones when none is named.
-
-    Raises :class:`ScenarioError`, for an unknown name too: it lists the known ones.
-    """
-    paths = []
-    for name in names or shipped:
-        path = shipped.get(name, Path(name))
-        if name not in shipped and path.suffix not in {".yaml", ".yml"}:
-            known = ", ".join(sorted(shipped)) or "none is shipped"
-            raise ScenarioError(
-                f"unknown scenario {name!r}: known are {known}; or give the path of a .yaml file"
-            )
-        paths.append(path)
-    return [load_scenario(path) for path in paths]
-
-
-_FIELDS: Final[Mapping[str | int, type[BaseModel]]] = {
-    "spoken": SpokenTurn,
-    "typed": TypedTurn,
-    "expect": Expect,
-    "start": Start,
-}
-"""The model at the end of a pydantic location; the scenario itself is at the empty one."""
-
-
-def _explain(error: ValidationError, root: yaml.Node) -> str:
-    """``line: field: what is wrong``, for the first thing that is."""
-    first, *more = error.errors(include_url=False)
-    location = first["loc"]
-    line, field = _locate(location, root)
-    match first["type"]:
-        case "missing":
-            wrong = f"{location[-1]} is missing"
-        case "extra_forbidden":
-            model = _FIELDS.get(location[-2], Scenario) if len(location) > 1 else Scenario
-            wrong = f"unknown field; allowed are {', '.join(model.model_fields)}"
-        case "value_error" | "turn":
-            wrong = first["msg"].removeprefix("Value error, ")
-        case _:
-            wrong = f"{first['msg'].replace('Input', 'it')}, not {first['input']!r:.60}"
-    others = f" (and {len(more)} more)" if more else ""
-    return f"{line}: {field}{': ' if field else ''}{wrong}{others}"
-
-
-def _locate(location: Sequence[str | int], node: yaml.Node) -> tuple[int, str]:
-    """The line of a pydantic location, and its field as it is written: ``turns[0].expect.reply``.
-
-    What isn't in the document (a missing field, the tag of a union) is passed over, which leaves
-    the line of what it is missing from.
-    """
-    line, field = node.start_mark.line + 1, ""
-    for step in location:
-        match node, step:
-            case yaml.SequenceNode(), int() if step < len(node.value):
-                node = node.value[step]
-                line, field = node.start_mark.line + 1, f"{field}[{step}]"
-            case yaml.MappingNode(), str():
-                for key, value in node.value:
-                    if key.value == step:
-                        node = value
-                        line = key.start_mark.line + 1
-                        field = f"{field}.{step}" if field else step
-                        break
-            case _:
-                break
-    return line, field
+    @property
+    def hangs_up(self) -> bool:
+        """Whether the caller ends the call as part of the script."""
+        return isinstance(self.turns[-1], HangUpTurn)

@@ -1,7 +1,7 @@
 """Whether a conversation's trace is complete and true. Pure functions over its record.
 
 What a trace must show is the project's own list of span ops (``telemetry.attributes``); what
-happened in the call is known from the caller, who was there.
+happened in the call is known from the caller, who was there: :mod:`.truth` holds the two together.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent.simulator import truth
 from telemetry import attributes as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.simulator.scenario import Expect
+    from agent.simulator.expect import Expect
+    from agent.simulator.hearing import AgentSpeech
     from telemetry.records import ConversationRecord, SpanRecord
 
-ALWAYS: Final = (names.OP_TURN, names.OP_CHAT, names.OP_TTS, names.OP_AGENT_SPEECH)
-"""Ops of every conversation."""
+WHEN_HEARD: Final = (names.OP_TURN, names.OP_TTS, names.OP_AGENT_SPEECH)
+"""Ops of a conversation in which the agent was heard."""
+WHEN_ANSWERED: Final = (names.OP_CHAT,)
+"""Ops of a conversation in which a turn of the caller's was answered, typed or spoken."""
 WHEN_SPOKEN: Final = (names.OP_USER_SPEECH, names.OP_ENDPOINTING, names.OP_STT)
-"""Ops of a conversation in which the caller spoke."""
+"""Ops of a conversation in which something said aloud was answered."""
 
 CLOSE: Final = 0.001
 """Seconds by which times that are the same may differ."""
@@ -48,35 +52,48 @@ class Verdict:
     """One for each turn of the caller; None where the trace has none."""
 
 
-def judge(
-    record: ConversationRecord, *, expected: Sequence[Expect], voiced: Sequence[float | None]
-) -> Verdict:
-    """Judge a trace by what happened in the call.
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What happened in a call, by the caller's account; see :mod:`agent.simulator.truth`."""
 
-    Args:
-        record: the conversation with its spans.
-        expected: what was expected of the caller's turns: the tools in it must be in the trace.
-        voiced: for each turn of the caller the Unix time of its last voiced sample, if it was said
-            aloud and answered; None otherwise.
-    """
-    spoken = any(at is not None for at in voiced)
-    told = responses(record)
-    matched = match(told, voiced)
-    return Verdict(
-        failures=(
-            *check_tree(record),
-            *check_times(record),
-            *check_ops(record, spoken=spoken),
-            *check_tools(record, expected),
-            *check_latency(record),
+    expected: Sequence[Expect]
+    """What was expected of the caller's turns: the tools in it must be in the trace."""
+    voiced: Sequence[float | None]
+    """For each turn the Unix time of its last voiced sample, if it was said aloud and answered."""
+    measured: Sequence[float | None]
+    """For each turn its response latency in seconds, if it has one."""
+    answered: bool
+    """Whether any turn, typed or spoken, was answered."""
+    speeches: Sequence[AgentSpeech]
+    """What the agent was heard to say."""
+    until: float
+    """When the call's end began: the caller hung up, or the agent did."""
+    stopped: bool = False
+    """The caller was told to hang up: what is missing then is no flaw of the trace."""
+
+
+def judge(record: ConversationRecord, happened: Happened) -> Verdict:
+    """Judge a trace by what happened in the call."""
+    matched = match(responses(record), happened.voiced)
+    failures = [
+        *check_tree(record),
+        *check_times(record),
+        *check_latency(record),
+        *truth.check_latency(happened.measured, matched),
+    ]
+    if not happened.stopped:
+        failures += [
+            *check_ops(record, happened),
+            *check_tools(record, happened.expected),
+            *truth.check_interruptions(record, happened.speeches, until=happened.until),
+            *truth.check_words(record, happened.speeches, until=happened.until),
             *(
                 f"turn {turn}: no {names.OP_RESPONSE} starts where the caller fell silent"
-                for turn, (at, response) in enumerate(zip(voiced, matched, strict=True), 1)
+                for turn, (at, response) in enumerate(zip(happened.voiced, matched, strict=True), 1)
                 if at is not None and response is None
             ),
-        ),
-        responses=tuple(matched),
-    )
+        ]
+    return Verdict(failures=tuple(failures), responses=tuple(matched))
 
 
 def check_tree(record: ConversationRecord) -> Iterator[str]:
@@ -118,27 +135,34 @@ def check_times(record: ConversationRecord) -> Iterator[str]:
             yield f"{_name(span)} ends {over:.3f} s after the conversation"
 
 
-def check_ops(record: ConversationRecord, *, spoken: bool) -> Iterator[str]:
+def check_ops(record: ConversationRecord, happened: Happened) -> Iterator[str]:
     """Every op that a conversation of this kind consists of is there."""
+    heard = any(speech.voice.first is not None for speech in happened.speeches)
+    spoken = any(at is not None for at in happened.voiced)
     present = {span.op for span in record.spans}
-    for op in (*ALWAYS, *(WHEN_SPOKEN if spoken else ())):
+    for op in (
+        *(WHEN_HEARD if heard else ()),
+        *(WHEN_ANSWERED if happened.answered else ()),
+        *(WHEN_SPOKEN if spoken else ()),
+    ):
         if op not in present:
             yield f"no span of op {op}"
 
 
 def check_tools(record: ConversationRecord, expected: Sequence[Expect]) -> Iterator[str]:
-    """Every expected tool call is there, once for each time it is expected, and succeeded."""
-    calls = [span for span in record.spans if span.op == names.OP_TOOL and span.status == "ok"]
+    """Every expected tool call is there, once for each time it is expected, and as it ended."""
+    calls = [span for span in record.spans if span.op == names.OP_TOOL]
     for expect in expected:
         if expect.tool is None:
             continue
         for call in calls:
-            if expect.called(*_tool_call(call)):
+            if expect.called(*_tool_call(call)) and (call.status == "ok") is expect.tool_ok:
                 calls.remove(call)
                 break
         else:
             wanted = f"{expect.tool}({json.dumps(dict(expect.arguments))})"
-            yield f"no span of op {names.OP_TOOL} that is {wanted} and succeeded"
+            how = "succeeded" if expect.tool_ok else "failed"
+            yield f"no span of op {names.OP_TOOL} that is {wanted} and {how}"
 
 
 def check_latency(record: ConversationRecord) -> Iterator[str]:

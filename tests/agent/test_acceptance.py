@@ -1,4 +1,4 @@
-"""The whole worker, held to account: ``parley simulate --callers 8`` with Sentry listening.
+"""The whole worker, held to account: ``parley simulate`` with 8 callers and Sentry listening.
 
 One run of the real command, in a process of its own, with real speech; the tests read what came
 of it.
@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PARLEY = Path(sys.executable).with_name("parley")
 CALLERS = 8
+SCENARIOS = ("booking", "opening_hours", "barge_in")
+SEED = 1
 OPS = {
     "conversation.turn",
     "user.speech",
@@ -50,6 +53,7 @@ class Run:
     transactions: list[dict[str, Any]]
     errors: list[dict[str, Any]]
     store: Path
+    junit: str
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -68,8 +72,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "PARLEY_TRACE_STORE": str(folder / "traces.db"),
             "SENTRY_DSN": ingest.dsn,
         }
+        command = [
+            str(PARLEY),
+            "simulate",
+            *SCENARIOS,
+            "--callers",
+            str(CALLERS),
+            "--seed",
+            str(SEED),
+        ]
         process = subprocess.run(
-            [PARLEY, "simulate", "--callers", str(CALLERS), "--report", folder / "report.json"],
+            [*command, "--report", folder / "report.json", "--junit", folder / "junit.xml"],
             cwd=folder,
             env=environment,
             capture_output=True,
@@ -86,6 +99,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             transactions=ingest.transactions,
             errors=ingest.errors,
             store=folder / "traces.db",
+            junit=(folder / "junit.xml").read_text(),
         )
 
 
@@ -99,6 +113,32 @@ def test_every_expectation_holds(run: Run) -> None:
     assert len(run.report["conversations"]) == CALLERS
     assert all(turn["reply"] for turn in run.turns)
     assert {call["outcome"] for call in run.report["conversations"]} == {"completed"}
+
+
+def test_agent_falls_silent_when_talked_over(run: Run) -> None:
+    """Every barge-in stops the agent, by the audio, and is in the transaction that it cut."""
+    cutting = [turn for turn in run.turns if turn["interruption"] is not None]
+    assert [turn["interruption"] for turn in cutting] == ["stops"] * 2
+    assert all(turn["stop_ms"] > 0 for turn in cutting)
+    cut = [
+        span
+        for event in run.transactions
+        for span in event["spans"]
+        if span["op"] == "agent.speech" and span.get("data", {}).get("agent.speech.interrupted")
+    ]
+    assert len(cut) == 2
+
+
+def test_ci_can_read_it(run: Run) -> None:
+    """The JUnit report has a case for each conversation, and the run can be made again."""
+    cases = ElementTree.fromstring(run.junit).iter("testcase")  # noqa: S314 - our own
+    assert {call["id"] for call in run.report["conversations"]} <= {
+        case.get("name") for case in cases
+    }
+    assert run.report["command"] == (
+        f"parley simulate {' '.join(SCENARIOS)} --callers {CALLERS} --seed {SEED}"
+    )
+    assert run.report["command"] in run.output.replace("\n", " ")
 
 
 def test_callers_are_understood(run: Run) -> None:

@@ -10,9 +10,16 @@ import anyio
 import httpx
 import pytest
 
-from agent.desk import Reservations, ReservationsError, ServiceError, create_app, serve
+from agent.desk import (
+    Faults,
+    Reservations,
+    ReservationsError,
+    ServiceError,
+    create_app,
+    serve,
+)
 from agent.desk.wire import Availability, Booking, Change, Reason, Reservation, Seating
-from tests.agent.desk.conftest import HOUSE, TODAY
+from tests.agent.desk.conftest import HOUSE, NOW, TODAY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,3 +183,42 @@ def test_reservations_outlive_the_service(tmp_path: Path) -> None:
     """An existing book is opened, not started over."""
     create_app(tmp_path / "book.db")
     create_app(tmp_path / "book.db")
+
+
+async def test_faults_are_what_they_say(tmp_path: Path) -> None:
+    """A service started with faults is slow, out of order or silent for their days only."""
+    faults = Faults(delay=0.5)
+    transport = httpx.ASGITransport(
+        create_app(tmp_path / "book.db", now=lambda: NOW, faults=faults)
+    )
+    async with httpx.AsyncClient(transport=transport, base_url="http://desk") as http:
+        reservations = Reservations(http)
+
+        async def ask(day: int) -> Availability:
+            seating = Seating(date=dt.date(2026, 12, day), time=EVENING, party=2)
+            return await reservations.availability(seating)
+
+        began = anyio.current_time()
+        assert (await ask(24)).available
+        assert anyio.current_time() - began >= faults.delay
+        with pytest.raises(ReservationsError, match="being looked after") as refused:
+            await ask(25)
+        assert refused.value.problem is not None
+        assert refused.value.problem.reason is Reason.MAINTENANCE
+        with anyio.move_on_after(2 * faults.delay) as patience:
+            await ask(26)
+        assert patience.cancelled_caught
+        assert (await ask(27)).available
+
+
+async def test_the_manager_may_book_any_party(reservations: Reservations) -> None:
+    """A large party needs approval, keeps it for another time, and needs seats all the same."""
+    with pytest.raises(ReservationsError, match="larger party"):
+        await reservations.book(booking(party=20))
+    booked = await reservations.book(booking(party=20), approved=True)
+    later = await reservations.change(booked.id, Change(time=dt.time(20)))
+    assert later.party == 20
+    with pytest.raises(ReservationsError, match="larger party"):
+        await reservations.change(booked.id, Change(party=21))
+    with pytest.raises(ReservationsError, match="fully booked"):
+        await reservations.book(booking(party=HOUSE.seats + 1), approved=True)

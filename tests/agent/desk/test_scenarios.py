@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import jiwer
 import numpy as np
 import pytest
 
+from agent.audio import audible
+from agent.desk.understanding import understand
 from agent.providers.moonshine import Recognizer
-from agent.simulator.scenario import Scenario, SpokenTurn, load_scenario
+from agent.simulator.audio import SAMPLE_RATE
+from agent.simulator.loading import load_scenario
+from agent.simulator.scenario import Scenario, SpokenTurn
 from config import scenario_files
+from tests.agent.desk.conftest import TODAY
 from tests.agent.desk.conversation import converse
 
 if TYPE_CHECKING:
@@ -24,9 +30,32 @@ if TYPE_CHECKING:
     from agent.simulator.scenario import Turn
 
 
+NEEDS_A_CALL: Final = {
+    "barge_in",
+    "comes_back",
+    "failing_tool",
+    "false_interruption",
+    "hang_up",
+    "silent_caller",
+    "slow_tool",
+}
+"""What is about audio, silence or a faulty service, not about what is said: `parley simulate` and
+the acceptance test hold those."""
+
+
 @pytest.fixture(params=scenario_files(), ids=lambda path: path.stem)
 def scenario(request: pytest.FixtureRequest) -> Scenario:
     """Every scenario that ships."""
+    path: Path = request.param
+    return load_scenario(path)
+
+
+@pytest.fixture(
+    params=[path for path in scenario_files() if path.stem not in NEEDS_A_CALL],
+    ids=lambda path: path.stem,
+)
+def talk(request: pytest.FixtureRequest) -> Scenario:
+    """Every one that is only talk."""
     path: Path = request.param
     return load_scenario(path)
 
@@ -67,18 +96,42 @@ async def hold(scenario: Scenario, reservations: Reservations, words: list[str])
             await conversation.closed.wait()
 
 
-async def test_holds_as_written(scenario: Scenario, reservations: Reservations) -> None:
+async def test_holds_as_written(talk: Scenario, reservations: Reservations) -> None:
     """The script, the tools and the service do what a scenario expects, many times over."""
     for _ in range(3):
-        await hold(scenario, reservations, [turn.words for turn in scenario.turns])
+        await hold(talk, reservations, [turn.words for turn in talk.turns])
 
 
 async def test_holds_as_heard(
-    scenario: Scenario, reservations: Reservations, recognizer: Recognizer
+    talk: Scenario, reservations: Reservations, recognizer: Recognizer
 ) -> None:
     """The recordings are understood, by the recogniser and by the script."""
-    heard = [await hear(recognizer, turn) for turn in scenario.turns]
-    written = [turn.words for turn in scenario.turns]
-    errors = jiwer.wer([*map(plain, written)], [*map(plain, heard)])
-    assert errors < 0.15, heard
-    await hold(scenario, reservations, heard)
+    heard = [await hear(recognizer, turn) for turn in talk.turns]
+    await hold(talk, reservations, heard)
+
+
+async def test_recordings_say_their_words(scenario: Scenario, recognizer: Recognizer) -> None:
+    """They are recognised as what is written; in a noise nothing is, or a hum."""
+    said = [turn for turn in scenario.turns if isinstance(turn, SpokenTurn)]
+    heard = [(plain(turn.words), plain(await hear(recognizer, turn))) for turn in said]
+    assert {sound for words, sound in heard if not words} <= {"", "mmhmm"}
+    if spoken := [each for each in heard if each[0]]:
+        written, recognised = zip(*spoken, strict=True)
+        assert jiwer.wer([*written], [*recognised]) < 0.15, heard
+
+
+def test_recordings_have_no_pauses(scenario: Scenario) -> None:
+    """None is longer than 0.25 s: a turn detector must not take one turn for two."""
+    for turn in scenario.turns:
+        if isinstance(turn, SpokenTurn):
+            gaps = np.diff(audible(turn.say.pcm))
+            assert gaps.max() < 0.25 * SAMPLE_RATE, turn.say.path
+
+
+def test_days_are_still_to_come() -> None:
+    """Whenever a scenario runs, "Friday" and "December twenty-fourth" are not past."""
+    said = {turn.words for path in scenario_files() for turn in load_scenario(path).turns}
+    for ahead in range(366):
+        today = TODAY + dt.timedelta(days=ahead)
+        dates = [understand(words, today=today).details.date for words in said]
+        assert all(date is None or date >= today for date in dates)

@@ -84,6 +84,64 @@ def test_correction_is_confirmed_again() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("No, eight thirty.", "at eight thirty in the evening"),
+        ("Make it five people.", "for five on Friday"),
+        ("Actually Saturday.", "on Saturday the twenty-eighth"),
+        ("Sorry, I meant Sunday.", "on Sunday the twenty-second"),
+        ("Not Friday, Saturday.", "on Saturday the twenty-eighth"),
+        ("No, not at seven thirty, at eight.", "at eight in the evening"),
+        ("It's not for four, it's for six people.", "for six on Friday"),
+        (
+            "Could we do Saturday at nine instead?",
+            "twenty-eighth of November at nine",
+        ),
+    ],
+)
+@pytest.mark.parametrize("step", ["question", "read back"])
+def test_corrections_at_any_step(words: str, part: str, step: str) -> None:
+    """What the caller puts right is read back next, whatever was asked meanwhile."""
+    call = Call(BOOKING[0])
+    if step == "read back":
+        call.says("Johnson")
+    reply = said(call.says(words))
+    if step == "question":
+        assert reply == "What name shall I book it under?"
+        reply = said(call.says("Johnson"))
+    assert part in reply
+    assert reply.endswith("for Johnson. Is that right?")
+
+
+def test_a_rejected_day_is_asked_for_again() -> None:
+    """ "Not on Friday" says what is wrong, and nothing in its place."""
+    call = Call(*BOOKING)
+    assert said(call.says("Not on Friday.")) == "Which day would you like?"
+    assert "on Saturday" in said(call.says("Saturday"))
+
+
+def test_a_table_is_looked_for_again() -> None:
+    """Asking for another table in the middle of a booking looks that up."""
+    call = Call("Do you have a table for 4 on Friday at 7:30?")
+    free = Availability.model_validate({"seating": SEATING, "available": True})
+    call.answers("availability", free)
+    assert call.says("And is there one on Saturday at eight?") == CallTool(
+        "availability", {**SEATING, "date": "2026-11-28", "time": "20:00"}
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["My soup was not hot last night.", "There was no salt in it.", "The waiter was very rude."],
+)
+def test_the_manager_hears_complaints(words: str) -> None:
+    """A complaint with a "no" in it doesn't decline anything."""
+    call = Call("Can I speak to the manager?")
+    call.answers("speak_to_manager", "")
+    assert said(call.says(words)).startswith("I'm very sorry to hear that.")
+
+
 def test_plain_no_asks_what_is_wrong() -> None:
     """A part that is only named as wrong is asked for again."""
     call = Call(*BOOKING)

@@ -9,6 +9,7 @@ import pytest
 
 from agent import audio
 from agent.providers.utterance import MAX_SPEECH, SAMPLE_RATE, SpeechBuffer
+from agent.simulator.impairment import noise
 
 from .conftest import RATE, silence
 
@@ -32,6 +33,19 @@ async def test_speech_is_dated_by_the_audio(speak: Speak) -> None:
     begins, ends = audible(audio)
     assert utterance.begins == pytest.approx(begins, abs=0.064)
     assert utterance.ends == pytest.approx(ends, abs=0.001)
+
+
+async def test_in_a_noisy_room_speech_ends_where_it_sinks_into_the_noise(speak: Speak) -> None:
+    """Noise that can be heard goes on after the words; the end of the words is still found."""
+    words = np.concatenate((silence(1), await speak("A table for four, please."), silence(1)))
+    level = np.sqrt(np.square(words[np.abs(words) > 328], dtype=np.float64).mean())
+    room = level / 10 * noise(8.0, np.random.default_rng(0))[: len(words)]  # 20 dB below
+    assert audio.audible(room.astype(np.int16)).size > len(room) / 100
+    buffer = SpeechBuffer()
+    buffer.push((words + room).astype(np.int16))
+    utterance = buffer.take()
+    assert utterance is not None
+    assert utterance.ends == pytest.approx(audible(words)[1], abs=0.08)
 
 
 async def test_any_chunking_is_the_same(speak: Speak) -> None:

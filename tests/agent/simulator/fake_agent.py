@@ -11,7 +11,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 from websockets.asyncio.server import ServerConnection, serve
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from telemetry.records import ConversationRecord
 
 _FRAME = 640
+_HELD = 0.4
+"""Seconds until it goes on, after what it paused for."""
 _QUIET_FRAMES = 10
 """A caller that has been silent for this long has finished its turn."""
 
@@ -41,6 +43,12 @@ class Answer:
     thinking: float = 0.1
     """Seconds between the end of the turn and the answer's first frame."""
     leading_silence: float = 0.06
+    seconds: float = 0.2
+    """How long it speaks."""
+    talked_over: Literal["answers", "stops", "pauses", "ignores"] = "answers"
+    """What it does when the caller speaks meanwhile. By default it hears that only afterwards."""
+    unasked_after: float | None = None
+    """It doesn't wait for a turn, but speaks after so many seconds."""
     ends: str | None = None
     """The outcome with which it then ends the call."""
     drops: bool = False
@@ -55,6 +63,12 @@ class Conversation:
     responses: list[tuple[float | None, float]] = field(default_factory=list)
     """When the caller fell silent (None: it typed), and when the first audible frame was sent."""
     tools: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)
+    """What it listened to, while it did."""
+    cuts: list[float] = field(default_factory=list)
+    """When it was cut short."""
+    loud_at: float | None = None
+    """When the first loud frame of what it was talked over with arrived."""
 
 
 class _HungUpError(Exception):
@@ -74,7 +88,14 @@ class FakeAgent:
         this = self.conversations[id]
         if this.ended_at is None:
             return None
-        return trace(id, this.began_at, this.ended_at, responses=this.responses, tools=this.tools)
+        return trace(
+            id,
+            this.began_at,
+            this.ended_at,
+            responses=this.responses,
+            tools=this.tools,
+            cuts=this.cuts,
+        )
 
     async def hold(self, websocket: ServerConnection) -> None:
         start = json.loads(await websocket.recv())
@@ -83,28 +104,32 @@ class FakeAgent:
         await _send(websocket, "started", id=start["id"], trace_id=TRACE, sample_rate=16000)
         outcome = "hung_up"
         try:
-            await self._say(websocket, self._greeting)
+            await self._say(websocket, this, self._greeting)
             self.greeted.set()
             for answer in self._answers:
-                voiced_until = await self._listen(websocket)
+                voiced_until = None
+                if answer.unasked_after is None:
+                    voiced_until = await self._listen(websocket, this)
+                else:
+                    await anyio.sleep(answer.unasked_after)
                 if answer.drops:
                     await websocket.close(1011, "out of memory")
                     return
                 audible_at = await self._answer(websocket, this, answer)
-                if audible_at is not None:
+                if audible_at is not None and answer.unasked_after is None:
                     this.responses.append((voiced_until, audible_at))
                 if answer.ends is not None:
                     outcome = answer.ends
                     break
             else:
                 while True:
-                    await self._listen(websocket)
+                    await self._listen(websocket, this)
         except _HungUpError:
             pass
         this.ended_at = time.time()
         await _send(websocket, "ended", outcome=outcome)
 
-    async def _listen(self, websocket: ServerConnection) -> float | None:
+    async def _listen(self, websocket: ServerConnection, this: Conversation) -> float | None:
         """Wait for a turn; returns when its last voiced sample arrived, None if it was typed."""
         voiced_until, quiet = None, 0
         while voiced_until is None or quiet < _QUIET_FRAMES:
@@ -116,7 +141,8 @@ class FakeAgent:
                     case "text":
                         return None
                 continue
-            loud = [n for n, sample in enumerate(array.array("h", message)) if abs(sample) >= 328]
+            this.frames.append(message)
+            loud = _loud(message)
             quiet = 0 if loud else quiet + 1
             if loud:
                 voiced_until = time.time() - (319 - loud[-1]) / 16_000
@@ -133,20 +159,34 @@ class FakeAgent:
             this.tools.append(answer.tool)
             name, arguments = answer.tool
             await _send(websocket, "tool", name=name, arguments=json.dumps(arguments), ok=True)
-        return await self._say(websocket, answer)
+        return await self._say(websocket, this, answer)
 
-    async def _say(self, websocket: ServerConnection, answer: Answer) -> float | None:
+    async def _say(
+        self, websocket: ServerConnection, this: Conversation, answer: Answer
+    ) -> float | None:
         """Speak in real time; returns when the first audible frame was sent."""
         if answer.words is None:
             return None
         audible_at = None
         quiet = silence(answer.leading_silence)
-        pcm = quiet + tone(0.2)
+        pcm = quiet + tone(answer.seconds)
         await _send(websocket, "state", agent="speaking", user="listening")
         await _send(websocket, "audio_started")
         began = anyio.current_time()
         for at in range(0, len(pcm), _FRAME):
             await anyio.sleep_until(began + at / 32_000)
+            if answer.talked_over != "answers" and await _talked_over(websocket):
+                this.loud_at = time.time()
+                if answer.talked_over == "stops":
+                    this.cuts.append(this.loud_at)
+                    await _send(websocket, "flush")
+                    await _send(websocket, "audio_ended", interrupted=True)
+                    await _send(websocket, "state", agent="listening", user="speaking")
+                    return audible_at
+                if answer.talked_over == "pauses":
+                    await self._listen(websocket, this)
+                    began = anyio.current_time() - at / 32_000 + _HELD
+                    await anyio.sleep(_HELD)
             if at >= len(quiet) and audible_at is None:
                 audible_at = time.time()
             await websocket.send(pcm[at : at + _FRAME])
@@ -154,6 +194,22 @@ class FakeAgent:
         await _send(websocket, "words", speaker="agent", text=answer.words, final=True)
         await _send(websocket, "state", agent="listening", user="listening")
         return audible_at
+
+
+async def _talked_over(websocket: ServerConnection) -> bool:
+    """Whether the caller is heard in what has arrived by now."""
+    while True:
+        with anyio.move_on_after(0.001) as waiting:
+            message = await websocket.recv()
+        if waiting.cancelled_caught:
+            return False
+        if isinstance(message, bytes) and _loud(message):
+            return True
+
+
+def _loud(frame: bytes) -> list[int]:
+    """The samples that can be heard."""
+    return [n for n, sample in enumerate(array.array("h", frame)) if abs(sample) >= 328]
 
 
 async def _send(websocket: ServerConnection, type: str, **fields: object) -> None:

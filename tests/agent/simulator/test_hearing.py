@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
-from agent.gateway.protocol import AudioEnded, AudioStarted, Ended, Tool, Words
+import anyio
+import pytest
+
+from agent.gateway.protocol import AudioEnded, AudioStarted, Ended, Flush, Tool, Words
 from agent.session.line import Outcome
 from agent.simulator.audio import FRAME_BYTES, SILENCE
-from agent.simulator.hearing import Hearing
+from agent.simulator.hearing import AgentSpeech, Hearing
 from tests.agent.simulator.recordings import silence, tone
 
 AUDIBLE = silence(0.01) + tone(0.01)
@@ -17,7 +20,7 @@ def test_first_audible_sample_answers() -> None:
     """A reply is measured to its first audible sample, not to the silence before it."""
     hearing = Hearing()
     turn = hearing.begin()
-    hearing.voiced(time.time() - 1)
+    hearing.voiced(time.time() - 2, time.time() - 1)
     hearing.take(AudioStarted())
     hearing.take(SILENCE)
     unheard = turn.measured
@@ -36,16 +39,17 @@ def test_what_began_before_the_caller_finished_answers_nothing() -> None:
     """The agent that speaks into the caller's turn is measured from the reply it then gives."""
     hearing = Hearing()
     turn = hearing.begin()
-    hearing.voiced(time.time())
+    hearing.voiced(time.time(), time.time())
     hearing.take(AudioStarted())
     hearing.take(AUDIBLE)
-    hearing.voiced(time.time())
+    hearing.voiced(time.time(), time.time())
     hearing.take(AUDIBLE)
     hearing.take(AudioEnded(interrupted=True))
     over_it = (turn.answered, turn.measured)
     hearing.take(AudioStarted())
     hearing.take(AUDIBLE)
     assert over_it == (False, None)
+    assert turn.spoken_into == 1
     assert turn.answered
     assert turn.measured is not None
 
@@ -64,6 +68,50 @@ def test_words_belong_to_the_turn_in_which_they_were_begun() -> None:
     assert first.reply == ["We are op"]
     assert (second.reply, second.heard) == ([], ["On Friday?"])
     assert [tool.name for tool in second.tools] == ["hours"]
+
+
+def test_a_speech_is_heard_as_it_arrives() -> None:
+    """What of a speech could be heard, where it was held back and that it was cut is noted."""
+    speech = AgentSpeech(began_at=10.0)
+    for at in (10.0, 10.02, 11.0, 11.02):
+        speech.hear(AUDIBLE, at)
+    (first, last), (again, _) = speech.voice.stretches
+    assert first == pytest.approx(10.01)
+    assert again == pytest.approx(11.01)
+    assert last == pytest.approx(10.04, abs=0.001)
+    assert speech.holds == [(10.02, 11.0)]
+    assert speech.audible_since(11.1) == 11.0
+    assert speech.audible_since(12.0) is None
+
+
+async def test_a_speech_held_back_is_not_cut_into_again() -> None:
+    """Waiting for something to cut into passes over a speech that the caller silenced."""
+    hearing = Hearing()
+    hearing.take(AudioStarted())
+    hearing.take(AUDIBLE)
+    heard = await hearing.audible()
+    held = hearing.speeches[0]
+    assert held.frame_at is not None
+    held.frame_at -= 1
+    with anyio.move_on_after(0.01) as waiting:
+        await hearing.audible()
+    assert waiting.cancelled_caught
+    hearing.take(AudioEnded(interrupted=True))
+    hearing.take(AudioStarted())
+    hearing.take(AUDIBLE)
+    assert await hearing.audible() >= heard
+    assert [speech.cut for speech in hearing.speeches] == [True, False]
+
+
+def test_the_microphone_hears_the_agent_once() -> None:
+    """Each frame of the agent's can echo once, and none that was thrown away."""
+    hearing = Hearing()
+    hearing.take(AudioStarted())
+    hearing.take(AUDIBLE)
+    assert [hearing.echo(), hearing.echo()] == [AUDIBLE, None]
+    hearing.take(AUDIBLE)
+    hearing.take(Flush())
+    assert hearing.echo() is None
 
 
 def test_outcome_is_kept() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from agent.session.line import Outcome
-from agent.simulator.run import simulate
+from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
 from tests.agent.simulator.fake_agent import Answer, FakeAgent, fake_agent
 from tests.agent.simulator.recordings import silence, tone, write_wav
@@ -33,24 +33,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scenario(folder: Path, *turns: Mapping[str, object], outcome: str | None = None) -> Scenario:
-    document = {"name": "test", "turns": turns, "outcome": outcome}
+def scenario(folder: Path, *turns: Mapping[str, object], **others: object) -> Scenario:
+    document = {"name": "test", "turns": turns, **others}
     return Scenario.model_validate(document, context={"folder": folder})
+
+
+def simulation(agent: FakeAgent, *scenarios: Scenario, **others: Any) -> Simulation:
+    return Simulation(
+        scenarios=scenarios,
+        url=agent.url,
+        read_trace=others.pop("read_trace", agent.trace),
+        stats=lambda: STATS,
+        **{"patience": 5.0, "delivery": 0.5, **others},
+    )
 
 
 async def call(
     agent: FakeAgent, *scenarios: Scenario, callers: int = 1, patience: float = 5.0
 ) -> Report:
-    return await simulate(
-        scenarios,
-        callers=callers,
-        url=agent.url,
-        read_trace=agent.trace,
-        stats=lambda: STATS,
-        stagger=0.05,
-        patience=patience,
-        delivery=0.5,
-    )
+    return await simulation(agent, *scenarios, patience=patience).run(Load(callers, ramp=0.1))
 
 
 async def test_conversation_that_goes_as_expected(folder: Path) -> None:
@@ -67,15 +68,8 @@ async def test_conversation_that_goes_as_expected(folder: Path) -> None:
         Answer("It is booked.", heard="hello there", tool=("book", {"party": 4}), thinking=0.2),
     )
     async with fake_agent(*answers) as agent:
-        report = await simulate(
-            [spoken, typed],
-            callers=3,
-            url=agent.url,
-            read_trace=agent.trace,
-            stats=lambda: STATS,
-            stagger=0.05,
-            on_progress=told.append,
-        )
+        run = simulation(agent, spoken, typed, on_progress=told.append)
+        report = await run.run(Load(3, ramp=0.1))
     first, second, third = report.calls
     assert report.passed
     assert {first.outcome, second.outcome, third.outcome} == {Outcome.HUNG_UP}
@@ -126,7 +120,9 @@ async def test_expectations_that_are_not_met(folder: Path) -> None:
         (result,) = (await call(agent, scenario(folder, {**SPOKEN, "expect": expect}))).calls
     reply, tool, late = result.turns[0].failures
     assert reply == "the reply 'We are full.' does not match 'booked'"
-    assert tool.endswith("""book {'party': 4} was not called (calls: availability {"party": 4})""")
+    assert tool.endswith(
+        """book {'party': 4} was not called (calls: availability {"party": 4} succeeded)"""
+    )
     assert late.startswith("replied after")
 
 
@@ -189,14 +185,8 @@ async def test_traces_that_are_missing_or_wrong(folder: Path) -> None:
         return replace(record, spans=record.spans[:1])
 
     async with fake_agent(Answer("Hi.")) as agent:
-        report = await simulate(
-            [scenario(folder, {"text": "Hi"})],
-            callers=2,
-            url=agent.url,
-            read_trace=broken,
-            stats=lambda: STATS,
-            delivery=0.3,
-        )
+        run = simulation(agent, scenario(folder, {"text": "Hi"}), read_trace=broken)
+        report = await run.run(Load(2))
     missing, flawed = report.calls
     assert missing.trace_failures == ("its trace did not arrive",)
     assert "no span of op gen_ai.chat" in flawed.trace_failures
@@ -210,17 +200,8 @@ async def test_stopping_hangs_up_and_reports_what_was(folder: Path) -> None:
     async with fake_agent() as agent, anyio.create_task_group() as tasks:
 
         async def run() -> None:
-            reports.append(
-                await simulate(
-                    [scenario(folder, SPOKEN)],
-                    callers=2,
-                    url=agent.url,
-                    read_trace=agent.trace,
-                    stats=lambda: STATS,
-                    stagger=60,
-                    stop=stop,
-                )
-            )
+            held = simulation(agent, scenario(folder, SPOKEN), stop=stop)
+            reports.append(await held.run(Load(2, ramp=60)))
 
         tasks.start_soon(run)
         await agent.greeted.wait()
@@ -230,3 +211,161 @@ async def test_stopping_hangs_up_and_reports_what_was(folder: Path) -> None:
     assert report.interrupted
     assert not report.passed
     assert result.outcome is Outcome.HUNG_UP
+    assert result.failures == ("stopped before it had ended",)
+    assert (result.turns[0].failures, result.trace_failures) == ((), ())
+
+
+LONG = Answer("We are open every day.", seconds=3.0, talked_over="stops")
+CUT_IN = {**SPOKEN, "barge_in_ms": 300}
+
+
+async def test_agent_that_stops_when_talked_over(folder: Path) -> None:
+    """How soon it stopped is measured from the caller's first voiced to its last audible sample."""
+    cutting = scenario(
+        folder, {"text": "Hi"}, {**CUT_IN, "expect": {"interruption": "stops", "reply": "Sorry"}}
+    )
+    async with fake_agent(LONG, Answer("Sorry?")) as agent:
+        report = await call(agent, cutting)
+    (result,) = report.calls
+    (heard,) = agent.conversations.values()
+    assert report.passed, result
+    turn = result.turns[1]
+    assert (turn.interruption, turn.missed, turn.spurious) == ("stops", False, 0)
+    assert turn.stop_ms is not None
+    assert turn.voiced_until is not None
+    assert heard.loud_at is not None
+    first_voiced = turn.voiced_until - 0.25
+    expected = heard.loud_at - first_voiced
+    assert turn.stop_ms / 1000 == pytest.approx(expected, abs=2 * MACHINE_IS_BUSY)
+    assert result.talk_over_ms <= turn.stop_ms + 1000 * MACHINE_IS_BUSY
+
+
+async def test_agent_that_pauses_for_a_noise(folder: Path) -> None:
+    """A cough that the agent pauses for and doesn't answer is a false interruption."""
+    cough = {"say": "hello.wav", "words": "", "barge_in_ms": 200}
+    expect = {"no_reply": True, "interruption": "resumes"}
+    pausing = replace(LONG, seconds=0.8, talked_over="pauses")
+    coughing = scenario(folder, {"text": "Hi"}, {**cough, "expect": expect})
+    async with fake_agent(pausing) as agent:
+        report = await call(agent, coughing)
+    assert report.passed, report.calls
+    assert report.word_error_rate is None
+
+
+async def test_agent_that_is_not_impressed(folder: Path) -> None:
+    """Talked over, it goes on: what was expected instead is said."""
+    deaf = replace(LONG, seconds=0.8, talked_over="ignores")
+    cutting = {**CUT_IN, "expect": {"no_reply": True, "interruption": "stops"}}
+    async with fake_agent(deaf) as agent:
+        (result,) = (await call(agent, scenario(folder, {"text": "Hi"}, cutting))).calls
+    assert result.turns[1].failures == (
+        "interruption none, expected stops: the agent's speech went on",
+    )
+    assert result.turns[1].stop_ms is None
+
+
+async def test_interruption_that_the_trace_does_not_have(folder: Path) -> None:
+    """What was heard to be cut has to be cut in the trace, too."""
+
+    async def smooth(id: str) -> ConversationRecord | None:
+        agent.conversations[id].cuts.clear()
+        return await agent.trace(id)
+
+    async with fake_agent(LONG, Answer("Sorry?")) as agent:
+        run = simulation(agent, scenario(folder, {"text": "Hi"}, CUT_IN), read_trace=smooth)
+        (result,) = (await run.run(Load(1))).calls
+    (wrong,) = result.trace_failures
+    assert wrong.startswith("the agent was cut short")
+
+
+async def test_answer_to_what_asks_nothing(folder: Path) -> None:
+    """A turn that must not be answered, and is, has failed: a spurious reply."""
+    hum = {**SPOKEN, "words": "", "expect": {"no_reply": True}}
+    async with fake_agent(Answer("Pardon?")) as agent:
+        report = await call(agent, scenario(folder, hum))
+    assert report.calls[0].turns[0].failures == ("the agent answered, and wasn't to: 'Pardon?'",)
+    assert report.spurious == 1
+
+
+async def test_silent_caller(folder: Path) -> None:
+    """A silence is waited out; the agent may speak in it, and end the call."""
+    silent = scenario(
+        folder,
+        {"silence": 1500, "expect": {"reply": "still there"}},
+        {"silence": 20_000},
+        outcome="idle",
+    )
+    asks = Answer("Are you still there?", unasked_after=0.8)
+    ends = Answer("Goodbye.", unasked_after=1.5, ends="idle")
+    async with fake_agent(asks, ends) as agent:
+        report = await call(agent, silent)
+    assert report.passed, report.calls
+    assert report.calls[0].outcome is Outcome.IDLE
+    assert report.calls[0].seconds < 10
+
+
+async def test_silence_that_has_to_be_borne(folder: Path) -> None:
+    """An agent that speaks into a silence that expects no reply has failed."""
+    silent = scenario(folder, {"silence": 1500, "expect": {"no_reply": True}})
+    async with fake_agent(Answer("Hello?", unasked_after=0.8)) as agent:
+        report = await call(agent, silent)
+    assert "wasn't to: 'Hello?'" in report.calls[0].turns[0].failures[0]
+    async with fake_agent() as agent:
+        assert (await call(agent, silent)).passed
+
+
+async def test_hanging_up_in_the_middle(folder: Path) -> None:
+    """A caller that hangs up while the agent speaks has had its say; nothing is missing."""
+    leaving = scenario(folder, SPOKEN, {"hang_up": True, "barge_in_ms": 100})
+    async with fake_agent(replace(LONG, seconds=0.5, talked_over="answers")) as agent:
+        report = await call(agent, leaving)
+    assert report.passed, report.calls
+    assert report.calls[0].outcome is Outcome.HUNG_UP
+
+
+async def test_reservations_are_read_after_the_call(folder: Path) -> None:
+    """What the conversation was to leave in the book is looked for there."""
+
+    async def book() -> list[dict[str, object]]:
+        return [{"id": "ab", "party": 4}]
+
+    wanting = scenario(folder, {"text": "Hi"}, reservations=[{"party": 4}])
+    async with fake_agent(Answer("Hi.")) as agent:
+        report = await simulation(agent, wanting, read_reservations=book).run(Load(1))
+    assert report.calls[0].failures == ("it left no reservation with {'party': 4}: it left none",)
+
+
+async def test_a_seed_decides_what_chance_does(folder: Path) -> None:
+    """The same seed sends the same audio down the same bad line; another one doesn't."""
+    noisy = scenario(folder, SPOKEN, line={"snr_db": 10, "loss": 0.3})
+    sent: dict[int, list[bytes]] = {}
+
+    for number, seed in enumerate((1, 1, 2)):
+        async with fake_agent(Answer("Hi.")) as agent:
+            await simulation(agent, noisy).run(Load(1, seed=seed))
+        (heard,) = agent.conversations.values()
+        sent[number] = heard.frames[:20]
+    assert sent[0] == sent[1]
+    assert sent[0] != sent[2]
+
+
+async def test_load_is_held(folder: Path) -> None:
+    """While the load is held a new call begins whenever one has ended; runs repeat with a seed
+    one higher."""
+    async with fake_agent(Answer("Hi.")) as agent:
+        run = simulation(agent, scenario(folder, {"text": "Hi"}))
+        held = await run.run(Load(2, hold=3.0, seed=5))
+        repeated = await run.run(Load(2, repeat=2, seed=5))
+    assert held.passed
+    assert len(held.calls) > 2
+    assert [call.seed for call in repeated.calls] == [5, 5, 6, 6]
+
+
+async def test_a_caller_that_fails_costs_nobody_anything(folder: Path) -> None:
+    """Whatever goes wrong in one call, the others go on and hold."""
+    broken = scenario(folder, SPOKEN, {**SPOKEN, "barge_in_ms": 0})
+    async with fake_agent(Answer("Hi."), Answer(drops=True)) as agent:
+        report = await call(agent, broken, scenario(folder, {"text": "Hi"}), callers=2)
+    failed, fine = report.calls
+    assert failed.failures == ("disconnected: out of memory (close code 1011)",)
+    assert fine.passed

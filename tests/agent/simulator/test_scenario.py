@@ -8,14 +8,9 @@ import pytest
 
 import config
 from agent.session.line import Outcome
-from agent.simulator.scenario import (
-    Expect,
-    ScenarioError,
-    SpokenTurn,
-    TypedTurn,
-    find_scenarios,
-    load_scenario,
-)
+from agent.simulator.expect import Expect
+from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
+from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
 from tests.agent.simulator.recordings import silence, tone, write_wav
 
 SHIPPED = sorted((Path(config.__file__).parent / "scenarios").glob("*.yaml"))
@@ -75,11 +70,50 @@ def test_loads_everything_a_scenario_can_say(folder: Path) -> None:
         ("name: a\nturns: []", "1: turns is empty: a caller has to say something"),
         (
             "name: a\nturns:\n  - text: a\n    expct: {}",
-            "4: turns[0].expct: unknown field; allowed are wait_for, pause_ms, expect, text",
+            "4: turns[0].expct: unknown field; allowed are wait_for, barge_in_ms, pause_ms, "
+            "text, expect",
         ),
         (
             "name: a\nturns:\n  - text: a\n  - words: b",
-            "4: turns[1]: a turn has either say (a WAV file) and words, or text",
+            "4: turns[1]: a turn has one of say (a WAV file, with words), text, silence (ms) "
+            "and hang_up",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    silence: 100",
+            "3: turns[0]: a turn has one of say (a WAV file, with words), text, silence (ms) "
+            "and hang_up",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    barge_in_ms: 100\n    wait_for: agent",
+            "3: turns[0]: barge_in_ms says when already: leave out wait_for",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    expect: {no_reply: true, reply: b}",
+            "4: turns[0].expect: no_reply and reply exclude each other: leave one out",
+        ),
+        (
+            "name: a\nturns:\n  - text: a\n    expect: {tool_ok: false}",
+            "4: turns[0].expect: tool_ok needs the tool that is to fail: add tool",
+        ),
+        (
+            "name: a\nturns:\n  - silence: 100\n    expect: {interruption: stops}",
+            "3: turns[0]: interruption needs something said: a silent turn has nothing",
+        ),
+        (
+            "name: a\nturns:\n  - say: audio/hello.wav\n    words: '...'",
+            '3: turns[0]: words has no word in it: give what is said, or "" for a noise',
+        ),
+        (
+            "name: a\nturns:\n  - hang_up: true\n  - text: a",
+            "1: hang_up has to be the last turn",
+        ),
+        (
+            "name: a\noutcome: idle\nturns: [{hang_up: true}]",
+            "1: a caller that hangs up ends the call as hung_up: leave out outcome",
+        ),
+        (
+            "name: a\nline: {loss: 2}\nturns: [{text: a}]",
+            "2: line: loss has to be 0 to 0.5, not 2",
         ),
         (
             "name: a\nturns:\n  - say: audio/hello.wav\n",
@@ -129,6 +163,40 @@ def test_recordings_are_checked_with_the_scenario(folder: Path, wav: str, why: s
     path = write(folder, f"name: a\nturns:\n  - words: hi\n    say: audio/{wav}")
     with pytest.raises(ScenarioError, match=rf"test\.yaml:4: turns\[0\]\.say: .*{why}"):
         load_scenario(path)
+
+
+def test_everything_a_caller_can_do(folder: Path) -> None:
+    """Barging in, a noise, a silence, hanging up, a bad line and what is booked are all read."""
+    scenario = load_scenario(
+        write(
+            folder,
+            """
+            name: test
+            line: {snr_db: 20, loss: 0.02}
+            reservations: [{name: Miller, party: 4}]
+            turns:
+              - {text: hi, barge_in_ms: 800, expect: {interruption: stops}}
+              - {say: audio/hello.wav, words: "", expect: {no_reply: true}}
+              - {silence: 9000, expect: {reply: still there}}
+              - {hang_up: true, barge_in_ms: 300}
+            """,
+        )
+    )
+    barging, noise, silent, hanging_up = scenario.turns
+    assert (barging.barge_in_ms, barging.expect.interruption) == (800, "stops")
+    assert noise.expect.no_reply
+    assert isinstance(silent, SilentTurn)
+    assert silent.silence == 9000
+    assert isinstance(hanging_up, HangUpTurn)
+    assert scenario.hangs_up
+    assert (scenario.line.snr_db, scenario.line.loss) == (20, 0.02)
+    assert scenario.reservations == ({"name": "Miller", "party": 4},)
+
+
+def test_schema_for_editors_is_current() -> None:
+    """The schema beside the shipped scenarios is the models' own: parley simulate --schema."""
+    written = Path(config.__file__).parent / "scenarios" / "schema.json"
+    assert written.read_text(encoding="utf-8") == schema()
 
 
 def test_finds_scenarios_by_name_and_by_path(folder: Path) -> None:

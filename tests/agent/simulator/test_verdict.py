@@ -8,11 +8,12 @@ from typing import TypeAlias
 
 import pytest
 
-from agent.simulator.scenario import Expect
-from agent.simulator.verdict import Response, judge, match
+from agent.simulator.expect import Expect
+from agent.simulator.verdict import Happened, Response, judge, match
 from telemetry import attributes as names
 from telemetry.records import ConversationRecord, SpanRecord
-from tests.agent.simulator.traces import span, trace
+from tests.agent.simulator.speeches import speech
+from tests.agent.simulator.traces import TRACE, span, trace
 
 Change: TypeAlias = Callable[[SpanRecord], SpanRecord | None]
 
@@ -27,8 +28,18 @@ def good() -> ConversationRecord:
     return trace("c", 100, 110, responses=responses, tools=[("book", {"party": 4, "name": "S"})])
 
 
-def flaws(record: ConversationRecord) -> Sequence[str]:
-    return judge(record, expected=EXPECTED, voiced=VOICED).failures
+HAPPENED = Happened(
+    expected=EXPECTED,
+    voiced=VOICED,
+    measured=[0.39, 0.61],
+    answered=True,
+    speeches=[speech(100.1, 101.0), speech(102.4, 103.4), speech(105.6, 106.6)],
+    until=109.0,
+)
+
+
+def flaws(record: ConversationRecord, happened: Happened = HAPPENED) -> Sequence[str]:
+    return judge(record, happened).failures
 
 
 def changed(record: ConversationRecord, op: str, change: Change) -> ConversationRecord:
@@ -44,7 +55,7 @@ def without(record: ConversationRecord, op: str) -> ConversationRecord:
 
 def test_flawless_trace_holds(good: ConversationRecord) -> None:
     """Nothing is wrong with it, and each turn has the latency telemetry tells of it."""
-    verdict = judge(good, expected=EXPECTED, voiced=VOICED)
+    verdict = judge(good, HAPPENED)
     assert verdict.failures == ()
     first, second = verdict.responses
     assert first is not None
@@ -111,7 +122,31 @@ def test_missing_ops_are_found(good: ConversationRecord, op: str) -> None:
 def test_typed_conversation_needs_no_ears() -> None:
     """Nothing was said aloud: nothing was recognised, and there is no latency."""
     typed = trace("c", 100, 110, responses=[(None, 102.4)])
-    assert judge(typed, expected=[Expect()], voiced=[None]).failures == ()
+    happened = replace(HAPPENED, expected=[Expect()], voiced=[None], measured=[None])
+    assert flaws(typed, happened) == ()
+
+
+def test_call_that_was_stopped_misses_nothing(good: ConversationRecord) -> None:
+    """A caller told to hang up heard no answer: its trace need only be sound, not whole."""
+    stopped = replace(HAPPENED, stopped=True)
+    assert flaws(without(good, names.OP_ENDPOINTING), stopped) == ()
+    assert flaws(replace(good, ended_at=None), stopped) == ("the conversation was not closed",)
+
+
+def test_call_in_which_nothing_was_heard_needs_no_speech() -> None:
+    """A caller that hung up before the greeting leaves a trace with nothing in it."""
+    root = span(names.OP_CONVERSATION, None, 100, 101)
+    empty = ConversationRecord("c", TRACE, "test", 100, 101, "ok", spans=(root,))
+    nothing = Happened([Expect()], [None], [None], answered=False, speeches=[], until=100.5)
+    assert flaws(empty, nothing) == ()
+
+
+def test_tool_that_was_to_fail(good: ConversationRecord) -> None:
+    """A tool expected to fail has failed in the trace, too."""
+    failing = replace(HAPPENED, expected=[Expect(tool="book", tool_ok=False), Expect()])
+    assert any("that is book({}) and failed" in flaw for flaw in flaws(good, failing))
+    failed = changed(good, names.OP_TOOL, lambda s: replace(s, status="internal_error"))
+    assert flaws(failed, failing) == ()
 
 
 def test_unclosed_and_doubled_are_found(good: ConversationRecord) -> None:
@@ -128,8 +163,8 @@ def test_late_spans_are_allowed(good: ConversationRecord) -> None:
 
 def test_tool_expected_twice_is_called_twice(good: ConversationRecord) -> None:
     """One call doesn't meet two expectations."""
-    twice = judge(good, expected=[EXPECTED[1], EXPECTED[1]], voiced=VOICED)
-    assert len(twice.failures) == 1
+    twice = replace(HAPPENED, expected=[EXPECTED[1], EXPECTED[1]])
+    assert len(flaws(good, twice)) == 1
 
 
 def test_responses_go_to_the_turn_they_answer() -> None:

@@ -41,12 +41,18 @@ def trace(
     *,
     responses: Sequence[tuple[float | None, float]],
     tools: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    cuts: Sequence[float] = (),
 ) -> ConversationRecord:
-    """A conversation in which the caller fell silent (None: typed), and was answered, then."""
+    """A conversation in which the caller fell silent (None: typed), and was answered, then.
+
+    ``cuts`` are when the agent was interrupted.
+    """
     root = span(names.OP_CONVERSATION, None, start, end)
     greeting = span(names.OP_TURN, root, start, start)
     spans = [root, greeting]
     spans += [span(op, greeting, start, start) for op in (names.OP_TTS, names.OP_AGENT_SPEECH)]
+    cut = {names.INTERRUPTED: True}
+    spans += [span(names.OP_AGENT_SPEECH, greeting, at, at, cut) for at in cuts]
     for voiced_until, audible_at in responses:
         if voiced_until is None:
             typed = span(names.OP_TURN, root, audible_at, audible_at)

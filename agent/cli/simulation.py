@@ -1,0 +1,191 @@
+"""A simulation: the whole worker, its callers and the service they book at, in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import json
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from rich.console import Console
+
+from agent import desk, gateway, simulator
+from agent.desk.reservations import Faults
+from agent.worker import worker
+from config import scenario_files
+from telemetry.store import TraceStore
+
+from . import process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import telemetry
+    from config import Settings
+    from telemetry.records import ConversationRecord
+
+
+SILENCE: Final = 3.0
+"""Seconds until a silent caller is asked again: people get longer, callers from a file needn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What to write; None writes nothing."""
+
+    report: Path | None = None
+    junit: Path | None = None
+
+    def check(self) -> None:
+        """Raises ScenarioError if one can't be written: before the run, not after it."""
+        for option in dataclasses.fields(self):
+            path = getattr(self, option.name)
+            if path is not None and not path.parent.is_dir():
+                raise simulator.ScenarioError(
+                    f"--{option.name} {path}: there is no folder {path.parent}"
+                )
+
+    def write(self, report: simulator.Report) -> None:
+        """Write them."""
+        if self.report is not None:
+            text = json.dumps(simulator.as_json(report), indent=2) + "\n"
+            self.report.write_text(text, encoding="utf-8")
+        if self.junit is not None:
+            self.junit.write_text(simulator.junit(report), encoding="utf-8")
+
+
+def simulate(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    callers: int | None,
+    ramp: float | None,
+    hold: float,
+    repeat: int,
+    seed: int,
+    line: str | None,
+    files: Files,
+    again: str,
+) -> bool:
+    """Run it, show it, write the reports; whether everything held.
+
+    Arguments are the options of :func:`agent.cli.simulate.command`; ``again`` is the command line
+    that makes the same run.
+    """
+    console = Console(highlight=False)
+    scenarios = simulator.find_scenarios(names, {path.stem: path for path in scenario_files()})
+    conditions = None if line is None else simulator.Conditions.parse(line)
+    files.check()
+    count = callers or len(scenarios)
+    load = simulator.Load(
+        callers=count,
+        ramp=(count - 1) / 2 if ramp is None else ramp,
+        hold=hold,
+        repeat=repeat,
+        seed=seed,
+    )
+    console.print(f"seed {seed}", markup=False)
+    with tempfile.TemporaryDirectory(prefix="parley-") as scratch:
+        # The verdict needs the traces, so they are kept for the run even when the store is off.
+        store = settings.trace_store or Path(scratch) / "traces.db"
+        with process.traced(settings, store=str(store)) as runtime:
+            found = anyio.run(
+                functools.partial(
+                    _simulate,
+                    settings,
+                    scenarios,
+                    load=load,
+                    line=conditions,
+                    console=console,
+                    runtime=runtime,
+                    store=store,
+                    bookings=Path(scratch) / "reservations.db",
+                )
+            )
+        if found is None:
+            console.print("Stopped at once, without a report.", style="red")
+            return False
+        # What was not delivered is known, and counted, only now.
+        stats = dataclasses.asdict(runtime.stats())
+        found = dataclasses.replace(found, stats=stats, command=again)
+    console.print(simulator.render(found))
+    files.write(found)
+    if settings.trace_store is not None and found.calls:
+        worst = min(found.calls, key=lambda call: call.passed)
+        console.print(f"See a conversation: parley traces show {worst.id}")
+    return found.passed
+
+
+async def _simulate(
+    settings: Settings,
+    scenarios: Sequence[simulator.Scenario],
+    *,
+    load: simulator.Load,
+    line: simulator.Conditions | None,
+    console: Console,
+    runtime: telemetry.Runtime,
+    store: Path,
+    bookings: Path,
+) -> simulator.Report | None:
+    """The report; None when it was stopped twice, and so wasn't waited for."""
+    found: simulator.Report | None = None
+    traces = TraceStore(store)
+
+    async def read_trace(conversation: str) -> ConversationRecord | None:
+        return await anyio.to_thread.run_sync(traces.conversation, conversation)
+
+    async def read_reservations() -> Sequence[Mapping[str, Any]]:
+        return await anyio.to_thread.run_sync(_reservations, bookings)
+
+    def stats() -> dict[str, Any]:
+        return dataclasses.asdict(runtime.stats())
+
+    async with process.stopping() as stop, anyio.create_task_group() as services:
+        service = await services.start(
+            functools.partial(desk.serve, bookings, port=0, faults=Faults())
+        )
+        environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
+        async with (
+            worker(
+                process.choice(settings), agent=settings.agent, environ=environ, silence=SILENCE
+            ) as open_session,
+            anyio.create_task_group() as tasks,
+        ):
+            # twice as many as call: with --hold the next calls while the last still closes
+            url = await tasks.start(
+                functools.partial(
+                    gateway.serve, open_session, port=0, max_sessions=2 * load.callers
+                )
+            )
+            with simulator.watch(console) as on_progress:
+                simulation = simulator.Simulation(
+                    scenarios=scenarios,
+                    url=url,
+                    read_trace=read_trace,
+                    read_reservations=read_reservations,
+                    stats=stats,
+                    line=line,
+                    stop=stop,
+                    on_progress=on_progress,
+                )
+                found = await simulation.run(load)
+            tasks.cancel_scope.cancel()
+        services.cancel_scope.cancel()
+    return found
+
+
+def _reservations(bookings: Path) -> list[dict[str, Any]]:
+    """What is in the book of the service that was started, with the day of the week of each."""
+    with closing(sqlite3.connect(f"file:{bookings}?mode=ro", uri=True)) as db:
+        db.row_factory = sqlite3.Row
+        rows = [dict(row) for row in db.execute("SELECT * FROM reservations ORDER BY id")]
+    for row in rows:
+        row["day"] = f"{dt.date.fromisoformat(row['date']):%A}"
+    return rows

@@ -1,0 +1,166 @@
+"""What a session does for its caller whatever the agent: nobody is left in silence.
+
+A caller who says nothing is asked again, and in the end let go; one who waits for a tool is told
+so; one whose reply failed hears that it did. The words are the agent's
+:class:`~agent.session.manners.Manners`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from livekit import rtc
+from livekit.agents import llm
+
+from .manners import Manners, manners_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from livekit.agents import (
+        AgentSession,
+        AgentStateChangedEvent,
+        ConversationItemAddedEvent,
+        ErrorEvent,
+        UserStateChangedEvent,
+    )
+    from livekit.agents.voice import SpeechHandle
+    from livekit.agents.voice.events import ToolExecutionUpdatedEvent
+
+    from telemetry import Conversation
+
+log = logging.getLogger(__name__)
+
+_STUCK: Final = 1.0
+"""Seconds in which an agent that "thinks" has begun to say something, or has nothing to say."""
+
+
+class Courtesy:
+    """Sees to one session, from before it starts until :meth:`close`.
+
+    ``on_idle`` is called when the caller stayed silent however often it was asked.
+    """
+
+    def __init__(
+        self,
+        session: AgentSession[None],
+        conversation: Conversation,
+        *,
+        on_idle: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._conversation = conversation
+        self._on_idle = on_idle
+        self._asked = 0
+        """How often the caller was asked again since it last said something."""
+        self._waiting: dict[str, asyncio.TimerHandle] = {}
+        """When the caller is told, by the call of the tool it waits for."""
+        self._stuck: asyncio.TimerHandle | None = None
+        self._closed = False
+        session.on("user_state_changed", self._user_state)
+        session.on("agent_state_changed", self._agent_state)
+        session.on("conversation_item_added", self._heard)
+        session.on("tool_execution_updated", self._tool)
+        session.on("error", self._failed)
+
+    def close(self) -> None:
+        """Say nothing more."""
+        self._closed = True
+        for timer in (*self._waiting.values(), self._stuck):
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def _manners(self) -> Manners:
+        return manners_of(self._session.current_agent)
+
+    def _say(self, words: str, *, done: Callable[[SpeechHandle], None] | None = None) -> None:
+        if self._closed:
+            return
+        try:
+            speech = self._session.say(words)
+        except RuntimeError as error:  # the session is closing
+            log.info("conversation %s: %r not said: %s", self._conversation.id, words, error)
+            return
+        if done is not None:
+            speech.add_done_callback(done)
+
+    # -- silence -----------------------------------------------------------------------------------
+
+    def _user_state(self, event: UserStateChangedEvent) -> None:
+        if event.new_state != "away" or self._closed:
+            return
+        reprompts = self._manners.reprompts
+        if self._asked >= len(reprompts):
+            self._on_idle()
+            return
+        # a timer called: it belongs to whatever last set it, and this answers nobody
+        with self._conversation.attach():
+            self._say(reprompts[self._asked], done=self._ask_again)
+        self._asked += 1
+
+    def _ask_again(self, speech: SpeechHandle) -> None:
+        """Silence counts anew, from the end of the question; LiveKit starts the clock once."""
+        if not speech.interrupted and not self._closed:
+            self._session.reset_away_timer()
+
+    def _heard(self, event: ConversationItemAddedEvent) -> None:
+        if getattr(event.item, "role", None) == "user":
+            self._asked = 0
+
+    # -- slow tools --------------------------------------------------------------------------------
+
+    def _tool(self, event: ToolExecutionUpdatedEvent) -> None:
+        match event.update.type:
+            case "tool_call_started":
+                # the timer keeps the tool's context: the words belong to the turn that waits
+                self._waiting[event.update.function_call.call_id] = (
+                    asyncio.get_running_loop().call_later(
+                        self._manners.patience_after, self._tell, self._manners.patience
+                    )
+                )
+            case "tool_call_ended":
+                if timer := self._waiting.pop(event.update.call_id, None):
+                    timer.cancel()
+            case _:
+                pass
+
+    def _tell(self, words: str) -> None:
+        if self._session.agent_state == "thinking":  # else the tool is talking itself
+            self._say(words)
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    def _failed(self, event: ErrorEvent) -> None:
+        # Without this the caller hears nothing and waits; LiveKit gives up after three.
+        if isinstance(event.error, llm.LLMError) and not event.error.recoverable:
+            self._say(self._manners.apology)
+
+    def _agent_state(self, event: AgentStateChangedEvent) -> None:
+        """A voice that fails leaves the agent "thinking", and silence doesn't count then."""
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+        if event.new_state == "thinking" and not self._closed:
+            self._stuck = asyncio.get_running_loop().call_later(_STUCK, self._unstick)
+
+    def _unstick(self) -> None:
+        self._stuck = None
+        if self._closed or self._session.agent_state != "thinking":
+            return
+        if self._waiting or self._session.current_speech is not None:
+            self._stuck = asyncio.get_running_loop().call_later(_STUCK, self._unstick)
+            return
+        with self._conversation.attach():
+            try:
+                # saying nothing, aloud, is the only way to be done with speaking
+                self._session.say("", audio=_silence(), add_to_chat_ctx=False)
+            except RuntimeError as error:
+                log.info("conversation %s stays stuck: %s", self._conversation.id, error)
+
+
+async def _silence() -> AsyncIterator[rtc.AudioFrame]:
+    """20 ms of it."""
+    yield rtc.AudioFrame(bytes(640), 16_000, 1, 320)

@@ -1,0 +1,105 @@
+"""A simulation's report as JUnit XML: what CI systems read and show.
+
+A test suite for each scenario, a test case for each conversation, and one more for the run as a
+whole. The shape is the one that Jenkins (``junit-10.xsd``), GitLab and GitHub's reporters share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+from agent.simulator.report import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from agent.simulator.report import CallResult, Report
+
+RUN: Final = "run"
+"""The suite of what is wrong with no conversation in particular."""
+_NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML document can hold, escaped or not."""
+
+
+def junit(report: Report) -> str:
+    """The report as a JUnit XML document."""
+    root = ET.Element("testsuites", name="parley simulate")
+    for scenario in dict.fromkeys(call.scenario for call in report.calls):
+        calls = tuple(call for call in report.calls if call.scenario == scenario)
+        suite = ET.SubElement(root, "testsuite", name=scenario)
+        _properties(suite, dataclasses.replace(report, calls=calls))
+        for call in calls:
+            case = _case(suite, scenario, call.id, tuple(_failures(call)), _seconds(call))
+            trace = call.trace_id or "none"
+            ET.SubElement(
+                case, "system-out"
+            ).text = f"trace {trace}, seed {call.seed}, line {call.line}"
+        _count(suite, len(calls), sum(map(_seconds, calls)))
+    suite = ET.SubElement(root, "testsuite", name=RUN)
+    _properties(suite, report)
+    _case(suite, RUN, "as a whole", report.failures)
+    _count(suite, 1, 0.0)
+    _count(root, len(report.calls) + 1, sum(map(_seconds, report.calls)))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _properties(suite: ET.Element, report: Report) -> None:
+    """With what these conversations were held, and what was measured in them."""
+    values = {
+        "command": report.command or None,
+        "seed": report.seed,
+        "line": "; ".join(dict.fromkeys(call.line for call in report.calls)) or None,
+        "word_error_rate": _rounded(report.word_error_rate, 4),
+        "response_p50_ms": _rounded(percentile(report.measured, 50)),
+        "response_p95_ms": _rounded(percentile(report.measured, 95)),
+    }
+    properties = ET.SubElement(suite, "properties")
+    for name, value in values.items():
+        if value is not None:
+            ET.SubElement(properties, "property", name=name, value=str(value))
+
+
+def _case(
+    suite: ET.Element, scenario: str, name: str, failures: Sequence[str], seconds: float = 0.0
+) -> ET.Element:
+    case = ET.SubElement(suite, "testcase", classname=scenario, name=name, time=f"{seconds:.3f}")
+    if failures:
+        lines = [_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", line) for line in failures]
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        failure = ET.SubElement(case, "failure", message=lines[0] + more, type="failed")
+        failure.text = "\n".join(lines)
+    return case
+
+
+def _seconds(call: CallResult) -> float:
+    return call.ended_at - call.started_at
+
+
+def _failures(call: CallResult) -> Iterator[str]:
+    yield from call.failures
+    for number, turn in enumerate(call.turns, 1):
+        yield from _prefixed(f"turn {number}", turn.failures)
+    yield from _prefixed("trace", call.trace_failures)
+
+
+def _prefixed(what: str, failures: Iterable[str]) -> Iterator[str]:
+    return (f"{what}: {failure}" for failure in failures)
+
+
+def _count(suite: ET.Element, tests: int, seconds: float) -> None:
+    failed = sum(1 for _ in suite.iter("failure"))
+    suite.attrib |= {
+        "tests": str(tests),
+        "failures": str(failed),
+        "errors": "0",
+        "skipped": "0",
+        "time": f"{seconds:.3f}",
+    }
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,132 @@
+"""Scenario files: reading them, finding them by name, and the JSON schema for editors.
+
+What is wrong with a file is one line: the file, the line, the field, what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import yaml
+from pydantic import ValidationError
+
+from agent.errors import InputError
+from agent.simulator import scenario as models
+from agent.simulator.expect import Expect
+from agent.simulator.scenario import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
+
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+class ScenarioError(InputError):
+    """A scenario can't be used. One line: the file, the line, the field, what is wrong with it."""
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario and its recordings. Raises :class:`ScenarioError`."""
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        document = loader.construct_document(node) if node else None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ScenarioError(f"{path}: cannot read the scenario: {reason.lower()}") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: a scenario is text in UTF-8: {error.reason}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ScenarioError(f"{path}{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if node is None or not isinstance(document, dict):
+        raise ScenarioError(f"{path}:1: a scenario is a mapping with a name and turns")
+    try:
+        return Scenario.model_validate(document, context={"folder": path.parent})
+    except ValidationError as error:
+        raise ScenarioError(f"{path}:{_explain(error, node)}") from error
+
+
+def schema() -> str:
+    """The JSON schema of a scenario, for editors that check and complete YAML."""
+    document = Scenario.model_json_schema()
+    return json.dumps({"$schema": _DIALECT, **document}, indent=2) + "\n"
+
+
+def find_scenarios(names: Sequence[str], shipped: Mapping[str, Path]) -> list[Scenario]:
+    """Load scenarios by the name of a shipped one or by path; all shipped ones when none is named.
+
+    Raises :class:`ScenarioError`, for an unknown name too: it lists the known ones.
+    """
+    paths = []
+    for name in names or shipped:
+        path = shipped.get(name, Path(name))
+        if name not in shipped and path.suffix not in {".yaml", ".yml"}:
+            known = ", ".join(sorted(shipped)) or "none is shipped"
+            raise ScenarioError(
+                f"unknown scenario {name!r}: known are {known}; or give the path of a .yaml file"
+            )
+        paths.append(path)
+    return [load_scenario(path) for path in paths]
+
+
+_FIELDS: Final[Mapping[str | int, type[BaseModel]]] = {
+    "spoken": models.SpokenTurn,
+    "typed": models.TypedTurn,
+    "silent": models.SilentTurn,
+    "hang_up": models.HangUpTurn,
+    "expect": Expect,
+    "start": models.Start,
+    "line": models.Line,
+}
+"""The model at the end of a pydantic location; the scenario itself is at the empty one."""
+
+
+def _explain(error: ValidationError, root: yaml.Node) -> str:
+    """``line: field: what is wrong``, for the first thing that is."""
+    first, *more = error.errors(include_url=False)
+    location = first["loc"]
+    line, field = _locate(location, root)
+    match first["type"]:
+        case "missing":
+            wrong = f"{location[-1]} is missing"
+        case "extra_forbidden":
+            model = _FIELDS.get(location[-2], Scenario) if len(location) > 1 else Scenario
+            wrong = f"unknown field; allowed are {', '.join(model.model_fields)}"
+        case "value_error" | "turn":
+            wrong = first["msg"].removeprefix("Value error, ")
+        case _:
+            wrong = f"{first['msg'].replace('Input', 'it')}, not {first['input']!r:.60}"
+    others = f" (and {len(more)} more)" if more else ""
+    return f"{line}: {field}{': ' if field else ''}{wrong}{others}"
+
+
+def _locate(location: Sequence[str | int], node: yaml.Node) -> tuple[int, str]:
+    """The line of a pydantic location, and its field as it is written: ``turns[0].expect.reply``.
+
+    What isn't in the document (a missing field, the tag of a union) is passed over, which leaves
+    the line of what it is missing from.
+    """
+    line, field = node.start_mark.line + 1, ""
+    for step in location:
+        match node, step:
+            case yaml.SequenceNode(), int() if step < len(node.value):
+                node = node.value[step]
+                line, field = node.start_mark.line + 1, f"{field}[{step}]"
+            case yaml.MappingNode(), str():
+                for key, value in node.value:
+                    if key.value == step:
+                        node = value
+                        line = key.start_mark.line + 1
+                        field = f"{field}.{step}" if field else step
+                        break
+            case _:
+                break
+    return line, field

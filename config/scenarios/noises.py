@@ -1,0 +1,55 @@
+"""Sounds people make that are no words, synthesised: what an agent must not take for a turn.
+
+Each is a function without arguments that gives samples at :data:`RATE`, the same ones each time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+RATE: Final = 16_000
+_THROAT: Final = (500, 1500, 2500)
+"""Resonances of an open throat, Hz."""
+_NOSE: Final = ((250, 1.0, 120), (1000, 0.15, 200), (2200, 0.1, 300))
+"""Resonances when humming: Hz, how strong, how wide."""
+
+
+def cough() -> NDArray[np.float64]:
+    """Two coughs: bursts of air. The voice detector hears no voice in it."""
+    rng = np.random.default_rng(2)
+    parts = []
+    for seconds in (0.22, 0.28):
+        at = np.arange(round(seconds * RATE)) / RATE
+        frequency = np.fft.rfftfreq(at.size, 1 / RATE)
+        throat = sum(1 / (1 + ((frequency - resonance) / 200) ** 2) for resonance in _THROAT)
+        air = np.fft.irfft(np.fft.rfft(rng.standard_normal(at.size)) * throat, at.size)
+        parts += [air * (1 - np.exp(-at / 0.004)) * np.exp(-at / 0.07), np.zeros(RATE // 10)]
+    return np.concatenate(parts)
+
+
+def mm_hm() -> NDArray[np.float64]:
+    """Mm-hm: a hum that falls and one that rises. It is a voice, and says "go on"."""
+    parts = []
+    for first, last, seconds in ((180.0, 170.0, 0.2), (190.0, 230.0, 0.3)):
+        at = np.arange(round(seconds * RATE)) / RATE
+        pitch = np.linspace(first, last, at.size)
+        phase = 2 * np.pi * np.cumsum(pitch) / RATE
+        hum = np.zeros(at.size)
+        for harmonic in range(1, 30):
+            hertz = harmonic * pitch
+            strength = sum(g / (1 + ((hertz - c) / w) ** 2) for c, g, w in _NOSE)
+            hum += np.sin(harmonic * phase) * strength / np.sqrt(harmonic) * (hertz < 7000)
+        parts += [hum * np.clip(np.minimum(at / 0.04, (seconds - at) / 0.06), 0, 1)]
+        parts += [np.zeros(round(0.08 * RATE))]
+    return np.concatenate(parts)
+
+
+NOISES: Final[Mapping[str, Callable[[], NDArray[np.float64]]]] = {"cough": cough, "mm-hm": mm_hm}
+"""By the name of the file they are in."""

@@ -1,0 +1,183 @@
+"""Conversations as people have them: a real worker, real models, a caller with a real voice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import numpy as np
+import pytest
+
+from agent import gateway
+from telemetry import attributes as names
+from telemetry.testing import capture
+from tests.agent.session.phone import RATE, desk_worker, phone, recording, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from agent.session import OpenSession
+    from telemetry.testing import Captured
+    from tests.agent.session.phone import Phone
+
+WEEK: Final = "What are your opening hours?"
+ANSWER: Final = "We are open Tuesday to Thursday from five until ten in the evening"
+
+
+def hum(seconds: float) -> bytes:
+    """A voice without words, as of somebody who goes "mm-hm"."""
+    t = np.arange(round(RATE * seconds)) / RATE
+    voice = sum(np.sin(2 * np.pi * 110 * k * t) / k for k in range(1, 6))
+    return (voice * np.hanning(len(t)) * 0.15 * 32767).astype("<i2").tobytes()
+
+
+@pytest.fixture(scope="module")
+def captured() -> Iterator[Captured]:
+    """One telemetry for all these calls, as in a worker."""
+    with capture(send_content=True) as captured:
+        yield captured
+
+
+@pytest.fixture(scope="module")
+async def desk(
+    captured: Captured, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OpenSession]:
+    """A front desk that is patient for one second."""
+    async with desk_worker(tmp_path_factory.mktemp("desk") / "book.db", silence=1.0) as desk:
+        yield desk
+
+
+@pytest.fixture
+async def url(desk: OpenSession) -> AsyncIterator[str]:
+    """The desk's gateway."""
+    async with serving(desk) as url:
+        yield url
+
+
+def _trace(captured: Captured, caller: Phone) -> dict[str, Any]:
+    """The facts of a call that has ended, and its spans."""
+    stats = captured.runtime.stats()
+    assert (stats.orphan_spans, stats.open_at_finish) == (0, 0)
+    (event,) = (
+        event
+        for event in captured.conversations
+        if event["contexts"]["trace"]["trace_id"] == caller.call.trace_id
+    )
+    return {**event["contexts"]["trace"]["data"], "spans": event["spans"]}
+
+
+async def test_a_caller_who_talks_over_the_agent_is_listened_to(
+    url: str, captured: Captured
+) -> None:
+    """The speech stops, what was said of it is what was heard, and the new question is answered."""
+    async with phone(url) as caller:
+        await caller.said("How can I help you?")
+        await caller.call.send_text(WEEK)
+        await caller.sounds()
+        await anyio.sleep(1.5)  # into the speech: the one time that counts here is the caller's
+        caller.say(recording("opening_hours-2"))
+        cut = await caller.said("We are open")
+        assert await caller.said("open") != cut
+        await caller.call.end()
+        await caller.ended()
+    assert ANSWER.startswith(cut)
+    assert len(cut) < len(ANSWER)
+    spans = _trace(captured, caller)["spans"]
+    (interrupted,) = (
+        s for s in spans if s["op"] == names.OP_TURN and s["data"].get(names.INTERRUPTED)
+    )
+    assert interrupted["data"][names.AGENT_WORDS] == cut
+
+
+async def test_a_hum_over_the_agent_is_no_interruption(url: str, captured: Captured) -> None:
+    """The agent pauses, goes on where it stopped, and says all it had to say, once."""
+    async with phone(url) as caller:
+        await caller.said("How can I help you?")
+        await caller.call.send_text(WEEK)
+        await caller.sounds()
+        await anyio.sleep(1.0)
+        caller.say(hum(0.5))
+        await caller.until(lambda m: isinstance(m, gateway.State) and m.agent == "listening")
+        await caller.until(lambda m: isinstance(m, gateway.State) and m.agent == "speaking")
+        said = await caller.said("We are open")
+        await caller.call.end()
+        await caller.ended()
+    assert said.startswith(ANSWER)
+    assert said.endswith("closed on Mondays.")
+    assert len(caller.agent_words()) == 2
+    assert _trace(captured, caller)[names.CONVERSATION_INTERRUPTIONS] == 0
+
+
+async def test_a_silent_caller_is_asked_twice_and_let_go(url: str, captured: Captured) -> None:
+    """An open, silent line counts as silence; the end is idle, after a farewell."""
+    async with phone(url) as caller:
+        assert await caller.ended(within=60) == "idle"
+    assert caller.agent_words()[1:] == [
+        "Are you still there?",
+        "I'm sorry, I can't hear you. Are you still there?",
+        "I still can't hear you, so I will hang up now. Goodbye.",
+    ]
+    facts = _trace(captured, caller)
+    assert facts[names.CONVERSATION_OUTCOME] == "idle"
+    assert not any(key.startswith("latency.e2e") for key in facts)
+
+
+async def test_a_caller_who_comes_back_starts_anew(url: str) -> None:
+    """Once the caller has said something, silence is counted from the beginning."""
+    async with phone(url) as caller:
+        await caller.said("Are you still there?")
+        caller.say(recording("booking-1"))
+        await caller.said("how many people")
+        assert await caller.said("still there") == "Are you still there?"
+
+
+async def test_hanging_up_in_the_middle_of_a_reply(url: str, captured: Captured) -> None:
+    """The end is at once, and the trace whole."""
+    async with phone(url) as caller:
+        await caller.said("How can I help you?")
+        await caller.call.send_text(WEEK)
+        await caller.sounds()
+        await caller.call.end()
+        assert await caller.ended(within=5) == "hung_up"
+    assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "hung_up"
+
+
+async def test_the_time_limit_has_a_farewell(desk: OpenSession, captured: Captured) -> None:
+    """A call that lasts too long is told so before it ends."""
+    async with serving(desk, max_duration=2.0) as url, phone(url) as caller:
+        assert await caller.ended() == "time_limit"
+    assert caller.agent_words()[-1] == (
+        "I'm sorry, we have reached the time limit of this call. Goodbye."
+    )
+    assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "time_limit"
+
+
+async def test_who_waits_for_a_tool_is_told(url: str) -> None:
+    """One moment, once; then the answer, or why there is none."""
+    async with phone(url) as caller:
+        await caller.said("How can I help you?")
+        await caller.call.send_text("Do you have a table for two on December 24th at seven?")
+        await caller.said("One moment, please.")
+        assert "two on" in await caller.said("")  # or closed, when it is a Monday
+        await caller.call.send_text("Do you have a table for two on December 26th at seven?")
+        await caller.said("One moment, please.")
+        await caller.said("I can't reach our reservations book")
+        assert caller.agent_words().count("One moment, please.") == 2
+
+
+async def test_a_worker_that_stops_says_goodbye(desk: OpenSession, captured: Captured) -> None:
+    """Told to shut down, the agent takes leave before it ends the call."""
+    scope = anyio.CancelScope()
+
+    async def run(*, task_status: anyio.abc.TaskStatus[str]) -> None:
+        with scope:
+            await gateway.serve(desk, port=0, task_status=task_status)
+
+    async with anyio.create_task_group() as tasks:
+        url = await tasks.start(run)
+        async with phone(url) as caller:
+            await caller.said("How can I help you?")
+            scope.cancel()
+            assert await caller.ended() == "shutdown"
+    assert caller.agent_words()[-1] == "I'm sorry, I have to end this call now. Goodbye."
+    assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "shutdown"

@@ -1,0 +1,42 @@
+"""What can be heard, in silence and over noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agent.audio import audible, last_over_noise, noise_level
+from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE, SILENCE, last_audible, read_speech
+from agent.simulator.impairment import Conditions, Impairment, active_level
+from config import scenario_files
+
+NOTICED_AFTER = 20
+"""Frames of silence after which detection notices that somebody is silent."""
+
+
+@pytest.mark.parametrize(
+    ("conditions", "closeness"), [("clean", 0.001), ("snr=30", 0.05), ("snr=20,loss=0.02", 0.08)]
+)
+def test_the_end_of_speech_is_found_over_noise(conditions: str, closeness: float) -> None:
+    """Noise that can be heard goes on after the words; where they end is still found."""
+    for name in ("booking-2", "booking-3", "barge_in-2", "correction-3"):
+        speech = read_speech(scenario_files()[0].parent / "audio" / f"{name}.wav")
+        line = Impairment(
+            Conditions.parse(conditions), np.random.default_rng(1), level=active_level(speech.pcm)
+        )
+        said = [SILENCE] * 50 + [*speech.frames()] + [SILENCE] * NOTICED_AFTER
+        found = last_over_noise([line.outgoing(frame)[1] for frame in said][-100:])
+        assert found is not None
+        frame = found[0] + max(0, len(said) - 100)
+        ends = last_audible(b"".join(said))
+        assert frame * FRAME_SECONDS + found[1] / SAMPLE_RATE == pytest.approx(ends, abs=closeness)
+
+
+def test_noise_alone_is_not_heard() -> None:
+    """Where nobody speaks nothing stands out, however loud the room."""
+    line = Impairment(Conditions(snr_db=10), np.random.default_rng(1))
+    room = [line.outgoing(SILENCE)[1] for _ in range(100)]
+    assert audible(b"".join(room)).size
+    assert not any(audible(frame, noise_level(room)).size for frame in room)
+    assert last_over_noise([SILENCE] * 100) is None
+    assert last_over_noise([]) is None
