@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+from livekit.agents.utils import http_context
 
 from . import providers
 from .session import VoiceSession, load_agent, resources
@@ -39,7 +40,8 @@ async def worker(
     """
     agent_class = load_agent(agent)
     providers.require(choice)
-    async with resources(agent_class, environ) as make_agent:
+    # plugins that need an HTTP client share the process's one, as in a job of LiveKit's
+    async with http_context.open(), resources(agent_class, environ) as make_agent:
         models = await anyio.to_thread.run_sync(providers.load, choice)
         script = script_of(agent_class)
         # What is loaded by now stays: a full collection that goes through it all again stops every

@@ -59,9 +59,15 @@ def choice(settings: Settings) -> Choice:
         stt=settings.stt,
         llm=settings.llm,
         tts=settings.tts,
+        options={
+            "stt": settings.stt_options,
+            "llm": settings.llm_options,
+            "tts": settings.tts_options,
+        },
         llm_model=settings.llm_model,
         base_url=settings.openai_base_url,
         api_key=None if key is None else key.get_secret_value(),
+        timeout=settings.provider_timeout,
         inference_threads=settings.inference_threads,
     )
 

@@ -142,6 +142,7 @@ class VoiceSession:
             llm=plugins.llm,
             tts=plugins.tts,
             turn_handling=TURN_HANDLING,
+            conn_options=plugins.connect,
             aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
             user_away_timeout=None,
             # what a caller hangs up in the middle of; recognition takes a fifth of that
