@@ -25,12 +25,19 @@ RATE = 24_000
 class OpenAIServer:
     """Answers those who have the key; https://platform.openai.com/docs/api-reference.
 
-    ``broken`` makes every request fail with 503.
+    ``broken`` makes every request fail with 503; ``hangs`` leaves each unanswered.
     """
 
     def __init__(
-        self, *, reply: str = "Good evening.", heard: str = "hello", broken: bool = False
+        self,
+        *,
+        reply: str = "Good evening.",
+        heard: str = "hello",
+        broken: bool = False,
+        hangs: bool = False,
     ) -> None:
+        self.hangs = hangs
+        self._over = anyio.Event()
         self.reply = reply
         self.heard = heard
         self.broken = broken
@@ -41,7 +48,9 @@ class OpenAIServer:
     async def _refusal(self, request: Request) -> Response | None:
         self.requests.append(request.url.path)
         await request.body()
-        if self.broken:
+        if self.hangs:
+            await self._over.wait()
+        if self.broken or self.hangs:
             return JSONResponse({"error": {"message": "out of order"}}, status_code=503)
         if request.headers["authorization"] != "Bearer key":
             return JSONResponse({"error": {"message": "wrong key"}}, status_code=401)
@@ -75,7 +84,7 @@ class OpenAIServer:
         with wave.open(file, "wb") as wav:
             wav.setparams((1, 2, RATE, 0, "NONE", ""))
             wav.writeframes((b"\x00\x20" * 60 + b"\x00\xe0" * 60) * (RATE // 240))
-        return Response(file.getvalue(), media_type="audio/wav")
+        return Response(file.getvalue(), media_type="audio/wav", headers={"x-request-id": "r-1"})
 
     async def models(self, request: Request) -> Response:
         """``/v1/models``."""
@@ -98,4 +107,5 @@ class OpenAIServer:
             try:
                 yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
             finally:
+                self._over.set()
                 http.should_exit = True
