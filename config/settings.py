@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+from dotenv import load_dotenv
 from pydantic import (
     Field,
     SecretStr,
@@ -328,6 +329,18 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = [_line(e["loc"], e["msg"], e["input"]) for e in error.errors()]
         raise SettingsError(*lines) from None  # the cause quotes secrets
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
+
+
+def export_dotenv() -> None:
+    """Put the lines of ``.env`` into the environment, where that doesn't say otherwise.
+
+    Not all that is set is a setting of ours: plugins look there for their keys, agents for the
+    services they use. Raises :class:`SettingsError`.
+    """
+    try:
+        load_dotenv(".env", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
 
