@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from livekit.agents.utils import http_context
 from rich.console import Console
 from rich.text import Text
 
@@ -44,6 +45,8 @@ def check(settings: Settings, *, limit: float) -> bool:
     """
     console = Console(highlight=False)
     hidden = _secrets(settings)
+    found, told = dict(_probes(settings)), list(_at_once(settings))
+    width = max(len(name) for name in (*found, *(finding.name for finding in told)))
     problems = 0
 
     def show(finding: Finding) -> None:
@@ -53,15 +56,15 @@ def check(settings: Settings, *, limit: float) -> bool:
         for secret in hidden:
             says = says.replace(secret, "***")
         line = Text(f"{finding.state:<8}", _STYLES[finding.state])
-        line.append(f" {finding.name:<24} ", "bold")
+        line.append(f" {finding.name:<{width}}  ", "bold")
         line.append(says, "")
         if finding.ms is not None:
             line.append(f"  {finding.ms} ms", "dim")
         console.print(line, soft_wrap=True)
 
-    for finding in _at_once(settings):
+    for finding in told:
         show(finding)
-    anyio.run(_probe_all, dict(_probes(settings)), limit, show)
+    anyio.run(_probe_all, found, limit, show)
     what = "1 problem" if problems == 1 else f"{problems} problems"
     console.print("All is well." if not problems else f"{what}.")
     return not problems
@@ -72,7 +75,11 @@ async def _probe_all(
 ) -> None:
     waiting = set(found)
     console = Console(stderr=True)
-    async with process.stopping() as stop, anyio.create_task_group() as tasks:
+    async with (
+        http_context.open(),  # where plugins find their HTTP client
+        process.stopping() as stop,
+        anyio.create_task_group() as tasks,
+    ):
 
         async def one(name: str, probe: Probe) -> None:
             finding = await _probe(name, probe, limit)

@@ -268,7 +268,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).removesuffix(".")
 
 
 def _ms(began: float) -> int:

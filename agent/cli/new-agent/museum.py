@@ -26,7 +26,7 @@ class MuseumScript:
         if newest.type == "function_call_output":
             return Say(newest.output)
         heard = (chat_ctx.messages()[-1].text_content or "").lower()
-        if "bye" in heard:
+        if "bye" in heard or "that is all" in heard:
             return CallTool("end_call", {})
         if found := re.search(r"\d+|" + "|".join(NUMBERS), heard):
             word = found.group()
