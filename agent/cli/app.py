@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,13 +131,16 @@ async def _serve(settings: Settings) -> None:
     from . import process
 
     token = settings.gateway_token
-    async with (
-        process.stopping() as stop,
-        worker(
-            process.choice(settings), agent=settings.agent, environ=process.environ(settings)
-        ) as open_session,
-        anyio.create_task_group() as tasks,
-    ):
+    async with process.stopping() as stop, AsyncExitStack() as stack:
+        with process.busy("loading the models"):
+            open_session = await stack.enter_async_context(
+                worker(
+                    process.choice(settings),
+                    agent=settings.agent,
+                    environ=process.environ(settings),
+                )
+            )
+        tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(
             functools.partial(
                 gateway.serve,

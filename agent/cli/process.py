@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+from rich.console import Console
 
 import telemetry
 from agent.providers import Choice
@@ -90,6 +91,13 @@ def open_to_all(settings: Settings) -> str | None:
     )
 
 
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say on a terminal that something takes its time."""
+    with Console(stderr=True).status(f"{what} …"):
+        yield
+
+
 @asynccontextmanager
 async def stopping() -> AsyncIterator[anyio.Event]:
     """An event that SIGINT or SIGTERM sets; a second one cancels the block, a third one kills."""
@@ -103,7 +111,7 @@ async def stopping() -> AsyncIterator[anyio.Event]:
                     return
                 stop.set()
                 if sys.stderr.isatty():
-                    sys.stderr.write("\rstopping; again to stop at once\n")
+                    sys.stderr.write("\rstopping; Ctrl-C again to stop at once\n")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
