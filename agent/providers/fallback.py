@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from livekit.agents import APIConnectOptions, llm, stt, tts
+from livekit.agents import APIConnectOptions, llm, stt, tts, utils
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
 import telemetry
@@ -39,7 +39,18 @@ def language_model(members: Sequence[llm.LLM[Any]], timeout: float) -> llm.LLM[A
     """One model of them all. A reply that has begun isn't begun again."""
     if len(members) == 1:
         return members[0]
-    return llm.FallbackAdapter([*members], attempt_timeout=timeout, retry_interval=RETRY_AFTER)
+    return LanguageModels([*members], attempt_timeout=timeout, retry_interval=RETRY_AFTER)
+
+
+class LanguageModels(llm.FallbackAdapter):
+    """LiveKit's adapter, which leaves its probes of failed members running when it is closed (those
+    of recognition and voice don't): they would outlive the conversation and its connections."""
+
+    async def aclose(self) -> None:
+        """End the probes, too."""
+        probes = [status.recovering_task for status in self._status]
+        await utils.aio.cancel_and_wait(*(probe for probe in probes if probe is not None))
+        await super().aclose()
 
 
 def voice(members: Sequence[tts.TTS[Any]]) -> tts.TTS[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def _attempts(event: dict[str, Any], op: str) -> list[tuple[str, bool]]:
 
 
 async def test_a_model_that_never_answers_is_given_up() -> None:
-    """After the time limit the next is asked."""
+    """After the time limit the next is asked; the probe of the first ends with the session."""
     hanging, sound = OpenAIServer(hangs=True), OpenAIServer(reply="Here I am.")
     async with hanging.serving() as primary, sound.serving() as secondary:
         choice = _choice(primary, secondary, llm=("plugin:openai", "openai"), timeout=0.2)
@@ -85,7 +86,14 @@ async def test_a_model_that_never_answers_is_given_up() -> None:
             plugins = models.plugins()
             chat = plugins.llm.chat(chat_ctx=llm.ChatContext.empty())
             assert (await chat.collect()).text == "Here I am."
+            assert _probes() == 1
             await plugins.aclose()
+            assert _probes() == 0
+
+
+def _probes() -> int:
+    """How many failed models LiveKit is trying again at the moment."""
+    return sum("_recover_llm_task" in repr(task) for task in asyncio.all_tasks())
 
 
 async def test_the_script_can_stand_in_for_a_model() -> None:
