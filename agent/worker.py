@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+from livekit.agents.utils import http_context
 
 from . import providers
 from .session import VoiceSession, load_agent, resources
@@ -96,7 +97,8 @@ async def worker(
     providers.require(choice)
     loaded = await anyio.to_thread.run_sync(lambda: load(choice, agent=agent, silence=silence))
     try:
-        async with loaded.opener(environ) as open_session:
+        # plugins that need an HTTP client share the process's one, as in a job of LiveKit's
+        async with http_context.open(), loaded.opener(environ) as open_session:
             yield open_session
     finally:
         with anyio.CancelScope(shield=True):  # inference that runs ends within a second

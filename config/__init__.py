@@ -2,14 +2,15 @@
 
 ``settings``
     What the operator chose, from the environment and ``.env``: :class:`Settings`, read by
-    :func:`load`.
+    :func:`load`; :func:`export_dotenv` makes ``.env`` part of the environment.
 ``shipped``
-    What comes with Parley: :func:`scenario_files`, the scenarios in ``config/scenarios``.
+    What comes with Parley: :func:`scenario_files`, the scenarios in ``config/scenarios``, and
+    :func:`question`, some speech.
 """
 
 from __future__ import annotations
 
-from .settings import Settings, SettingsError, load
-from .shipped import scenario_files
+from .settings import Settings, SettingsError, export_dotenv, load
+from .shipped import question, scenario_files
 
-__all__ = ["Settings", "SettingsError", "load", "scenario_files"]
+__all__ = ["Settings", "SettingsError", "export_dotenv", "load", "question", "scenario_files"]

@@ -6,16 +6,28 @@ environment wins. An empty value means "not set", and so hides what ``.env`` say
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from dotenv import load_dotenv
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]")
+_REMOTE = re.compile(r"openai|plugin:[a-z]\w*|[\w.-]+(/[\w.-]+)+(:[\w.-]+)?")
+_HERE = {"stt": "local", "llm": "scripted", "tts": "local"}
+"""The provider of a kind that is on this machine."""
 
 
 class SettingsError(Exception):
@@ -90,16 +102,47 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_AGENT",
         description="The agent that answers, as module:Class.",
     )
-    stt: Literal["local"] = Field(
-        "local", validation_alias="PARLEY_STT", description="Speech recognition."
+    stt: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("local",),
+        validation_alias="PARLEY_STT",
+        description="Speech recognition: local, openai, PROVIDER/MODEL (LiveKit Inference) or "
+        "plugin:NAME (livekit-plugins-NAME); after a comma what stands in when it fails.",
     )
-    llm: Literal["scripted", "openai"] = Field(
-        "scripted",
+    llm: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("scripted",),
         validation_alias="PARLEY_LLM",
-        description="Language model: the agent's own script, or any OpenAI-compatible server.",
+        description="Language model, named likewise; scripted is the agent's own script.",
     )
-    tts: Literal["local"] = Field(
-        "local", validation_alias="PARLEY_TTS", description="Speech synthesis."
+    tts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("local",),
+        validation_alias="PARLEY_TTS",
+        description="Speech synthesis, named as PARLEY_STT is; PROVIDER/MODEL:VOICE has a voice.",
+    )
+    stt_options: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        validation_alias="PARLEY_STT_OPTIONS",
+        description='Arguments of the plugins, as JSON: {"plugin:deepgram": {"language": "en"}}.',
+    )
+    llm_options: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        validation_alias="PARLEY_LLM_OPTIONS",
+        description='Those of PARLEY_LLM: {"openai": {"temperature": 0.2}}.',
+    )
+    tts_options: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        validation_alias="PARLEY_TTS_OPTIONS",
+        description='Those of PARLEY_TTS: {"openai": {"voice": "ash"}}.',
+    )
+    provider_timeout: float = Field(
+        5.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="PARLEY_PROVIDER_TIMEOUT",
+        description="Seconds a provider has to connect, and to go on answering, before it is "
+        "asked again or the next one is.",
     )
     llm_model: str | None = Field(
         None,
@@ -109,12 +152,13 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(
         None,
         validation_alias="OPENAI_BASE_URL",
-        description="The OpenAI-compatible server; OpenAI's own when not set.",
+        description="The OpenAI-compatible server of the provider openai; OpenAI's own when not "
+        "set.",
     )
     openai_api_key: SecretStr | None = Field(
         None,
         validation_alias="OPENAI_API_KEY",
-        description="The server's key; needed with PARLEY_LLM=openai.",
+        description="The server's key; needed with the provider openai.",
     )
     inference_threads: int = Field(
         2,
@@ -223,6 +267,42 @@ class Settings(BaseSettings):
                 )
         return hosts
 
+    @field_validator("stt", "llm", "tts", mode="before")
+    @classmethod
+    def _providers(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        here = _HERE[info.field_name or ""]
+        names = tuple(name for part in value.split(",") if (name := part.strip()))
+        for name in names:
+            if name != here and not _REMOTE.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} should be {here}, openai, PROVIDER/MODEL or plugin:NAME"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} should be there once")
+        if not names:
+            raise ValueError("should name a provider")
+        return names
+
+    @field_validator("stt_options", "llm_options", "tts_options", mode="before")
+    @classmethod
+    def _options(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            options = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"should be JSON: {error}") from None
+        if not isinstance(options, dict) or not all(isinstance(o, dict) for o in options.values()):
+            raise ValueError('should be like {"NAME": {"OPTION": "VALUE"}}')
+        kind = (info.field_name or "").removesuffix("_options")
+        names = info.data.get(kind)
+        for name in options:
+            if names is not None and name not in names:
+                raise ValueError(f"has options of {name!r}, which is not in {_variable(kind)}")
+        return options
+
     @field_validator("agent", mode="after")
     @classmethod
     def _names_a_class(cls, value: str) -> str:
@@ -260,6 +340,18 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
 
 
+def export_dotenv() -> None:
+    """Put the lines of ``.env`` into the environment, where that doesn't say otherwise.
+
+    Not all that is set is a setting of ours: plugins look there for their keys, agents for the
+    services they use. Raises :class:`SettingsError`.
+    """
+    try:
+        load_dotenv(".env", encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
+
+
 def _variable(field: str) -> str:
     """The environment variable of a field."""
     return str(Settings.model_fields[field].validation_alias)
@@ -268,7 +360,7 @@ def _variable(field: str) -> str:
 _SECRETS = {
     _variable(name)
     for name, field in Settings.model_fields.items()
-    if SecretStr in get_args(field.annotation)
+    if SecretStr in get_args(field.annotation) or not field.repr
 }
 
 

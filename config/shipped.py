@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_SCENARIOS = Path(__file__).parent / "scenarios"
+
 
 def scenario_files() -> list[Path]:
     """The shipped scenarios, by name."""
-    return sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
+    return sorted(_SCENARIOS.glob("*.yaml"))
+
+
+def question() -> Path:
+    """A caller's question, "Are you open on Monday?": a WAV, 16 kHz mono PCM16."""
+    return _SCENARIOS / "audio" / "opening_hours-1.wav"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ import anyio
 import typer
 
 from agent.errors import InputError
-from config import SettingsError, load
+from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 
 from . import simulate
@@ -27,31 +28,100 @@ if TYPE_CHECKING:
 WRONG = (InputError, SettingsError, TelemetryError)
 """Errors that are somebody's input: said in one line, without a traceback."""
 
+START = "Start"
+ANSWER = "Answer callers"
+LOOK = "Look"
+"""Groups of commands in ``--help``."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Realtime voice conversations, each one complete trace. Settings come from the "
-    "environment and .env; the README lists them.",
+    rich_markup_mode="markdown",
+    help="Realtime voice conversations, each one complete trace.\n\nSettings come from the "
+    "environment and from `.env` in the working directory; the README lists them. Without any, "
+    "everything runs on this machine: no account, no key.",
+    epilog="Begin with `parley simulate`, which talks to the example, or `parley new my-agent`. "
+    "`parley COMMAND --help` has examples. Exit codes: 0 all is well, 1 something isn't, 2 the "
+    "input can't be used.",
 )
-traces = typer.Typer(no_args_is_help=True, help="Conversations from the local trace store.")
-app.add_typer(traces, name="traces")
+traces = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="List and show conversations from the local trace store.",
+)
+app.add_typer(traces, name="traces", rich_help_panel=LOOK)
 
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="The trace store, instead of PARLEY_TRACE_STORE.")
 ]
 
 
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+@app.command(rich_help_panel=START)
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that isn't there yet.")],
 ) -> None:
-    """Run the WebSocket gateway: many conversations in one process. Ctrl-C ends them cleanly."""
+    """Write the beginning of an agent of your own: one file, a caller, a test, settings.
+
+    Example: `parley new my-agent && cd my-agent && parley simulate scenario.yaml`
+    """
+    from .new import make
+
+    for path in make(folder):
+        typer.echo(path)
+    typer.echo(f"Next: cd {folder} && parley simulate scenario.yaml")
+
+
+@app.command(rich_help_panel=START)
+def check(
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that each answer may take.")
+    ] = 20.0,
+) -> None:
+    """See whether all that the settings name is there and works.
+
+    Reaches the agent, each provider (a sentence is said, one is recognised, a word is asked of the
+    model), the reservations service, the trace store, Sentry, the LiveKit server and the gateway's
+    port, all at once; one line each. Shows no secrets, and leaves nothing behind.
+
+    Exit code 1 if something is wrong, 2 if the settings can't be read.
+    """
+    settings = load()
+    from . import check as checking
+    from . import process
+
+    process.log_to_stderr("CRITICAL")
+    raise typer.Exit(0 if checking.check(settings, limit=timeout) else 1)
+
+
+@app.command(rich_help_panel=ANSWER)
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on.", show_default="PARLEY_GATEWAY_HOST, or 127.0.0.1"
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to listen on; 0 takes a free one.",
+            show_default="PARLEY_GATEWAY_PORT, or 8765",
+        ),
+    ] = None,
+) -> None:
+    """Run the WebSocket gateway: many conversations in one process.
+
+    Ctrl-C lets conversations end cleanly, a second one ends them at once.
+
+    Example: `PARLEY_GATEWAY_TOKEN=… parley serve --host 0.0.0.0`
+    """
     settings = load(gateway_host=host, gateway_port=port)
     from . import process
 
     process.log_to_stderr(settings.log_level)
+    if (warning := process.open_to_all(settings)) is not None:
+        typer.echo(f"parley: warning: {warning}", err=True)
     with process.traced(settings):
         anyio.run(_serve, settings)
 
@@ -63,16 +133,17 @@ async def _serve(settings: Settings) -> None:
     from . import process
 
     token = settings.gateway_token
-    async with (
-        process.stopping() as stop,
-        worker(
-            process.choice(settings),
-            agent=settings.agent,
-            environ=process.environ(settings),
-            silence=settings.silence_timeout,
-        ) as open_session,
-        anyio.create_task_group() as tasks,
-    ):
+    async with process.stopping() as stop, AsyncExitStack() as stack:
+        with process.busy("loading the models"):
+            open_session = await stack.enter_async_context(
+                worker(
+                    process.choice(settings),
+                    agent=settings.agent,
+                    environ=process.environ(settings),
+                    silence=settings.silence_timeout,
+                )
+            )
+        tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(
             functools.partial(
                 gateway.serve,
@@ -88,7 +159,7 @@ async def _serve(settings: Settings) -> None:
         await process.run_until(stop, tasks)
 
 
-app.command("simulate", help=simulate.HELP)(simulate.command)
+app.command("simulate", help=simulate.HELP, rich_help_panel=START)(simulate.command)
 
 
 @traces.command("list")
@@ -113,18 +184,21 @@ def show_trace(
     store: StoreOption = None,
     words: Annotated[bool, typer.Option(help="What was said, too.")] = True,
 ) -> None:
-    """Show a conversation as a timed tree, with its words."""
+    """Show a conversation as a timed tree, with its words.
+
+    Example: `parley traces show booking-1 --no-words`
+    """
     from . import traces as trace_store
 
     trace_store.show_conversation(_store(store), conversation, words=words)
 
 
-@app.command()
+@app.command(rich_help_panel=ANSWER)
 def reservations(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8780,
 ) -> None:
-    """Run the example's reservations service."""
+    """Run the example's reservations service, which the front desk books at."""
     settings = load()
     from . import process
 
@@ -147,6 +221,7 @@ def main() -> None:
     # PARLEY_AGENT=module:Class names a file in the operator's own folder
     sys.path.insert(0, str(Path.cwd()))
     try:
+        export_dotenv()
         app()
     except BaseExceptionGroup as group:
         wrong, others = group.split(WRONG)

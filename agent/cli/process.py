@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import signal
+import sys
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+from rich.console import Console
 
 import telemetry
 from agent.providers import Choice
@@ -59,16 +62,45 @@ def choice(settings: Settings) -> Choice:
         stt=settings.stt,
         llm=settings.llm,
         tts=settings.tts,
+        options={
+            "stt": settings.stt_options,
+            "llm": settings.llm_options,
+            "tts": settings.tts_options,
+        },
         llm_model=settings.llm_model,
         base_url=settings.openai_base_url,
         api_key=None if key is None else key.get_secret_value(),
+        timeout=settings.provider_timeout,
         inference_threads=settings.inference_threads,
     )
 
 
+def open_to_all(settings: Settings) -> str | None:
+    """A warning when others than this machine can call without a token."""
+    host = settings.gateway_host
+    if settings.gateway_token is not None or host == "localhost":
+        return None
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return None
+    except ValueError:
+        pass  # a name: who knows
+    return (
+        f"whoever reaches {host}:{settings.gateway_port} can call without a token: set "
+        "PARLEY_GATEWAY_TOKEN"
+    )
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say on a terminal that something takes its time."""
+    with Console(stderr=True).status(f"{what} …"):
+        yield
+
+
 @asynccontextmanager
 async def stopping() -> AsyncIterator[anyio.Event]:
-    """An event that SIGINT or SIGTERM sets; a second one cancels the block."""
+    """An event that SIGINT or SIGTERM sets; a second one cancels the block, a third one kills."""
     stop = anyio.Event()
 
     async def listen() -> None:
@@ -78,6 +110,8 @@ async def stopping() -> AsyncIterator[anyio.Event]:
                     tasks.cancel_scope.cancel()
                     return
                 stop.set()
+                if sys.stderr.isatty():
+                    sys.stderr.write("\rstopping; Ctrl-C again to stop at once\n")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
@@ -92,5 +126,6 @@ async def run_until(stop: anyio.Event, tasks: anyio.abc.TaskGroup) -> None:
 
 
 def environ(settings: Settings, **changes: str) -> dict[str, str]:
-    """What an agent's class may read: the environment, with what ``.env`` and we know better."""
+    """What an agent's class may read: the environment (``.env`` is in it), and what we know
+    better."""
     return {**os.environ, "PARLEY_RESERVATIONS_URL": settings.reservations_url, **changes}

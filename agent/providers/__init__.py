@@ -4,8 +4,10 @@
 :meth:`~Models.plugins` are made afresh for each session, share the models and one bounded set of
 inference threads.
 
+``choice``
+    Which providers to use.
 ``models``
-    The choice, the loading, the plugins.
+    The loading, the plugins.
 ``voice_activity``
     When a caller speaks: LiveKit's native detector, on the event loop.
 ``utterance``
@@ -14,17 +16,19 @@ inference threads.
     Recognition and synthesis on this machine (extra ``local``).
 ``scripted``
     A deterministic language model: a :class:`Script` decides what it says.
-``openai``
-    A language model on any OpenAI-compatible server (extra ``openai``).
+``remote``
+    Providers on servers: OpenAI-compatible ones, LiveKit Inference, any LiveKit plugin.
+``fallback``
+    Several of a kind as one, which asks the next when one fails.
 
-To add a provider: a module that makes LiveKit plugins, a word in :class:`Choice`, a case in
-``models``. Packages of an extra are imported only when chosen.
+Packages are imported only when chosen.
 """
 
 from __future__ import annotations
 
+from .choice import Choice
 from .errors import ProviderError
-from .models import Choice, Models, Plugins, load, require
+from .models import Models, Plugins, load, require
 from .scripted import CallTool, EchoScript, Reply, Say, Script
 
 __all__ = [

@@ -5,9 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from . import scripted, voice_activity
+from livekit.agents.voice.agent_session import SessionConnectOptions
+
+from . import fallback, remote, scripted, voice_activity
 from .errors import ProviderError
 
 if TYPE_CHECKING:
@@ -16,22 +19,15 @@ if TYPE_CHECKING:
 
     from livekit.agents import llm, stt, tts, vad
 
+    from .choice import Choice
     from .scripted import Script
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which providers to use."""
+class Closeable(Protocol):
+    """A plugin or an adapter of several."""
 
-    stt: Literal["local"] = "local"
-    llm: Literal["scripted", "openai"] = "scripted"
-    tts: Literal["local"] = "local"
-    llm_model: str | None = None
-    base_url: str | None = None
-    """The OpenAI-compatible server; OpenAI's own when None."""
-    api_key: str | None = field(default=None, repr=False)
-    inference_threads: int = 2
-    """Threads that recognition and synthesis share, each with a recognition model of its own."""
+    async def aclose(self) -> None:
+        """Close its connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +41,27 @@ class Plugins:
     stt: stt.STT[Any]
     llm: llm.LLM[Any]
     tts: tts.TTS[Any]
+    connect: SessionConnectOptions = field(default_factory=SessionConnectOptions)
+    """How long the session waits for them, and how often it asks again."""
+    members: tuple[Closeable, ...] = ()
+    """What adapters among them stand for: closed after them."""
 
     async def aclose(self) -> None:
         """Close their connections. A closing ``AgentSession`` doesn't: call it afterwards."""
-        await self.llm.aclose()
-        await self.stt.aclose()
-        await self.tts.aclose()
+        parts: tuple[Closeable, ...] = (self.llm, self.stt, self.tts, *self.members)
+        for part in parts:
+            await part.aclose()
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """The loaded models, one of these per process. A context manager: see :meth:`close`."""
 
-    stt: Callable[[], stt.STT[Any]]
-    llm: Callable[[Script], llm.LLM[Any]]
-    tts: Callable[[], tts.TTS[Any]]
+    stt: tuple[Callable[[], stt.STT[Any]], ...]
+    """What makes a session's recogniser, and those that stand in for it; likewise the others."""
+    llm: tuple[Callable[[Script], llm.LLM[Any]], ...]
+    tts: tuple[Callable[[], tts.TTS[Any]], ...]
+    timeout: float
     close: Callable[[], None]
     """Waits for the inference that is running, then frees the models. Blocks; idempotent. What a
     session asks for afterwards fails: close the sessions first."""
@@ -69,11 +71,21 @@ class Models:
 
         ``script`` is what a scripted model says, an echo when None; others have no use for it.
         """
+        detector = voice_activity.detector()
+        minds = [make(script or scripted.EchoScript()) for make in self.llm]
+        ears = [make() for make in self.stt]
+        voices = [make() for make in self.tts]
+        mind = fallback.language_model(minds, self.timeout)
+        voice = fallback.voice(voices)
+        ear, adapters = fallback.recognition(ears, detector, self.timeout)
+        members: tuple[Closeable, ...] = (*adapters, *minds, *ears, *voices)
         return Plugins(
-            vad=voice_activity.detector(),
-            stt=self.stt(),
-            llm=self.llm(script or scripted.EchoScript()),
-            tts=self.tts(),
+            vad=detector,
+            stt=ear,
+            llm=mind,
+            tts=voice,
+            connect=fallback.patience(self.timeout),
+            members=tuple(part for part in members if part not in (mind, ear, voice)),
         )
 
     def __enter__(self) -> Self:
@@ -92,56 +104,78 @@ def require(choice: Choice) -> None:
     """Check that the choice can be loaded, by importing what it needs: takes under a second.
 
     Call it on the main thread, where LiveKit wants its plugins imported. Raises
-    :class:`ProviderError` when a package, the model's name or the key is missing.
+    :class:`ProviderError` when a package, a model's name or a key is missing.
     """
-    with _extra("local", "the local speech packages are"):
-        from . import moonshine, piper  # noqa: F401 - imported to see whether they can be
-    _language_model(choice)
+    if "local" in choice.stt:
+        with _local_packages():
+            from . import moonshine  # noqa: F401 - imported to see whether it can be
+    if "local" in choice.tts:
+        with _local_packages():
+            from . import piper  # noqa: F401 - likewise
+    _minds(choice)
+    _remote("stt", choice.stt, choice)
+    _remote("tts", choice.tts, choice)
 
 
 def load(choice: Choice) -> Models:
-    """Load the models: blocks for two seconds, so run it in a thread.
+    """Load the models: blocks for two seconds when they are local, so run it in a thread.
 
-    With ``llm="openai"`` that takes a :func:`require` on the main thread before. Raises
+    Providers on a server take a :func:`require` on the main thread before. Raises
     :class:`ProviderError`.
     """
-    language_model = _language_model(choice)
-    with _extra("local", "the local speech packages are"):
-        from . import moonshine, piper
-
+    ears, voices = _remote("stt", choice.stt, choice), _remote("tts", choice.tts, choice)
+    minds = _minds(choice)
+    # its threads start with the first call
     executor = ThreadPoolExecutor(choice.inference_threads, thread_name_prefix="inference")
-    recognizer = moonshine.Recognizer(executor, threads=choice.inference_threads)
-    voice = piper.Voice(executor)
+    free: Callable[[], None] | None = None
+    if "local" in choice.stt:
+        with _local_packages():
+            from . import moonshine
+        recognizer = moonshine.Recognizer(executor, threads=choice.inference_threads)
+        free = recognizer.close
+        ears["local"] = partial(moonshine.STT, recognizer)
+    if "local" in choice.tts:
+        with _local_packages():
+            from . import piper
+        voices["local"] = partial(piper.TTS, piper.Voice(executor))
 
     def close() -> None:
         executor.shutdown(cancel_futures=True)
-        recognizer.close()
+        if free is not None:
+            free()
 
     return Models(
-        stt=lambda: moonshine.STT(recognizer),
-        llm=language_model,
-        tts=lambda: piper.TTS(voice),
+        stt=tuple(ears[name] for name in choice.stt),
+        llm=minds,
+        tts=tuple(voices[name] for name in choice.tts),
+        timeout=choice.timeout,
         close=close,
     )
 
 
-def _language_model(choice: Choice) -> Callable[[Script], llm.LLM[Any]]:
-    match choice.llm:
-        case "scripted":
-            return scripted.LLM
-        case "openai":
-            with _extra("openai", "LiveKit's OpenAI plugin is"):
-                from . import openai
-            connect = openai.server(
-                model=choice.llm_model, base_url=choice.base_url, api_key=choice.api_key
-            )
-            return lambda _script: connect()
+def _remote(
+    kind: remote.Kind, names: tuple[str, ...], choice: Choice
+) -> dict[str, Callable[[], Any]]:
+    return {name: remote.maker(kind, name, choice) for name in names if name != "local"}
+
+
+def _minds(choice: Choice) -> tuple[Callable[[Script], llm.LLM[Any]], ...]:
+    return tuple(
+        scripted.LLM if name == "scripted" else _unscripted(remote.maker("llm", name, choice))
+        for name in choice.llm
+    )
+
+
+def _unscripted(make: Callable[[], llm.LLM[Any]]) -> Callable[[Script], llm.LLM[Any]]:
+    return lambda _script: make()
 
 
 @contextmanager
-def _extra(name: str, missing: str) -> Iterator[None]:
+def _local_packages() -> Iterator[None]:
     """Say which extra to install when an import inside fails."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ProviderError(f"{missing} not installed: uv sync --extra {name}") from error
+        raise ProviderError(
+            "the local speech packages are not installed: uv sync --extra local"
+        ) from error

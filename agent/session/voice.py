@@ -164,6 +164,7 @@ class VoiceSession:
             llm=plugins.llm,
             tts=plugins.tts,
             turn_handling=TURN_HANDLING,
+            conn_options=plugins.connect,
             aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
             user_away_timeout=self._silence or None,
             use_tts_aligned_transcript=True,

@@ -30,7 +30,7 @@ def refusal(**overrides: object) -> tuple[str, ...]:
 def test_defaults_need_no_account_and_no_key() -> None:
     """With nothing set everything is local, and the trace store is on."""
     settings = config.load()
-    assert (settings.stt, settings.llm, settings.tts) == ("local", "scripted", "local")
+    assert (*settings.stt, *settings.llm, *settings.tts) == ("local", "scripted", "local")
     assert settings.sentry_dsn is None
     assert settings.trace_store == Path("traces.db")
     assert settings.propagate_to == ("127.0.0.1", "localhost")
@@ -74,6 +74,38 @@ def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in repr(settings)
 
 
+def test_providers_are_named_in_the_order_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several of a kind are separated by commas; each may have options of its own."""
+    monkeypatch.setenv("PARLEY_STT", "deepgram/nova-3:en, plugin:deepgram,local")
+    monkeypatch.setenv("PARLEY_STT_OPTIONS", '{"plugin:deepgram": {"model": "nova-2"}}')
+    settings = config.load()
+    assert settings.stt == ("deepgram/nova-3:en", "plugin:deepgram", "local")
+    assert settings.stt_options == {"plugin:deepgram": {"model": "nova-2"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("model=s3cret", "should be JSON"),
+        ('["s3cret"]', "should be like"),
+        ('{"openai": "s3cret"}', "should be like"),
+        ('{"plugin:cartesia": {"api_key": "s3cret"}}', "'plugin:cartesia', which is not in"),
+    ],
+)
+def test_options_that_cannot_be_used_are_one_line(
+    value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options may hold keys, so what they were isn't repeated, in the settings' repr neither."""
+    monkeypatch.setenv("PARLEY_TTS", "openai")
+    monkeypatch.setenv("PARLEY_TTS_OPTIONS", value)
+    (line,) = refusal()
+    assert line.startswith("PARLEY_TTS_OPTIONS: ")
+    assert problem in line
+    assert "s3cret" not in line
+    monkeypatch.setenv("PARLEY_TTS_OPTIONS", '{"openai": {"api_key": "s3cret"}}')
+    assert "s3cret" not in repr(config.load())
+
+
 def test_overrides_win_unless_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """An override beats the environment; None is no override, a wrong name is our own mistake."""
     monkeypatch.setenv("PARLEY_GATEWAY_PORT", "1")
@@ -98,8 +130,12 @@ def test_settings_are_frozen() -> None:
         ("PARLEY_SEND_CONTENT", "maybe", "boolean"),
         ("PARLEY_PROPAGATE_TO", "http://a", "host name"),
         ("PARLEY_AGENT", "desk", "module:Class"),
-        ("PARLEY_STT", "whisper", "'local'"),
-        ("PARLEY_LLM", "gpt", "'scripted' or 'openai'"),
+        ("PARLEY_STT", "whisper", "local, openai, PROVIDER/MODEL or plugin:NAME"),
+        ("PARLEY_LLM", "local", "scripted, openai, PROVIDER/MODEL or plugin:NAME"),
+        ("PARLEY_TTS", "local,scripted", "'scripted' should be local"),
+        ("PARLEY_TTS", "openai, openai", "should be there once"),
+        ("PARLEY_STT", ",", "should name a provider"),
+        ("PARLEY_PROVIDER_TIMEOUT", "0", "greater than 0"),
         ("OPENAI_BASE_URL", "localhost:11434", "http://"),
         ("PARLEY_INFERENCE_THREADS", "0", "greater than or equal to 1"),
         ("PARLEY_GATEWAY_PORT", "http", "valid integer"),

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 import wave
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 import telemetry
+from agent import gateway
+from agent.cli import process
+from config import load
 from telemetry.attributes import AGENT_WORDS, OP_TURN
+from telemetry.store import TraceStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 SCENARIO = """\
 name: mine
@@ -22,6 +32,20 @@ turns:
   - say: hello.wav
     words: Hello there.
 """
+
+
+ROOT = Path(__file__).parents[3]
+MODELS = {
+    "PARLEY_TTS": "openai",  # nothing to load: it starts at once
+    "OPENAI_API_KEY": "key",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+}
+
+
+def _environ() -> dict[str, str]:
+    """The environment without what is set for Parley."""
+    ours = ("PARLEY_", "SENTRY_", "OPENAI_", "NO_COLOR")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)}
 
 
 def parley(
@@ -33,11 +57,10 @@ def parley(
         f"if {without!r}: sys.modules[{without!r}] = None\n"
         "main()"
     )
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PARLEY_", "SENTRY_"))}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder,
-        env={**clean, "COLUMNS": "160", **environ},
+        env={**_environ(), "COLUMNS": "160", **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -65,9 +88,15 @@ def _scenario(folder: Path, text: str = SCENARIO, rate: int = 16_000) -> str:
         (["simulate"], {"PARLEY_MAX_SESSIONS": "many"}, "PARLEY_MAX_SESSIONS"),
         (["simulate"], {"SENTRY_DSN": "nonsense"}, "SENTRY_DSN"),
         (["simulate"], {"PARLEY_AGENT": "agent.desk:Nobody"}, "has no 'Nobody'"),
-        (["simulate"], {"PARLEY_LLM": "openai"}, "PARLEY_LLM_MODEL"),
+        (["simulate"], {"PARLEY_LLM": "openai", "OPENAI_API_KEY": "key"}, "PARLEY_LLM_MODEL"),
+        (["simulate"], {"PARLEY_STT": "plugin:no_such"}, "uv add livekit-plugins-no-such"),
+        (["new", "/proc/nowhere"], {}, "/proc/nowhere can't be written"),
         (["simulate", "--report", "no/where.json"], {}, "there is no folder no"),
-        (["serve", "--host", "256.0.0.1"], {}, "can't listen on 256.0.0.1:8765"),
+        (
+            ["serve", "--host", "256.0.0.1"],
+            {"PARLEY_GATEWAY_TOKEN": "t"},
+            "can't listen on 256.0.0.1:8765",
+        ),
         (["traces", "list"], {}, "no trace store there yet"),
         (["traces", "list"], {"PARLEY_TRACE_STORE": "off"}, "--store"),
     ],
@@ -139,6 +168,117 @@ def test_help_says_what_there_is(tmp_path: Path) -> None:
     """Every command explains itself in `--help`."""
     code, shown, _ = parley(tmp_path, "--help")
     assert code == 0
-    for command in ("serve", "simulate", "traces", "reservations"):
+    assert "\x1b" not in shown  # no colours where nobody sees them
+    for command in ("new", "check", "serve", "simulate", "traces", "reservations"):
         assert command in shown
         assert parley(tmp_path, command, "--help")[0] == 0
+
+
+def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
+    """On a terminal there are colours, with NO_COLOR there are none."""
+    for wanted, environ in ((True, {}), (False, {"NO_COLOR": "1"})):
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as terminal:
+            done = subprocess.Popen(
+                [sys.executable, "-c", "from agent.cli import main; main()", "--help"],
+                cwd=tmp_path,
+                env={**_environ(), "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environ},
+                stdout=theirs,
+            )
+            os.close(theirs)
+            shown = bytearray()
+            with contextlib.suppress(OSError):  # how a terminal says that nobody is left
+                while part := terminal.read(4096):
+                    shown += part
+            assert done.wait(10) == 0
+        assert (re.search(rb"\x1b\[[0-9;]*3[0-7]m", shown) is not None) == wanted
+
+
+LISTENER = """\
+from contextlib import asynccontextmanager
+from livekit.agents import Agent
+
+class Listener(Agent):
+    @classmethod
+    @asynccontextmanager
+    async def resources(cls, environ):
+        print("MINE is", environ["MINE"], flush=True)
+        yield lambda: cls(instructions="Listen.")
+"""
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``parley serve`` with an agent of the folder's own; the process and the gateway's URL."""
+    (folder / "mine.py").write_text(LISTENER)
+    (folder / ".env").write_text("PARLEY_AGENT=mine:Listener\nMINE=of .env\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from agent.cli import main; main()", "serve", "--port", "0"],
+        cwd=folder,
+        env={**_environ(), "PYTHONPATH": str(ROOT), "PARLEY_STT": "openai", **MODELS, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        try:
+            seen = ""
+            while "listening on ws://" not in seen:
+                line = running.stderr.readline()
+                assert line, seen
+                seen += line
+            yield running, seen
+        finally:
+            running.kill()
+
+
+def test_the_agent_gets_what_dotenv_says(tmp_path: Path) -> None:
+    """A module of the working directory answers; lines of .env that aren't ours reach it."""
+    with _serving(tmp_path) as (running, _):
+        running.send_signal(signal.SIGINT)
+        said, error = running.communicate(timeout=30)
+    assert said == "MINE is of .env\n"
+    assert (running.returncode, "Traceback" in error) == (0, False)
+    open_to_all = {"PARLEY_GATEWAY_HOST": "0.0.0.0", "MINE": "of the environment"}
+    with _serving(tmp_path, **open_to_all) as (running, seen):
+        running.send_signal(signal.SIGTERM)
+        assert running.communicate(timeout=30)[0] == "MINE is of the environment\n"
+    assert "set PARLEY_GATEWAY_TOKEN" in seen
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warned"),
+    [
+        ("0.0.0.0", None, True),
+        ("::", None, True),
+        ("voice.example", None, True),
+        ("0.0.0.0", "hush", False),
+        ("127.0.0.2", None, False),
+        ("::1", None, False),
+        ("localhost", None, False),
+    ],
+)
+def test_a_gateway_open_to_all_is_warned_of(host: str, token: str | None, warned: bool) -> None:
+    """Listening for others without a token is said; with one, or on loopback, it isn't."""
+    said = process.open_to_all(load(gateway_host=host, gateway_token=token))
+    assert (said is not None) == warned
+
+
+async def test_ctrl_c_ends_calls_and_a_second_one_at_once(tmp_path: Path) -> None:
+    """After one, or two, the process is gone, the caller was told, and the trace is complete."""
+    for signals in (1, 2):
+        with _serving(tmp_path) as (running, seen):
+            url = seen.rpartition("listening on ")[2].split()[0]
+            with contextlib.suppress(gateway.GatewayError), anyio.fail_after(40):
+                start = gateway.Start(sample_rate=16000, id=f"call-{signals}")
+                async with gateway.connect(url, start=start) as call:
+                    async for message in call:
+                        if isinstance(message, gateway.State) and message.agent == "listening":
+                            for _ in range(signals):
+                                running.send_signal(signal.SIGINT)
+            with anyio.fail_after(40):
+                _, error = await anyio.to_thread.run_sync(running.communicate)
+        assert (running.returncode, "Traceback" in error) == (0, False), error
+        found = TraceStore(tmp_path / "traces.db").conversation(f"call-{signals}")
+        assert found is not None
+        assert found.ended_at is not None

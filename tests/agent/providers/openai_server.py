@@ -1,0 +1,111 @@
+"""A real HTTP server that speaks the OpenAI API: chat, transcription, speech."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+RATE = 24_000
+
+
+class OpenAIServer:
+    """Answers those who have the key; https://platform.openai.com/docs/api-reference.
+
+    ``broken`` makes every request fail with 503; ``hangs`` leaves each unanswered.
+    """
+
+    def __init__(
+        self,
+        *,
+        reply: str = "Good evening.",
+        heard: str = "hello",
+        broken: bool = False,
+        hangs: bool = False,
+    ) -> None:
+        self.hangs = hangs
+        self._over = anyio.Event()
+        self.reply = reply
+        self.heard = heard
+        self.broken = broken
+        self.requests: list[str] = []
+        """The paths asked for, failures too."""
+        self.chats: list[dict[str, Any]] = []
+
+    async def _refusal(self, request: Request) -> Response | None:
+        self.requests.append(request.url.path)
+        await request.body()
+        if self.hangs:
+            await self._over.wait()
+        if self.broken or self.hangs:
+            return JSONResponse({"error": {"message": "out of order"}}, status_code=503)
+        if request.headers["authorization"] != "Bearer key":
+            return JSONResponse({"error": {"message": "wrong key"}}, status_code=401)
+        return None
+
+    async def chat(self, request: Request) -> Response:
+        """``/v1/chat/completions``, streamed."""
+        if refusal := await self._refusal(request):
+            return refusal
+        self.chats.append(await request.json())
+        return StreamingResponse(self._events(), media_type="text/event-stream")
+
+    async def _events(self) -> AsyncIterator[str]:
+        head = {"id": "c-1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
+        for word in self.reply.split(" "):
+            choice = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
+            yield f"data: {json.dumps({**head, 'choices': [choice]})}\n\n"
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        yield f"data: {json.dumps({**head, 'choices': [], 'usage': usage})}\n\n"
+        yield "data: [DONE]\n\n"
+
+    async def transcribe(self, request: Request) -> Response:
+        """``/v1/audio/transcriptions``."""
+        return await self._refusal(request) or JSONResponse({"text": self.heard})
+
+    async def speak(self, request: Request) -> Response:
+        """``/v1/audio/speech``: half a second of a square wave, as WAV."""
+        if refusal := await self._refusal(request):
+            return refusal
+        file = io.BytesIO()
+        with wave.open(file, "wb") as wav:
+            wav.setparams((1, 2, RATE, 0, "NONE", ""))
+            wav.writeframes((b"\x00\x20" * 60 + b"\x00\xe0" * 60) * (RATE // 240))
+        return Response(file.getvalue(), media_type="audio/wav", headers={"x-request-id": "r-1"})
+
+    async def models(self, request: Request) -> Response:
+        """``/v1/models``."""
+        return await self._refusal(request) or JSONResponse({"object": "list", "data": []})
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """The base URL while it runs."""
+        routes = [
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/audio/transcriptions", self.transcribe, methods=["POST"]),
+            Route("/v1/audio/speech", self.speak, methods=["POST"]),
+            Route("/v1/models", self.models),
+        ]
+        config = uvicorn.Config(Starlette(routes=routes), lifespan="off", log_level="error", port=0)
+        listening = config.bind_socket()
+        http = uvicorn.Server(config)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(http.serve, [listening])
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+            finally:
+                self._over.set()
+                http.should_exit = True
