@@ -44,6 +44,7 @@ StoreOption = Annotated[
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    page: Annotated[bool, typer.Option(help="Serve the page to talk from a browser.")] = True,
 ) -> None:
     """Run the WebSocket gateway: many conversations in one process. Ctrl-C ends them cleanly."""
     settings = load(gateway_host=host, gateway_port=port)
@@ -51,10 +52,10 @@ def serve(
 
     process.log_to_stderr(settings.log_level)
     with process.traced(settings):
-        anyio.run(_serve, settings)
+        anyio.run(_serve, settings, page)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, page: bool) -> None:
     from agent import gateway
     from agent.worker import worker
 
@@ -75,6 +76,7 @@ async def _serve(settings: Settings) -> None:
                 host=settings.gateway_host,
                 port=settings.gateway_port,
                 token=None if token is None else token.get_secret_value(),
+                page=page,
                 max_sessions=settings.max_sessions,
                 idle_timeout=settings.idle_timeout,
                 max_duration=settings.max_duration,
