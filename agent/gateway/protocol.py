@@ -2,8 +2,9 @@
 
 A caller opens a WebSocket with the subprotocol ``parley.v1``. Where the gateway has a token it is
 presented as ``Authorization: Bearer …``, or by browsers, which can't send that, as one more
-subprotocol (:func:`token_subprotocol`); never in the URL, which ends up in logs. Text messages are JSON objects with a ``type``. Binary messages are
-*frames*: exactly 20 ms of mono PCM16, little-endian, at the call's sample rate, both ways.
+subprotocol (:func:`token_subprotocol`); never in the URL, which ends up in logs. Text messages are
+JSON objects with a ``type``. Binary messages are *frames*: exactly 20 ms of mono PCM16,
+little-endian, at the call's sample rate, both ways.
 
 ==================  ==========================================================  ================
 caller sends        fields                                                      when

@@ -1,8 +1,8 @@
 """``parley serve``: one port, many calls, one event loop.
 
-A connection passes the handshake (:mod:`~agent.gateway.admission`, subprotocol), sends ``start``, and becomes a
-:class:`~agent.gateway.call.Call`. Calls share nothing but the loop: each has its own tasks and its
-own bounded queues, and what goes wrong in one ends that one.
+A connection passes the handshake (:mod:`~agent.gateway.admission`, subprotocol), sends ``start``,
+and becomes a :class:`~agent.gateway.call.Call`. Calls share nothing but the loop: each has its own
+tasks and its own bounded queues, and what goes wrong in one ends that one.
 """
 
 from __future__ import annotations
