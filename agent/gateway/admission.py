@@ -71,10 +71,9 @@ def check_origin(headers: Headers, *, own_page: bool) -> Refusal | None:
 def check_token(headers: Headers, token: str) -> Refusal | None:
     """Refuse who doesn't present the token."""
     bearer = ",".join(headers.get_all("Authorization"))
-    offered = ",".join(headers.get_all("Sec-WebSocket-Protocol"))
-    presented = [bearer, *(part.strip() for part in offered.split(","))]
-    wanted = (f"Bearer {token}", token_subprotocol(token))
-    if any(_equal(given, right) for given in presented for right in wanted):
+    offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
+    named = token_subprotocol(token)
+    if _equal(bearer, f"Bearer {token}") or any(_equal(name.strip(), named) for name in offered):
         return None
     text = "Authorization: Bearer <token> is missing or wrong.\n"
     return Refusal(http.HTTPStatus.UNAUTHORIZED, text)

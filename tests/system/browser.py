@@ -176,7 +176,7 @@ class Tab:
     async def screenshot(self, path: Path) -> None:
         """What can be seen, as a PNG."""
         shot = await self.command("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+        await anyio.Path(path).write_bytes(base64.b64decode(shot["data"]))
 
 
 @asynccontextmanager

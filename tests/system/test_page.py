@@ -19,7 +19,7 @@ from agent.simulator.verdict import check_latency, check_ops, check_times, check
 from telemetry.attributes import OP_TURN, RESPONSE_LATENCY
 from telemetry.store import TraceStore
 
-from .browser import Tab, chromium
+from .browser import chromium
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

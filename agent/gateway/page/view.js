@@ -68,7 +68,7 @@ export class View {
     this.#speaking = this.#turn = null;
     this.#figures();
     this.#setMuted(false);
-    this.#part("call").focus();
+    if (this.#document.activeElement !== this.#part("call")) this.#part("call").focus();
   }
 
   started(id, trace) {
