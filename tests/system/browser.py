@@ -143,10 +143,12 @@ class Tab:
 
     async def click(self, selector: str) -> None:
         """Click in the middle of an element, as a mouse does."""
-        box = await self.value(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
-            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
-        )
+        box = await self.value(f"""(() => {{
+            const element = document.querySelector({json.dumps(selector)});
+            element.scrollIntoView({{ block: "nearest" }});
+            const {{ x, y, width, height }} = element.getBoundingClientRect();
+            return [x + width / 2, y + height / 2];
+        }})()""")
         for kind in ("mousePressed", "mouseReleased"):
             await self.command(
                 "Input.dispatchMouseEvent",
@@ -184,7 +186,8 @@ async def chromium(profile: Path, *flags: str) -> AsyncIterator[Tab]:
     """A browser with one empty tab, closed at the end; ``profile`` is an empty folder for it."""
     command = [
         await anyio.to_thread.run_sync(find_chromium),
-        "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}",
+        "--headless=new", "--window-size=1180,860", "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
         *SPEAKS_TO_NOBODY, *(["--no-sandbox"] if os.geteuid() == 0 else []),
         *flags, "about:blank",
     ]  # fmt: skip

@@ -40,7 +40,9 @@ export class View {
       this.#type();
     };
     this.#part("token").onkeydown = (event) => {
-      if (event.key === "Enter") this.onCall();
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // the focus moves to the button, which would take the key for a press
+      this.onCall();
     };
   }
 
@@ -108,6 +110,7 @@ export class View {
   state(agent, user) {
     if (this.#document.body.dataset.phase !== "open") return;
     this.#document.body.dataset.agent = agent;
+    this.#part("status").ariaLive = "off"; // a screen reader would talk over the agent
     this.#status(user === "speaking" ? "Hearing you" : (STATES[agent] ?? agent));
   }
 
@@ -117,7 +120,7 @@ export class View {
   }
 
   tool(name, given, ok) {
-    const tool = this.#element("li", ok ? "tool" : "tool failed");
+    const tool = this.#element("div", ok ? "tool" : "tool failed");
     tool.append(
       this.#element("span", "mark", ok ? "✓" : "✗"),
       this.#element("strong", "", name.replaceAll("_", " ")),
@@ -173,8 +176,11 @@ export class View {
   }
 
   #setLevels(caller, agent) {
-    this.#part("caller-level").value = caller;
-    this.#part("agent-level").value = agent;
+    for (const [side, level] of [["caller", caller], ["agent", agent]]) {
+      const meter = this.#part(`${side}-level`);
+      meter.value = level;
+      meter.style.setProperty("--value", level.toFixed(3)); // for its looks
+    }
     this.#document.body.style.setProperty("--level", Math.max(caller, agent).toFixed(3));
   }
 
@@ -222,6 +228,7 @@ export class View {
     this.#document.body.dataset.phase = phase;
     delete this.#document.body.dataset.agent;
     this.#part("call-label").textContent = label;
+    this.#part("status").ariaLive = "polite";
     this.#status(status);
   }
 
@@ -250,7 +257,7 @@ export class View {
   }
 
   #bubble(speaker, text) {
-    const bubble = this.#element("li", `turn ${speaker}`);
+    const bubble = this.#element("div", `turn ${speaker}`);
     bubble.append(
       this.#element("span", "who", speaker === "user" ? "You" : "Agent"),
       this.#element("p", "said", text),
