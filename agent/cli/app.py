@@ -109,6 +109,7 @@ def serve(
             show_default="PARLEY_GATEWAY_PORT, or 8765",
         ),
     ] = None,
+    page: Annotated[bool, typer.Option(help="Serve the page to talk from a browser.")] = True,
 ) -> None:
     """Run the WebSocket gateway: many conversations in one process.
 
@@ -123,10 +124,10 @@ def serve(
     if (warning := process.open_to_all(settings)) is not None:
         typer.echo(f"parley: warning: {warning}", err=True)
     with process.traced(settings):
-        anyio.run(_serve, settings)
+        anyio.run(_serve, settings, page)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, page: bool) -> None:
     from agent import gateway
     from agent.worker import worker
 
@@ -151,6 +152,7 @@ async def _serve(settings: Settings) -> None:
                 host=settings.gateway_host,
                 port=settings.gateway_port,
                 token=None if token is None else token.get_secret_value(),
+                page=page,
                 max_sessions=settings.max_sessions,
                 idle_timeout=settings.idle_timeout,
                 max_duration=settings.max_duration,

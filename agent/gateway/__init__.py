@@ -1,16 +1,18 @@
 """The WebSocket transport: ``parley serve``, many calls on one event loop.
 
-============  ====================================================================================
-module        what is in it
-============  ====================================================================================
-``protocol``  the wire protocol ``parley.v1``: messages, limits, close codes; no I/O
-``exchange``  the order of a call's messages, as a state machine; no I/O
-``server``    listening: handshake, token, cap, shutdown, ``/health``
-``call``      one call: a session and its connection, from ``start`` to the close frame
-``line``      the two bounded queues between a call's audio and events and its session
-``playout``   the agent's speech, sent in real time
-``client``    a caller's end, for the simulator and for tests
-============  ====================================================================================
+=============  ===================================================================================
+module         what is in it
+=============  ===================================================================================
+``protocol``   the wire protocol ``parley.v1``: messages, limits, close codes; no I/O
+``exchange``   the order of a call's messages, as a state machine; no I/O
+``server``     listening: handshake, cap, shutdown, ``/health``
+``admission``  who may come in: host, origin, token; no I/O
+``page``       the page to talk from in a browser
+``call``       one call: a session and its connection, from ``start`` to the close frame
+``line``       the two bounded queues between a call's audio and events and its session
+``playout``    the agent's speech, sent in real time
+``client``     a caller's end, for the simulator and for tests
+=============  ===================================================================================
 
 Errors::
 
@@ -52,6 +54,7 @@ from .protocol import (
     frame_size,
     parse_caller_message,
     parse_gateway_message,
+    token_subprotocol,
 )
 from .server import ListenError, serve
 
@@ -89,4 +92,5 @@ __all__ = [
     "parse_caller_message",
     "parse_gateway_message",
     "serve",
+    "token_subprotocol",
 ]

@@ -8,6 +8,7 @@ outlives that time is cancelled.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from agent.session.line import Outcome, Session
 
 from .protocol import (
+    MAX_TYPED,
+    TYPED_WITHIN,
     CloseCode,
     End,
     ProtocolError,
@@ -93,6 +96,7 @@ class Call:
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
         self._heard_at = anyio.current_time()
+        self._typed_at: deque[float] = deque(maxlen=MAX_TYPED)
         line.on_overflow = self._overflowed
 
     def end(self, ending: Ending) -> None:
@@ -174,9 +178,19 @@ class Call:
             case bytes():
                 self._line.microphone.push(message)
             case Text(text=text):
-                self._session.hear(text)
+                self._type(text)
             case End():
                 self.end(Ending(Outcome.HUNG_UP))
+
+    def _type(self, text: str) -> None:
+        """Pass on a typed turn, unless there were too many."""
+        typed, now = self._typed_at, self._heard_at
+        if len(typed) == MAX_TYPED and now - typed[0] < TYPED_WITHIN:
+            limit = f"more than {MAX_TYPED} typed turns in {TYPED_WITHIN:g} s"
+            self._refuse(CloseCode.TOO_FAST, limit)
+            return
+        typed.append(now)
+        self._session.hear(text)
 
     async def _write(self) -> None:
         """Send what is queued, as fast as the caller reads."""

@@ -1,18 +1,22 @@
 """The wire protocol ``parley.v1``: its messages, their limits, its close codes. No I/O.
 
-A caller opens a WebSocket with the subprotocol ``parley.v1`` (and ``Authorization: Bearer …`` where
-the gateway has a token). Text messages are JSON objects with a ``type``. Binary messages are
-*frames*: exactly 20 ms of mono PCM16, little-endian, at the call's sample rate, both ways.
+A caller opens a WebSocket with the subprotocol ``parley.v1``. Where the gateway has a token it is
+presented as ``Authorization: Bearer …``, or by browsers, which can't send that, as one more
+subprotocol (:func:`token_subprotocol`); never in the URL, which ends up in logs. Text messages are
+JSON objects with a ``type``. Binary messages are *frames*: exactly 20 ms of mono PCM16,
+little-endian, at the call's sample rate, both ways.
 
 ==================  ==========================================================  ================
 caller sends        fields                                                      when
 ==================  ==========================================================  ================
 ``start``           ``sample_rate`` 8000, 16000, 24000 or 48000; optional       first, once
-                    ``id``, ``user`` (object of plain values), ``tags``
+                    ``id`` (no other live call's), ``user`` (object of
+                    plain values), ``tags``
                     (object of strings), ``headers`` (``sentry-trace``,
                     ``baggage``)
 frame               the caller's microphone, in real time                       after ``started``
-``text``            ``text``: a turn typed instead of spoken                    after ``started``
+``text``            ``text``: a turn typed instead of spoken; at most ten       after ``started``
+                    in any ten seconds
 ``end``             the caller hangs up; frames in flight are ignored           after ``started``
 ==================  ==========================================================  ================
 
@@ -38,6 +42,7 @@ Their order is :class:`agent.gateway.exchange.Exchange`.
 
 from __future__ import annotations
 
+import base64
 import enum
 import math
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
@@ -54,6 +59,11 @@ FRAME_SECONDS: Final = 0.02
 SAMPLE_RATES: Final = (8000, 16000, 24000, 48000)
 MAX_MESSAGE: Final = 16 * 1024
 """Bytes of a caller's longest message. (The largest frame, at 48 kHz, has 1,920.)"""
+MAX_TYPED: Final = 10
+"""Typed turns taken in any :data:`TYPED_WITHIN` seconds: more than anybody types, and each one may
+cost a request to a language model."""
+TYPED_WITHIN: Final = 10.0
+_TOKEN: Final = "parley.token."  # noqa: S105 (what a token is recognised by)
 _MAX_VALUE: Final = 200
 """Characters of a tag's or a user attribute's value: what Sentry keeps of one."""
 _MAX_REASON: Final = 123
@@ -63,6 +73,12 @@ _MAX_REASON: Final = 123
 def frame_size(sample_rate: int) -> int:
     """Bytes in one frame: 20 ms of mono PCM16."""
     return sample_rate // 50 * 2
+
+
+def token_subprotocol(token: str) -> str:
+    """The subprotocol that presents ``token``: base64url without padding, since not every
+    character may stand in a subprotocol's name."""
+    return _TOKEN + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
 
 
 class CloseCode(enum.IntEnum):
@@ -90,6 +106,11 @@ class CloseCode(enum.IntEnum):
     """No ``start`` within the time for it."""
     TOO_SLOW = 4402
     """The caller doesn't read what it is sent."""
+    TOO_FAST = 4403
+    """More than :data:`MAX_TYPED` typed turns in :data:`TYPED_WITHIN` seconds."""
+    ID_TAKEN = 4404
+    """The ``id`` in ``start`` is another call's, which has not ended: two calls never share a
+    conversation."""
 
 
 class GatewayError(InputError):

@@ -1,17 +1,17 @@
 """``parley serve``: one port, many calls, one event loop.
 
-A connection passes the handshake (token, subprotocol), sends ``start``, and becomes a
-:class:`~agent.gateway.call.Call`. Calls share nothing but the loop: each has its own tasks and its
-own bounded queues, and what goes wrong in one ends that one.
+A connection passes the handshake (:mod:`~agent.gateway.admission`, subprotocol), sends ``start``,
+and becomes a :class:`~agent.gateway.call.Call`. Calls share nothing but the loop: each has its own
+tasks and its own bounded queues, and what goes wrong in one ends that one.
 """
 
 from __future__ import annotations
 
-import hmac
 import http
 import json
 import logging
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -21,9 +21,11 @@ from websockets.typing import Subprotocol
 
 from agent.session.line import OpenSession, SessionRequest
 
+from . import admission
 from .call import CLOSE_TIMEOUT, Call, Limits
 from .exchange import Exchange
 from .line import GatewayLine
+from .page import HEADERS, Page
 from .protocol import (
     MAX_MESSAGE,
     SUBPROTOCOL,
@@ -34,6 +36,8 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from anyio.abc import TaskStatus
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
@@ -56,6 +60,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 8765,
     token: str | None = None,
+    page: bool = False,
     max_sessions: int = 20,
     idle_timeout: float = 60.0,
     max_duration: float = 1800.0,
@@ -67,7 +72,8 @@ async def serve(
 
     ``port`` 0 is any free one: ``task_status`` is started with the URL that is listened on. Times
     are seconds, and mean what :class:`~agent.gateway.call.Limits` says. ``GET /health`` on the same
-    port says how many calls there are. Raises :class:`ListenError`.
+    port says how many calls there are; with ``page``, ``GET /`` is the page to talk from, and that
+    page alone may call from a browser. Raises :class:`ListenError`.
     """
     limits = Limits(
         idle_timeout=idle_timeout,
@@ -75,14 +81,20 @@ async def serve(
         start_timeout=start_timeout,
         grace=grace,
     )
-    gateway = _Gateway(open_session, limits, token=token, max_sessions=max_sessions)
+    gateway = _Gateway(
+        open_session,
+        limits,
+        host=host,
+        token=token,
+        page=Page() if page else None,
+        max_sessions=max_sessions,
+    )
     listening = serve_websockets(
         gateway.hold,
         host,
         port,
         process_request=gateway.check,
         subprotocols=[Subprotocol(SUBPROTOCOL)],
-        origins=[None],  # programs, not web pages: any page could call a gateway on loopback
         compression=None,  # speech doesn't compress, and trying costs every frame
         max_size=MAX_MESSAGE,
         open_timeout=start_timeout,
@@ -97,6 +109,8 @@ async def serve(
     try:
         url = _url(server.sockets[0])
         log.info("gateway listening on %s", url)
+        if page:
+            log.info("talk to it at %s/", url.replace("ws", "http", 1))
         task_status.started(url)
         await server.wait_closed()
     finally:
@@ -110,35 +124,70 @@ class _Gateway:
     """What the connections of one server have in common: the way in, the cap, the way out."""
 
     def __init__(
-        self, open_session: OpenSession, limits: Limits, *, token: str | None, max_sessions: int
+        self,
+        open_session: OpenSession,
+        limits: Limits,
+        *,
+        host: str,
+        token: str | None,
+        page: Page | None,
+        max_sessions: int,
     ) -> None:
         self._open_session = open_session
         self._limits = limits
-        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._host = host
+        self._token = token
+        self._page = page
         self._max_sessions = max_sessions
         self._held = 0
         """Connections that count against the cap."""
+        self._ids: set[str] = set()
+        """Ids that callers gave their calls; no other call may have one of them meanwhile."""
         self._waiting: set[anyio.CancelScope] = set()
         """Around each wait for ``start``."""
         self._shutdown = anyio.Event()
 
     def check(self, websocket: ServerConnection, request: Request) -> Response | None:
-        """Answer plain HTTP and refuse who has no token; None lets the handshake go on."""
-        if request.path == "/health":
-            health = {"sessions": self._held, "max_sessions": self._max_sessions}
+        """Answer plain HTTP and refuse who may not call; None lets the handshake go on."""
+        refusal, headers = None, request.headers
+        bound = [peer.getsockname()[0] for peer in websocket.server.sockets]
+        if all(map(admission.is_loopback, bound)):
+            refusal = admission.check_host(headers, self._host)
+        if refusal is None and "upgrade" not in headers:
+            return self._answer(websocket, request)
+        refusal = refusal or admission.check_origin(headers, own_page=self._page is not None)
+        if refusal is None and self._token is not None:
+            refusal = admission.check_token(headers, self._token)
+        if refusal is None:
+            return None
+        log.info("gateway: connection refused: %s", refusal.text.strip())
+        response = websocket.respond(*refusal)
+        if refusal.status is http.HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    def _answer(self, websocket: ServerConnection, request: Request) -> Response:
+        """What a request that isn't a WebSocket's gets: the page, ``/health``, or nothing."""
+        if request.method != "GET":
+            response = websocket.respond(
+                http.HTTPStatus.METHOD_NOT_ALLOWED, "GET is all there is.\n"
+            )
+            response.headers["Allow"] = "GET"
+        elif request.path == "/health":
+            health = {
+                "sessions": self._held,
+                "max_sessions": self._max_sessions,
+                "token_required": self._token is not None,
+            }
             response = websocket.respond(http.HTTPStatus.OK, json.dumps(health))
-            del response.headers["Content-Type"]  # setting one adds to it
-            response.headers["Content-Type"] = "application/json"
-            return response
-        if self._authorization is None:
-            return None
-        given = ",".join(request.headers.get_all("Authorization"))
-        if hmac.compare_digest(given.encode(errors="surrogateescape"), self._authorization):
-            return None
-        response = websocket.respond(
-            http.HTTPStatus.UNAUTHORIZED, "Authorization: Bearer <token> is missing or wrong.\n"
-        )
-        response.headers["WWW-Authenticate"] = "Bearer"
+            _set(response, {"Content-Type": "application/json"})
+        elif self._page is not None and (found := self._page.find(request.path)) is not None:
+            response = websocket.respond(http.HTTPStatus.OK, found.text)
+            _set(response, {"Content-Type": found.content_type})
+        else:
+            hint = f"Not here: a WebSocket ({SUBPROTOCOL}) or /health.\n"
+            response = websocket.respond(http.HTTPStatus.NOT_FOUND, hint)
+        _set(response, HEADERS)
         return response
 
     def shut_down(self) -> None:
@@ -174,10 +223,24 @@ class _Gateway:
         _bound_send_buffer(websocket)
         exchange = Exchange()
         start = await self._receive_start(websocket, exchange)
-        with GatewayLine(exchange) as line:
+        with self._claimed(start.id), GatewayLine(exchange) as line:
             session = self._open_session(_request(start), line)
             call = Call(websocket, exchange, line, session, self._limits, self._shutdown)
             await call.run()
+
+    @contextmanager
+    def _claimed(self, id: str | None) -> Iterator[None]:
+        """Keep an id that a caller gave its call to that call."""
+        if id is None:
+            yield
+            return
+        if id in self._ids:
+            raise RefusedError(CloseCode.ID_TAKEN, f"a call with the id {id} has not ended")
+        self._ids.add(id)
+        try:
+            yield
+        finally:
+            self._ids.discard(id)
 
     async def _receive_start(self, websocket: ServerConnection, exchange: Exchange) -> Start:
         patience = self._limits.start_timeout
@@ -192,6 +255,13 @@ class _Gateway:
         if self._shutdown.is_set():
             raise RefusedError(CloseCode.GOING_AWAY, "the gateway is shutting down")
         raise RefusedError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
+
+
+def _set(response: Response, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if name in response.headers:
+            del response.headers[name]  # setting one adds to it
+        response.headers[name] = value
 
 
 def _request(start: Start) -> SessionRequest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +32,7 @@ from agent.gateway.protocol import (
     encode,
     parse_caller_message,
     parse_gateway_message,
+    token_subprotocol,
 )
 from agent.session.line import Outcome
 
@@ -156,3 +159,11 @@ def test_documentation() -> None:
     """The module's documentation has every message of the protocol."""
     for message in (Start, Text, End, Started, State, Words, Tool, AudioStarted, AudioEnded, Flush):
         assert f"``{message.model_fields['type'].default}``" in (protocol.__doc__ or "")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_a_token_as_a_subprotocol(token: str) -> None:
+    """Whatever a token is made of, its subprotocol is a name that HTTP allows, and says it all."""
+    name = token_subprotocol(token)
+    assert re.fullmatch(r"parley\.token\.[A-Za-z0-9_-]+", name)
+    assert base64.urlsafe_b64decode(name.removeprefix("parley.token.") + "==") == token.encode()

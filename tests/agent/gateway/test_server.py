@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,10 @@ from agent.gateway import (
     connect,
     encode,
     serve,
+    token_subprotocol,
 )
+from agent.gateway.page import HEADERS, Page
+from agent.gateway.protocol import MAX_TYPED
 from agent.session.line import Outcome
 
 from .sessions import TRACE_ID, gateway
@@ -250,7 +254,7 @@ async def test_the_token() -> None:
             async with httpx.AsyncClient(trust_env=False) as http:
                 health = await http.get(echo.url.replace("ws://", "http://") + "/health")
             assert health.headers["Content-Type"] == "application/json"
-            assert health.json() == {"sessions": 1, "max_sessions": 20}
+            assert health.json() == {"sessions": 1, "max_sessions": 20, "token_required": True}
 
 
 async def test_silence_on_the_wire() -> None:
@@ -320,13 +324,104 @@ async def test_where_nobody_listens() -> None:
             pass
 
 
-async def test_a_web_page_cannot_call() -> None:
+async def from_page(url: str, origin: str, *subprotocols: str) -> ClientConnection:
+    """Call as a page of this origin would."""
+    return await connect_websocket(
+        url,
+        subprotocols=[Subprotocol(name) for name in (SUBPROTOCOL, *subprotocols)],
+        origin=Origin(origin),
+        proxy=None,
+    )
+
+
+@pytest.mark.parametrize("page", [False, True])
+async def test_another_page_cannot_call(page: bool) -> None:
     """A handshake that names an origin comes from a browser, which may be showing any page."""
-    async with gateway() as echo:
+    async with gateway(page=page) as echo:
         with pytest.raises(InvalidStatus) as refused:
-            await connect_websocket(
-                echo.url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                origin=Origin("https://example.com"),
-            )
+            await from_page(echo.url, "https://example.com")
     assert refused.value.response.status_code == 403
+
+
+async def test_the_own_page_calls() -> None:
+    """The gateway's own page may call, with the token as a subprotocol where there is one."""
+    async with gateway(page=True, token="s3cret") as echo:
+        origin = echo.url.replace("ws", "http")
+        with pytest.raises(InvalidStatus) as refused:
+            await from_page(echo.url, origin, token_subprotocol("s3cre"))
+        assert refused.value.response.status_code == 401
+        async with await from_page(echo.url, origin, token_subprotocol("s3cret")) as caller:
+            assert caller.subprotocol == SUBPROTOCOL
+            await caller.send(encode(START))
+            assert '"started"' in str(await caller.recv())
+
+
+async def test_the_page() -> None:
+    """Its files are served with a policy that keeps everything else out; there are no others."""
+    async with (
+        gateway(page=True) as echo,
+        httpx.AsyncClient(trust_env=False, base_url=echo.url.replace("ws", "http")) as http,
+    ):
+        for path in Page().paths:
+            found = await http.get(path)
+            assert found.status_code == 200
+            assert found.headers.items() >= {k.lower(): v for k, v in HEADERS.items()}.items()
+        assert (await http.get("/?utm=1")).headers["Content-Type"] == "text/html; charset=utf-8"
+        assert (await http.get("/main.js")).headers["Content-Type"].startswith("text/javascript")
+        for path in ("/index.html", "/../server.py", "/%2e%2e/server.py", "/__init__.py"):
+            assert (await http.get(path)).status_code == 404
+        posted = await http.post("/")
+        assert (posted.status_code, posted.headers["Allow"]) == (405, "GET")
+        rebound = await http.get("/", headers={"Host": "evil.example"})
+        assert rebound.status_code == 421
+
+
+async def test_without_the_page() -> None:
+    """A gateway that isn't asked for a page has none."""
+    async with gateway() as echo, httpx.AsyncClient(trust_env=False) as http:
+        found = await http.get(echo.url.replace("ws", "http") + "/")
+    assert (found.status_code, SUBPROTOCOL in found.text) == (404, True)
+
+
+def test_the_page_stands_alone() -> None:
+    """Nothing it loads is from elsewhere or inline: its policy allows neither."""
+    page = Page()
+    for path in page.paths:
+        found = page.find(path)
+        assert found is not None
+        text = found.text.replace("http://www.w3.org/2000/svg", "").replace("http://127.0.0.1", "")
+        assert not re.search(r"https?://", text), path
+        assert not re.search(r"<style|<script(?![^>]* src=)|\bstyle=|\son\w+=", text), path
+        for name in re.findall(r"""(?:src|href|from|URL\()=?\s?"\.?/?([\w.]+\.\w+)""", text):
+            assert f"/{name}" in page.paths, f"{path} loads {name}"
+
+
+async def test_typing_faster_than_anybody() -> None:
+    """Ten typed turns at once are taken; the next one ends the call, and another's goes on."""
+    async with gateway() as echo, connect(echo.url, start=start("other")) as other:
+        async with raw(echo.url) as caller:
+            await caller.send(encode(START))
+            await caller.recv()
+            for _ in range(MAX_TYPED + 1):
+                await caller.send(encode(Text(text="again")))
+            assert await closing(caller) == (
+                CloseCode.TOO_FAST,
+                "more than 10 typed turns in 10 s",
+            )
+        await assert_answers(other)
+
+
+async def test_two_calls_are_never_one_conversation() -> None:
+    """An id is one live call's: a second with the same is refused, a later one is not."""
+    async with gateway() as echo:
+        async with connect(echo.url, start=start("mine")) as call:
+            with pytest.raises(Disconnected, match="a call with the id mine has not ended") as it:
+                async with connect(echo.url, start=start("mine")):
+                    pass
+            assert it.value.code == CloseCode.ID_TAKEN
+            await assert_answers(call)
+            await call.end()
+            await until(call, Ended(outcome=Outcome.HUNG_UP))
+            assert [message async for message in call] == []
+        async with connect(echo.url, start=start("mine")) as call:
+            await assert_answers(call)

@@ -1,0 +1,75 @@
+"""The page to talk from: ``GET /`` and what it loads, over the gateway's own port.
+
+Plain files, sent as they are: no build step, nothing from elsewhere. A closed set of paths, read
+once; nothing a request says becomes a file's name.
+
+==================  ===============================================================
+file                what is in it
+==================  ===============================================================
+``index.html``      the page
+``style.css``       how it looks: light and dark, a phone's width and a desk's
+``main.js``         what happens when; the only module that knows the others
+``call.js``         a call over ``parley.v1``: a WebSocket, its messages, its end
+``audio.js``        microphone and loudspeaker, their levels
+``capture.js``      worklet: the microphone in 20 ms frames
+``playback.js``     worklet: the agent's frames through a jitter buffer
+``response.js``     how long an answer took, from the audio on both sides
+``view.js``         the words, states, tools and figures on the page
+==================  ===============================================================
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Final, NamedTuple
+
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""Sent with everything: the page loads nothing from elsewhere, and no other page loads it."""
+
+
+class File(NamedTuple):
+    """A file of the page."""
+
+    content_type: str
+    text: str
+
+
+class Page:
+    """The files of the page, by path. They are read when it is made."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, File] = {}
+        for entry in resources.files(__name__).iterdir():
+            content_type = _TYPES.get("." + entry.name.rpartition(".")[2])
+            if content_type is not None:
+                self._files[f"/{entry.name}"] = File(content_type, entry.read_text("utf-8"))
+        self._files["/"] = self._files.pop("/index.html")
+
+    @property
+    def paths(self) -> list[str]:
+        """What there is."""
+        return sorted(self._files)
+
+    def find(self, path: str) -> File | None:
+        """What a request's path asks for (its query aside), if there is such a thing."""
+        return self._files.get(path.partition("?")[0])
