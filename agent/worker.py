@@ -1,13 +1,14 @@
 """What a worker's conversations share: models, the agent's resources, and how a session is opened.
 
-Transports take the :data:`~agent.session.line.OpenSession` that :func:`worker` yields; they know
-nothing of what is behind it.
+Transports take the :data:`~agent.session.line.OpenSession` that :func:`worker` yields, or one for
+each event loop from :meth:`Loaded.opener`; they know nothing of what is behind it.
 """
 
 from __future__ import annotations
 
 import gc
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,41 +20,70 @@ from .session.agents import script_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from livekit.agents import Agent
+
     from .session import Line, OpenSession, Session, SessionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What all sessions of a process share, whatever event loop they run on."""
+
+    agent: type[Agent]
+    models: providers.Models
+
+    @asynccontextmanager
+    async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenSession]:
+        """Open the agent's resources on the running event loop, and yield the opener of sessions.
+
+        ``environ`` is where the agent's class finds what it connects to.
+        """
+        script = script_of(self.agent)
+        async with resources(self.agent, environ) as make_agent:
+
+            def open_session(request: SessionRequest, line: Line) -> Session:
+                return VoiceSession(
+                    request, line, agent=make_agent, plugins=lambda: self.models.plugins(script)
+                )
+
+            yield open_session
+
+
+def load(choice: providers.Choice, *, agent: str) -> Loaded:
+    """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
+
+    Takes a :func:`agent.providers.require` on the main thread before. Close the models at the end.
+
+    Args:
+        choice: which providers to use.
+        agent: the agent's class, ``module:Class``.
+
+    Raises:
+        AgentError: the agent can't be loaded.
+        ProviderError: a provider can't be.
+    """
+    loaded = Loaded(load_agent(agent), providers.load(choice))
+    # What is loaded by now stays: a full collection that goes through it all again stops every
+    # conversation for more than 0.1 s.
+    gc.collect()
+    gc.freeze()
+    return loaded
 
 
 @asynccontextmanager
 async def worker(
     choice: providers.Choice, *, agent: str, environ: Mapping[str, str]
 ) -> AsyncIterator[OpenSession]:
-    """Load everything that is loaded once, and yield the opener of sessions.
+    """Load everything that is loaded once, and yield the opener of sessions on this event loop.
 
-    Args:
-        choice: which providers to use.
-        agent: the agent's class, ``module:Class``.
-        environ: where the agent's class finds what it connects to.
-
-    Raises:
-        AgentError: the agent can't be loaded.
-        ProviderError: a provider can't be.
+    The arguments and errors are those of :func:`load` and :meth:`Loaded.opener`.
     """
-    agent_class = load_agent(agent)
+    load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
-    async with resources(agent_class, environ) as make_agent:
-        models = await anyio.to_thread.run_sync(providers.load, choice)
-        script = script_of(agent_class)
-        # What is loaded by now stays: a full collection that goes through it all again stops every
-        # conversation for more than 0.1 s.
-        gc.collect()
-        gc.freeze()
-
-        def open_session(request: SessionRequest, line: Line) -> Session:
-            return VoiceSession(
-                request, line, agent=make_agent, plugins=lambda: models.plugins(script)
-            )
-
-        try:
+    loaded = await anyio.to_thread.run_sync(lambda: load(choice, agent=agent))
+    try:
+        async with loaded.opener(environ) as open_session:
             yield open_session
-        finally:
-            with anyio.CancelScope(shield=True):  # inference that runs ends within a second
-                await anyio.to_thread.run_sync(models.close)
+    finally:
+        with anyio.CancelScope(shield=True):  # inference that runs ends within a second
+            await anyio.to_thread.run_sync(loaded.models.close)
