@@ -18,11 +18,13 @@ from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from livekit.agents import Agent
 
-    from .session import Line, OpenSession, Session, SessionRequest
+    from .session import Line, OpenSession, SessionRequest
+
+    OpenVoiceSession = Callable[[SessionRequest, Line], VoiceSession]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Loaded:
     models: providers.Models
 
     @asynccontextmanager
-    async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenSession]:
+    async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
         """Open the agent's resources on the running event loop, and yield the opener of sessions.
 
         ``environ`` is where the agent's class finds what it connects to.
@@ -41,7 +43,7 @@ class Loaded:
         script = script_of(self.agent)
         async with resources(self.agent, environ) as make_agent:
 
-            def open_session(request: SessionRequest, line: Line) -> Session:
+            def open_session(request: SessionRequest, line: Line) -> VoiceSession:
                 return VoiceSession(
                     request, line, agent=make_agent, plugins=lambda: self.models.plugins(script)
                 )
