@@ -43,6 +43,10 @@ class Worker(Collector):
         self._max_sessions = max_sessions
         self._stats = stats
 
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not collect, the worker doesn't run yet."""
+        return []
+
     def collect(self) -> Iterator[Metric]:
         """The metrics, now."""
         yield GaugeMetricFamily("parley_sessions", "Calls being held", value=self._sessions())
