@@ -19,6 +19,8 @@ from agent.errors import InputError
 from config import SettingsError, load
 from telemetry import TelemetryError
 
+from . import rooms
+
 if TYPE_CHECKING:
     from config import Settings
 
@@ -34,6 +36,8 @@ app = typer.Typer(
 )
 traces = typer.Typer(no_args_is_help=True, help="Conversations from the local trace store.")
 app.add_typer(traces, name="traces")
+
+rooms.register(app)
 
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="The trace store, instead of PARLEY_TRACE_STORE.")

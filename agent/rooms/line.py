@@ -39,6 +39,8 @@ SPOKEN_RATE: Final = 24_000
 """Hz of the agent's audio as it is published."""
 LEAD: Final = 0.04
 """Seconds that published audio is ahead of its playing, so that a late event loop leaves no gap."""
+SUBSCRIBE_TIMEOUT: Final = 5.0
+"""Seconds that the agent's first words wait for the caller to listen."""
 _FRAME_MS: Final = 20
 _SOURCE_QUEUE_MS: Final = 200
 _MAX_UNSENT: Final = 256
@@ -117,16 +119,19 @@ class RoomLine:
         self._room.on("track_subscribed", subscribed)
         try:
             async with self._tasks as tasks:
-                tasks.start_soon(self.playout.run)
-                tasks.start_soon(self._play)
                 tasks.start_soon(self._send)
                 for publication in caller.track_publications.values():
                     if publication.track is not None:
                         subscribed(publication.track, publication, caller)
                 track = rtc.LocalAudioTrack.create_audio_track("agent", self._source)
-                await self._room.local_participant.publish_track(
+                published = await self._room.local_participant.publish_track(
                     track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
                 )
+                # what is played before anybody listens is lost: it waits meanwhile
+                with anyio.move_on_after(SUBSCRIBE_TIMEOUT):
+                    await published.wait_for_subscription()
+                tasks.start_soon(self.playout.run)
+                tasks.start_soon(self._play)
         finally:
             self._room.off("track_subscribed", subscribed)
             self.microphone.close()

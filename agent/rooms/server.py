@@ -15,7 +15,6 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 import anyio
 from livekit import api
@@ -292,8 +291,6 @@ async def check(livekit: LiveKit) -> None:
 
     Raises :class:`RoomsError`.
     """
-    if urlsplit(livekit.url).scheme not in {"ws", "wss", "http", "https"}:
-        raise RoomsError(f"LIVEKIT_URL={livekit.url!r} must be a URL, ws://… or wss://…")
     deadline = anyio.current_time() + REACH_TIMEOUT
     delay = 0.5
     while True:
