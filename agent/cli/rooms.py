@@ -15,7 +15,7 @@ from agent.errors import InputError
 from config import load
 
 if TYPE_CHECKING:
-    from agent.rooms import LiveKit, Stopping
+    from agent.rooms import LiveKit, Options, Stopping
     from config import Settings
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ async def _serve(settings: Settings, server: LiveKit) -> None:
         tasks.cancel_scope.cancel()
 
 
-def options(settings: Settings) -> rooms.Options:
+def options(settings: Settings) -> Options:
     """How the worker works, as the settings say."""
     from agent import rooms
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
@@ -48,6 +49,8 @@ class Call:
         """The conversation's id, once it has started."""
         self.trace_id = ""
         """The trace the conversation is recorded in, likewise."""
+        self.joined_at = 0.0
+        """When the room was joined (Unix seconds)."""
         self._room = room
         self._source = source
         self._incoming, self._received = anyio.create_memory_object_stream[
@@ -133,6 +136,7 @@ class Call:
         try:
             with anyio.fail_after(open_timeout):
                 await room.connect(url, token)
+                self.joined_at = time.time()
                 track = rtc.LocalAudioTrack.create_audio_track("caller", self._source)
                 await room.local_participant.publish_track(
                     track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
