@@ -7,6 +7,7 @@ each ending asks it to end, and it has its time.
 
 from __future__ import annotations
 
+import functools
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from .line import TOPIC, RoomLine
 from .request import CONVERSATION, TRACE, from_metadata, from_participant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from livekit.agents import JobContext
 
@@ -153,7 +154,7 @@ class Call:
         try:
             async with self._tasks:
                 with self._listening():
-                    self._tasks.start_soon(self._watch)
+                    self._tasks.start_soon(self._guarded, self._watch)
                     caller = await self._arrive()
                     if caller is None:
                         outcome = self._close_unheld()
@@ -218,7 +219,7 @@ class Call:
     async def _converse(self, caller: rtc.RemoteParticipant) -> Outcome:
         """Run the session, which ends by itself or because :meth:`end` asked it to; then leave."""
         self._describe(caller)
-        self._tasks.start_soon(self._line.run, caller)
+        self._tasks.start_soon(self._guarded, functools.partial(self._line.run, caller))
         outcome = None
         with self._patience:
             outcome = await self._session.run()
@@ -254,6 +255,14 @@ class Call:
                 await self._job.api.room.remove_participant(who)
         except Exception as error:  # noqa: BLE001 - it is over for us in any case
             log.info("rooms: %s: the caller stays: %s", self._room.name, error)
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run one of the call's tasks; what it raises ends the call as anything else does."""
+        try:
+            await part()
+        except Exception:  # a bug here must not cancel the session unclosed
+            log.exception("rooms: call %s failed", self._session.id)
+            self.end(Outcome.FAILED, "the transport failed")
 
     async def _watch(self) -> None:
         """End a call that takes too long, lost its connection, or that the process cuts short."""
@@ -334,7 +343,7 @@ class Call:
 
     def _typed(self, reader: rtc.TextStreamReader, identity: str) -> None:
         if self._caller is not None and identity == self._caller.identity:
-            self._tasks.start_soon(self._read, reader)
+            self._tasks.start_soon(self._guarded, functools.partial(self._read, reader))
 
     async def _read(self, reader: rtc.TextStreamReader) -> None:
         with anyio.move_on_after(ASK_TIMEOUT):

@@ -41,6 +41,8 @@ LEAD: Final = 0.04
 """Seconds that published audio is ahead of its playing, so that a late event loop leaves no gap."""
 SUBSCRIBE_TIMEOUT: Final = 5.0
 """Seconds that the agent's first words wait for the caller to listen."""
+MEASURE_EVERY: Final = 1.0
+"""Seconds between two looks at how long the caller's audio is kept on its way."""
 _FRAME_MS: Final = 20
 _SOURCE_QUEUE_MS: Final = 200
 _MAX_UNSENT: Final = 256
@@ -69,6 +71,9 @@ class RoomLine:
         self._on_response = on_response
         self._on_audible: Callable[[float], None] | None = None
         self._spoke_until: float | None = None
+        self._held_back = 0.0
+        """Seconds that the caller's audio is kept on its way to smooth out the network's jitter:
+        so much earlier than it arrives here was it spoken."""
         self._source = rtc.AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
         self._frames = _Queue[bytes](_MAX_UNSENT)
         self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
@@ -90,7 +95,8 @@ class RoomLine:
 
     def voiced_until(self) -> float | None:
         """When the caller was last heard."""
-        self._spoke_until = self.microphone.voiced_until()
+        arrived = self.microphone.voiced_until()
+        self._spoke_until = None if arrived is None else arrived - self._held_back
         return self._spoke_until
 
     def on_audible(self, function: Callable[[float], None]) -> None:
@@ -165,14 +171,33 @@ class RoomLine:
         stream = rtc.AudioStream.from_track(
             track=track, sample_rate=HEARD_RATE, num_channels=1, frame_size_ms=_FRAME_MS
         )
+        self._tasks.start_soon(self._measure, track, scope)
         try:
             with scope:
                 async for event in stream:
                     self.heard_at = anyio.current_time()
                     self.microphone.push(bytes(event.frame.data))
         finally:
+            scope.cancel()
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
+
+    async def _measure(self, track: rtc.Track, hearing: anyio.CancelScope) -> None:
+        """Keep up with the jitter buffer's delay, as WebRTC's statistics have it."""
+        delay, count = 0.0, 0
+        while not hearing.cancel_called:
+            await anyio.sleep(MEASURE_EVERY)
+            try:
+                statistics = await track.get_stats()
+            except Exception:  # noqa: BLE001 - the track is gone, or its connection
+                return
+            for each in statistics:
+                if each.HasField("inbound_rtp"):
+                    now = each.inbound_rtp.inbound
+                    emitted = now.jitter_buffer_emitted_count - count
+                    if emitted > 0:
+                        self._held_back = (now.jitter_buffer_delay - delay) / emitted
+                    delay, count = now.jitter_buffer_delay, now.jitter_buffer_emitted_count
 
     async def _play(self) -> None:
         async for frame in self._frames:
