@@ -126,6 +126,7 @@ class Call:
                     await room.disconnect()
                     await self._source.aclose()
                 self._incoming.close()
+                self._received.close()
                 self._tasks.cancel_scope.cancel()
         if failed is not None:
             raise failed

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
-from livekit import api
+from livekit import api, rtc
 from livekit.agents import AgentServer, JobExecutorType
 
 from agent import providers
@@ -132,6 +132,9 @@ async def _worker(
     work = jobs.Jobs(choice, agent, environ, options.limits, stops, traced)
     if threads:
         runtime = resources.enter_context(traced())
+        # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
+        # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
+        rtc.AudioResampler(16_000, 24_000)
         loaded = await anyio.to_thread.run_sync(functools.partial(load, choice, agent=agent))
         resources.callback(loaded.models.close)
         prepare = functools.partial(jobs.prepare_thread, loaded, runtime)
@@ -217,7 +220,12 @@ class Worker:
     async def run(self, stopping: Stopping, task_status: TaskStatus[AgentServer]) -> None:
         """Register and take jobs until asked to stop, then drain."""
         server, registered = self._server, anyio.Event()
-        server.on("worker_registered", lambda *_: registered.set())
+
+        def note(worker: str, _: object) -> None:
+            log.info("rooms: worker registered as %s", worker)
+            registered.set()
+
+        server.on("worker_registered", note)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve)
@@ -249,10 +257,10 @@ class Worker:
         await registered.wait()
         options = self._options
         log.info(
-            "rooms: worker registered: %s, at most %d calls, %s each",
-            f"agent {options.agent_name!r}" if options.agent_name else "every new room",
+            "rooms: takes %s, at most %d at once, each in a %s",
+            f"calls for {options.agent_name!r}" if options.agent_name else "every new room",
             options.max_sessions,
-            f"a {options.executor}",
+            options.executor,
         )
         task_status.started(self._server)
 

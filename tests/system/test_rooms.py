@@ -26,7 +26,10 @@ def anyio_backend() -> str:
 async def test_ten_rooms(server: Server, tmp_path: Path) -> None:
     """Ten rooms in one process at once: all greeted and answered, each one whole transaction."""
     with working(server.livekit, tmp_path) as worker:
-        callers = [Caller(server.livekit, f"room-{n}") for n in range(int(__import__("os").environ.get("N","10")))]
+        callers = [
+            Caller(server.livekit, f"room-{n}")
+            for n in range(int(__import__("os").environ.get("N", "10")))
+        ]
         speech = question()
 
         async def call(caller: Caller) -> None:

@@ -17,6 +17,7 @@ from tests.system.livekit import Ports
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterator
+
     from agent.rooms import LiveKit
     from telemetry.store import StoredConversation
 
@@ -84,6 +85,14 @@ class Worker:
         with self._changed:
             self._changed.wait_for(lambda: words in self.said or self._ended, timeout)
         assert words in self.said, f"no {words!r} in {timeout:g} s:\n{self.said}"
+
+    def wait_for_count(self, words: str, count: int, *, timeout: float = _START_TIMEOUT) -> None:
+        """Wait until so many lines of its log have these words."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: sum(words in line for line in self.log) >= count, timeout
+            )
+        assert found, f"{words!r} not {count} times in {timeout:g} s:\n{self.said}"
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
