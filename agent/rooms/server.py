@@ -107,10 +107,21 @@ async def serve(
     then). ``task_status`` is started once the worker is registered. Raises :class:`RoomsError` and
     what :func:`agent.worker.load` raises.
     """
-    await check(livekit)
+    worker = None
     with ExitStack() as resources:
-        worker = await _worker(livekit, choice, agent, environ, traced, options, resources)
-        await worker.run(stopping, task_status)
+        async with anyio.create_task_group() as starting:
+            starting.start_soon(_give_up, stopping, starting.cancel_scope)
+            await check(livekit)
+            worker = await _worker(livekit, choice, agent, environ, traced, options, resources)
+            starting.cancel_scope.cancel()
+        if worker is not None:
+            await worker.run(stopping, task_status)
+
+
+async def _give_up(stopping: Stopping, starting: anyio.CancelScope) -> None:
+    """Asked to stop while it starts: there is nothing to drain."""
+    await stopping.drain.wait()
+    starting.cancel()
 
 
 async def _worker(
