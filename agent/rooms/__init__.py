@@ -10,6 +10,7 @@ module       what is in it
 ``request``  who is calling: from metadata and attributes
 ``metrics``  what Prometheus is told
 ``client``   a caller's end, for the simulator and for tests
+``wakeups``  each room, stream and source is woken by what is its own
 ``tokens``   tokens for callers in development
 ===========  =====================================================================================
 """

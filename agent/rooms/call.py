@@ -25,6 +25,7 @@ from telemetry import attributes as names
 
 from .line import TOPIC, RoomLine
 from .request import CONVERSATION, TRACE, from_metadata, from_participant
+from .wakeups import own_events_only
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -183,6 +184,7 @@ class Call:
             try:
                 with telemetry.span(OP_CONNECT, self._room.name), anyio.fail_after(limits.connect):
                     await self._job.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+                own_events_only(self._room)
             except Exception as error:  # noqa: BLE001 - the client's, whatever it is
                 what = str(error) or f"no answer within {limits.connect:g} s"
                 self._session.conversation.capture_exception(error)

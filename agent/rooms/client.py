@@ -17,6 +17,7 @@ from agent import gateway
 
 from .line import TOPIC
 from .request import CONVERSATION, TRACE
+from .wakeups import AudioSource, own_events_only, own_frames_only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +45,7 @@ class Call:
     :class:`~agent.gateway.Disconnected` when the connection goes before.
     """
 
-    def __init__(self, room: rtc.Room, source: rtc.AudioSource) -> None:
+    def __init__(self, room: rtc.Room, source: AudioSource) -> None:
         self.id = ""
         """The conversation's id, once it has started."""
         self.trace_id = ""
@@ -138,6 +139,7 @@ class Call:
             with anyio.fail_after(open_timeout):
                 await room.connect(url, token)
                 self.joined_at = time.time()
+                own_events_only(room)
                 track = rtc.LocalAudioTrack.create_audio_track("caller", self._source)
                 await room.local_participant.publish_track(
                     track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
@@ -184,8 +186,10 @@ class Call:
             scope.cancel()
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        stream = rtc.AudioStream.from_track(
-            track=track, sample_rate=RATE, num_channels=1, frame_size_ms=_FRAME_MS
+        stream = own_frames_only(
+            rtc.AudioStream.from_track(
+                track=track, sample_rate=RATE, num_channels=1, frame_size_ms=_FRAME_MS
+            )
         )
         try:
             with scope:
@@ -215,7 +219,7 @@ async def connect(
     hangs up. ``agent_name`` asks for that agent; ``open_timeout``, in seconds, is for joining and
     for an agent to come. Raises :class:`~agent.gateway.ConnectError`.
     """
-    call = Call(rtc.Room(), rtc.AudioSource(RATE, 1, queue_size_ms=200))
+    call = Call(rtc.Room(), AudioSource(RATE, 1, queue_size_ms=200))
     identity = str((start.user or {}).get("id") or f"caller-{secrets.token_hex(4)}")
     where = room or f"call-{start.id or secrets.token_hex(4)}"
     token = caller_token(livekit, room=where, identity=identity, start=start, agent_name=agent_name)

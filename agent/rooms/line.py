@@ -24,6 +24,8 @@ from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.session import line as session
 
+from .wakeups import AudioSource, own_frames_only
+
 if TYPE_CHECKING:
     from livekit.agents.voice import io
 
@@ -74,7 +76,7 @@ class RoomLine:
         self._held_back = 0.0
         """Seconds that the caller's audio is kept on its way to smooth out the network's jitter:
         so much earlier than it arrives here was it spoken."""
-        self._source = rtc.AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
+        self._source = AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
         self._frames = _Queue[bytes](_MAX_UNSENT)
         self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
         self._hearing: anyio.CancelScope | None = None
@@ -168,8 +170,10 @@ class RoomLine:
             self._tasks.start_soon(self._hear, track, self._hearing)
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        stream = rtc.AudioStream.from_track(
-            track=track, sample_rate=HEARD_RATE, num_channels=1, frame_size_ms=_FRAME_MS
+        stream = own_frames_only(
+            rtc.AudioStream.from_track(
+                track=track, sample_rate=HEARD_RATE, num_channels=1, frame_size_ms=_FRAME_MS
+            )
         )
         self._tasks.start_soon(self._measure, track, scope)
         try:
