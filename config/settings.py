@@ -215,6 +215,64 @@ class Settings(BaseSettings):
         description="Seconds of mutual silence until the caller is asked again; 0 for never.",
     )
 
+    # -- LiveKit -------------------------------------------------------------------------------
+
+    livekit_url: str | None = Field(
+        None,
+        validation_alias="LIVEKIT_URL",
+        description="The LiveKit server that `parley start` takes calls from: ws://… or wss://….",
+    )
+    livekit_api_key: str | None = Field(
+        None, validation_alias="LIVEKIT_API_KEY", description="Key of the LiveKit server."
+    )
+    livekit_api_secret: SecretStr | None = Field(
+        None, validation_alias="LIVEKIT_API_SECRET", description="The key's secret."
+    )
+    agent_name: str = Field(
+        "",
+        validation_alias="PARLEY_AGENT_NAME",
+        description="Take only calls that ask for this agent; every new room when not set.",
+    )
+    job_executor: Literal["thread", "process"] = Field(
+        "thread",
+        validation_alias="PARLEY_JOB_EXECUTOR",
+        description="What runs a call: a thread, sharing the models, or a process with its own.",
+    )
+    drain_timeout: float = Field(
+        25.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="PARLEY_DRAIN_TIMEOUT",
+        description="Seconds from SIGTERM until the last call has ended, goodbyes included.",
+    )
+    worker_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - an orchestrator asks from outside, and learns nothing secret
+        validation_alias="PARLEY_WORKER_HOST",
+        description="Address where health and metrics are served.",
+    )
+    health_port: int = Field(
+        8081,
+        ge=0,
+        le=65535,
+        validation_alias="PARLEY_HEALTH_PORT",
+        description="Port of the health endpoint; 0 takes any free one.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias="PARLEY_METRICS_PORT",
+        description="Port of the Prometheus metrics; off when not set.",
+    )
+    token_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias="PARLEY_TOKEN_PORT",
+        description="Port on loopback that gives out callers' tokens, for development; off when "
+        "not set.",
+    )
+
     # -- the example's reservations service ----------------------------------------------------
 
     reservations_url: str = Field(
@@ -308,6 +366,13 @@ class Settings(BaseSettings):
     def _names_a_class(cls, value: str) -> str:
         if not _CLASS.fullmatch(value):
             raise ValueError("should be module:Class, like agent.desk:FrontDesk")
+        return value
+
+    @field_validator("livekit_url", mode="after")
+    @classmethod
+    def _is_a_livekit_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(ws|http)s?://[^\s/]+\S*", value):
+            raise ValueError("should be a LiveKit server's URL, ws://… or wss://…")
         return value
 
     @field_validator("openai_base_url", "reservations_url", mode="after")

@@ -20,7 +20,7 @@ from agent.errors import InputError
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 
-from . import simulate
+from . import rooms, simulate
 
 if TYPE_CHECKING:
     from config import Settings
@@ -51,6 +51,8 @@ traces = typer.Typer(
     help="List and show conversations from the local trace store.",
 )
 app.add_typer(traces, name="traces", rich_help_panel=LOOK)
+
+rooms.register(app)
 
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="The trace store, instead of PARLEY_TRACE_STORE.")

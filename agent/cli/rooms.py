@@ -1,0 +1,145 @@
+"""``parley start`` and ``parley dev``: the LiveKit agent worker."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+
+from agent.errors import InputError
+from config import load
+
+if TYPE_CHECKING:
+    from agent.rooms import LiveKit, Options, Stopping
+    from config import Settings
+
+log = logging.getLogger(__name__)
+
+DEV_URL = "ws://127.0.0.1:7880"
+DEV_KEY = "devkey"
+DEV_SECRET = "secret"  # noqa: S105 - what `livekit-server --dev` has
+DEV_TOKEN_PORT = 8082
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``parley``."""
+    app.command()(start)
+    app.command()(dev)
+
+
+def start(
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Calls at once; more go to other workers.")
+    ] = None,
+    agent_name: Annotated[
+        str | None, typer.Option(help="Take only calls that ask for this agent.")
+    ] = None,
+) -> None:
+    """Run the LiveKit agent worker: many rooms in one process.
+
+    Needs LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET. SIGTERM drains: no new calls, those
+    that run may end within PARLEY_DRAIN_TIMEOUT, then they are said goodbye to. A second one ends
+    at once. Traces are delivered either way.
+    """
+    settings = load(max_sessions=max_sessions, agent_name=agent_name)
+    _run(settings, livekit(settings))
+
+
+def dev(
+    max_sessions: Annotated[int | None, typer.Option(min=1, help="Calls at once.")] = None,
+) -> None:
+    """Run the LiveKit agent worker against `livekit-server --dev` on this machine.
+
+    As `parley start`, with that server's address and key unless others are set, and with tokens
+    for callers at http://127.0.0.1:8082/token (PARLEY_TOKEN_PORT).
+    """
+    found = load(max_sessions=max_sessions)
+    settings = load(
+        max_sessions=max_sessions,
+        livekit_url=found.livekit_url or DEV_URL,
+        livekit_api_key=found.livekit_api_key or DEV_KEY,
+        livekit_api_secret=found.livekit_api_secret or DEV_SECRET,
+        token_port=DEV_TOKEN_PORT if found.token_port is None else found.token_port,
+        worker_host="127.0.0.1",
+    )
+    _run(settings, livekit(settings))
+
+
+def livekit(settings: Settings) -> LiveKit:
+    """The LiveKit server of the settings. Raises :class:`~agent.errors.InputError`."""
+    from agent.rooms import LiveKit
+
+    url, key, secret = (
+        settings.livekit_url,
+        settings.livekit_api_key,
+        settings.livekit_api_secret,
+    )
+    wanted = {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": key, "LIVEKIT_API_SECRET": secret}
+    missing = [name for name, value in wanted.items() if value is None]
+    if url is None or key is None or secret is None:
+        raise InputError(
+            f"{', '.join(missing)} not set: the LiveKit server to take calls from "
+            "(`parley dev` knows those of `livekit-server --dev`)"
+        )
+    return LiveKit(url, key, secret.get_secret_value())
+
+
+def _run(settings: Settings, server: LiveKit) -> None:
+    from . import process
+
+    process.log_to_stderr(settings.log_level)
+    anyio.run(_serve, settings, server)
+
+
+async def _serve(settings: Settings, server: LiveKit) -> None:
+    from agent import rooms
+    from agent.rooms.tokens import serve_tokens
+
+    from . import process
+
+    stopping = rooms.Stopping()
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        if settings.token_port is not None:
+            tokens = serve_tokens(server, port=settings.token_port, agent_name=settings.agent_name)
+            log.info("tokens for callers: POST %s", await stack.enter_async_context(tokens))
+        tasks.start_soon(_listen, stopping)
+        await rooms.serve(
+            server,
+            process.choice(settings),
+            agent=settings.agent,
+            environ=process.environ(settings),
+            traced=functools.partial(process.traced, settings),
+            stopping=stopping,
+            options=options(settings),
+        )
+        tasks.cancel_scope.cancel()
+
+
+def options(settings: Settings) -> Options:
+    """How the worker works, as the settings say."""
+    from agent import rooms
+
+    return rooms.Options(
+        agent_name=settings.agent_name,
+        max_sessions=settings.max_sessions,
+        executor=settings.job_executor,
+        drain_timeout=settings.drain_timeout,
+        host=settings.worker_host,
+        health_port=settings.health_port,
+        metrics_port=settings.metrics_port,
+        limits=rooms.Limits(idle=settings.idle_timeout, duration=settings.max_duration),
+    )
+
+
+async def _listen(stopping: Stopping) -> None:
+    """The first signal drains, the second ends at once."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            if stopping.drain.is_set():
+                stopping.now.set()
+            stopping.drain.set()

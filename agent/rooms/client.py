@@ -1,0 +1,258 @@
+"""A caller's end: a participant of a room of its own, with the gateway client's interface."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+from livekit import api, rtc
+
+from agent import gateway
+
+from .line import TOPIC
+from .request import CONVERSATION, TRACE
+from .wakeups import AudioSource, own_events_only, own_frames_only
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.gateway import Start
+
+    from .server import LiveKit
+
+log = logging.getLogger(__name__)
+
+RATE: Final = 16_000
+"""Hz of a caller's audio, both ways."""
+TOKEN_TTL: Final = timedelta(minutes=10)
+_FRAME_MS: Final = 20
+_CLOSE_TIMEOUT: Final = 3.0
+_MAX_UNREAD: Final = 1024
+"""Messages and frames kept for a caller that is slow to read: twenty seconds of them."""
+
+
+class Call:
+    """A call in progress, as :class:`agent.gateway.client.Call` is: iterate over it for what the
+    agent sends, messages and 20 ms frames as ``bytes``.
+
+    The frames go on while the agent is silent. Iteration ends after ``ended``, and raises
+    :class:`~agent.gateway.Disconnected` when the connection goes before.
+    """
+
+    def __init__(self, room: rtc.Room, source: AudioSource) -> None:
+        self.id = ""
+        """The conversation's id, once it has started."""
+        self.trace_id = ""
+        """The trace the conversation is recorded in, likewise."""
+        self.joined_at = 0.0
+        """When the room was joined (Unix seconds)."""
+        self._room = room
+        self._source = source
+        self._incoming, self._received = anyio.create_memory_object_stream[
+            "gateway.GatewayMessage"
+        ](_MAX_UNREAD)
+        self._ended = False
+        self._started = anyio.Event()
+        self._why: str | None = None
+        """Why there is no connection any more."""
+        self._hearing: dict[str, anyio.CancelScope] = {}
+        self._tasks = anyio.create_task_group()
+
+    async def send_audio(self, frame: bytes) -> None:
+        """Send 20 ms of mono PCM16 at :data:`RATE`. Pacing is the caller's."""
+        self._check()
+        await self._source.capture_frame(rtc.AudioFrame(frame, RATE, 1, len(frame) // 2))
+
+    async def send_text(self, text: str) -> None:
+        """Send a typed turn."""
+        await self._send(gateway.Text(text=text))
+
+    async def end(self) -> None:
+        """Hang up politely; ``ended`` comes back."""
+        await self._send(gateway.End())
+
+    def __aiter__(self) -> Self:
+        """Messages in the order they come."""
+        return self
+
+    async def __anext__(self) -> gateway.GatewayMessage:
+        """The next message."""
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            message = await self._received.receive()
+        except anyio.EndOfStream:
+            raise gateway.Disconnected(gateway.CloseCode.GOING_AWAY, self._why or "") from None
+        self._ended = isinstance(message, gateway.Ended)
+        return message
+
+    async def _send(self, message: gateway.CallerMessage) -> None:
+        self._check()
+        data = gateway.encode(message)
+        try:
+            await self._room.local_participant.publish_data(data, topic=TOPIC)
+        except Exception as error:  # the client's, whatever it is
+            raise gateway.Disconnected(gateway.CloseCode.GOING_AWAY, str(error)) from error
+
+    def _check(self) -> None:
+        if self._why is not None:
+            raise gateway.Disconnected(gateway.CloseCode.GOING_AWAY, self._why)
+
+    # -- the room's side ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _joined(self, url: str, token: str, open_timeout: float) -> AsyncIterator[None]:
+        """Be in a call inside the block."""
+        room = self._room
+        room.on("track_subscribed", self._subscribed)
+        room.on("track_unsubscribed", self._unsubscribed)
+        room.on("data_received", self._told)
+        room.on("participant_attributes_changed", lambda _, agent: self._met(agent))
+        room.on("disconnected", self._disconnected)
+        failed: Exception | None = None
+        async with self._tasks:
+            try:
+                await self._join(url, token, open_timeout)
+                yield
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
+                failed = error
+            finally:
+                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+                    await room.disconnect()
+                    await self._source.aclose()
+                self._incoming.close()
+                self._received.close()
+                self._tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+
+    async def _join(self, url: str, token: str, open_timeout: float) -> None:
+        """Join the room, open the microphone, wait for the agent."""
+        room = self._room
+        try:
+            with anyio.fail_after(open_timeout):
+                await room.connect(url, token)
+                self.joined_at = time.time()
+                own_events_only(room)
+                track = rtc.LocalAudioTrack.create_audio_track("caller", self._source)
+                await room.local_participant.publish_track(
+                    track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+                )
+                for agent in room.remote_participants.values():
+                    self._met(agent)
+                await self._started.wait()
+        except TimeoutError:
+            raise gateway.ConnectError(
+                f"{url}: no agent came in {open_timeout:g} s: is a worker registered there, and "
+                "has it room for a call?"
+            ) from None
+        except rtc.room.ConnectError as error:
+            raise gateway.ConnectError(f"can't join a room at {url}: {error}") from error
+
+    def _met(self, agent: rtc.Participant) -> None:
+        if CONVERSATION in agent.attributes and TRACE in agent.attributes:
+            self.id, self.trace_id = agent.attributes[CONVERSATION], agent.attributes[TRACE]
+            self._started.set()
+
+    def _told(self, packet: rtc.DataPacket) -> None:
+        if packet.topic == TOPIC:
+            self._put(gateway.parse_gateway_message(packet.data.decode()))
+
+    def _put(self, message: gateway.GatewayMessage) -> None:
+        try:
+            self._incoming.send_nowait(message)
+        except anyio.WouldBlock:
+            log.warning("rooms: a caller doesn't listen: dropped %s", type(message).__name__)
+        except anyio.ClosedResourceError:
+            pass  # it has hung up
+
+    def _subscribed(
+        self, track: rtc.Track, _: rtc.TrackPublication, owner: rtc.RemoteParticipant
+    ) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO:
+            scope = self._hearing[track.sid] = anyio.CancelScope()
+            self._tasks.start_soon(self._hear, track, scope)
+
+    def _unsubscribed(
+        self, track: rtc.Track, _: rtc.TrackPublication, owner: rtc.RemoteParticipant
+    ) -> None:
+        if (scope := self._hearing.pop(track.sid, None)) is not None:
+            scope.cancel()
+
+    async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
+        stream = own_frames_only(
+            rtc.AudioStream.from_track(
+                track=track, sample_rate=RATE, num_channels=1, frame_size_ms=_FRAME_MS
+            )
+        )
+        try:
+            with scope:
+                async for event in stream:
+                    self._put(bytes(event.frame.data))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        self._why = f"LiveKit disconnected the caller: {rtc.DisconnectReason.Name(reason)}"
+        self._incoming.close()
+
+
+@asynccontextmanager
+async def connect(
+    livekit: LiveKit,
+    *,
+    start: Start,
+    agent_name: str = "",
+    room: str | None = None,
+    open_timeout: float = 20.0,
+) -> AsyncIterator[Call]:
+    """Call the agent from a room of one's own; the call has started inside the block.
+
+    What ``start`` says goes with the room as its metadata. Leaving the block leaves the room, which
+    hangs up. ``agent_name`` asks for that agent; ``open_timeout``, in seconds, is for joining and
+    for an agent to come. Raises :class:`~agent.gateway.ConnectError`.
+    """
+    call = Call(rtc.Room(), AudioSource(RATE, 1, queue_size_ms=200))
+    identity = str((start.user or {}).get("id") or f"caller-{secrets.token_hex(4)}")
+    where = room or f"call-{start.id or secrets.token_hex(4)}"
+    token = caller_token(livekit, room=where, identity=identity, start=start, agent_name=agent_name)
+    async with call._joined(livekit.url, token, open_timeout):
+        yield call
+
+
+def caller_token(
+    livekit: LiveKit,
+    *,
+    room: str,
+    identity: str,
+    start: Start | None = None,
+    agent_name: str = "",
+    ttl: timedelta = TOKEN_TTL,
+) -> str:
+    """A token that lets one caller into one room, for a short time.
+
+    ``start`` becomes the room's metadata, if the caller is the first in it; with an ``agent_name``
+    that agent is asked for, with the same metadata.
+    """
+    metadata = ""
+    if start is not None:
+        said = start.model_dump(by_alias=True, exclude_none=True, exclude={"type", "sample_rate"})
+        metadata = json.dumps(said)
+    dispatch = [api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)]
+    return (
+        api.AccessToken(livekit.key, livekit.secret)
+        .with_identity(identity)
+        .with_ttl(ttl)
+        .with_grants(api.VideoGrants(room_join=True, room=room))
+        .with_room_config(
+            api.RoomConfiguration(metadata=metadata, agents=dispatch if agent_name else [])
+        )
+        .to_jwt()
+    )

@@ -1,0 +1,296 @@
+"""A caller's line in a room: what :class:`agent.session.line.Line` asks for, on tracks and data.
+
+The caller's microphone is a subscribed track; the agent's speech goes through the gateway's
+:class:`~agent.gateway.playout.Playout`, which knows to the sample what was played, into a
+published one. What happens is told twice: as the gateway's messages, JSON on the data topic
+``parley``, and as LiveKit's frontends expect it, the agent's state as an attribute and words as
+transcriptions.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+
+import anyio
+from livekit import rtc
+from livekit.agents import types as livekit_names
+
+from agent import gateway
+from agent.gateway.line import Microphone
+from agent.gateway.playout import Playout
+from agent.session import line as session
+
+from .wakeups import AudioSource, own_frames_only
+
+if TYPE_CHECKING:
+    from livekit.agents.voice import io
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TOPIC: Final = "parley"
+"""Data topic of the gateway's messages, both ways."""
+HEARD_RATE: Final = 16_000
+"""Hz of the caller's audio as the session gets it: what detection and recognition use."""
+SPOKEN_RATE: Final = 24_000
+"""Hz of the agent's audio as it is published."""
+LEAD: Final = 0.04
+"""Seconds that published audio is ahead of its playing, so that a late event loop leaves no gap."""
+SUBSCRIBE_TIMEOUT: Final = 5.0
+"""Seconds that the agent's first words wait for the caller to listen."""
+MEASURE_EVERY: Final = 1.0
+"""Seconds between two looks at how long the caller's audio is kept on its way."""
+_FRAME_MS: Final = 20
+_SOURCE_QUEUE_MS: Final = 200
+_MAX_UNSENT: Final = 256
+"""Messages kept for a connection that doesn't take them; more are dropped, oldest first."""
+
+
+class RoomLine:
+    """A :class:`agent.session.line.Line` over a room.
+
+    :meth:`run` must be running once the room is connected; it moves audio and messages until it is
+    cancelled. ``on_response`` is told the seconds from the caller's last audible sample to the
+    agent's first, for each answer.
+    """
+
+    def __init__(self, room: rtc.Room, *, on_response: Callable[[float], None]) -> None:
+        self.microphone = Microphone(sample_rate=HEARD_RATE)
+        self.playout = Playout(self._say, sample_rate=SPOKEN_RATE)
+        self.playout.on_audible = self._audible
+        self.first_audible_at: float | None = None
+        """When the caller could first hear the agent (Unix seconds): the greeting."""
+        self.on_first_audible: Callable[[], None] = lambda: None
+        """Called then."""
+        self.heard_at = anyio.current_time()
+        """When audio of the caller last arrived, on the loop's clock."""
+        self._room = room
+        self._on_response = on_response
+        self._on_audible: Callable[[float], None] | None = None
+        self._spoke_until: float | None = None
+        self._held_back = 0.0
+        """Seconds that the caller's audio is kept on its way to smooth out the network's jitter:
+        so much earlier than it arrives here was it spoken."""
+        self._source = AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
+        self._frames = _Queue[bytes](_MAX_UNSENT)
+        self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
+        self._hearing: anyio.CancelScope | None = None
+        self._caller: str | None = None
+        self._tasks = anyio.create_task_group()
+
+    # -- what a session asks for -------------------------------------------------------------------
+
+    @property
+    def audio_input(self) -> io.AudioInput:
+        """The caller's audio."""
+        return self.microphone
+
+    @property
+    def audio_output(self) -> io.AudioOutput:
+        """Where the agent's audio goes."""
+        return self.playout
+
+    def voiced_until(self) -> float | None:
+        """When the caller was last heard."""
+        arrived = self.microphone.voiced_until()
+        self._spoke_until = None if arrived is None else arrived - self._held_back
+        return self._spoke_until
+
+    def on_audible(self, function: Callable[[float], None]) -> None:
+        """Call ``function`` with the Unix time of each speech's first audible sample."""
+        self._on_audible = function
+
+    def send(self, event: session.SessionEvent) -> None:
+        """Tell the caller what happened."""
+        match event:
+            case session.StateChanged(agent=agent, user=user):
+                self._tell(gateway.State(agent=agent, user=user))
+                self._messages.put(functools.partial(self._show_state, agent))
+            case session.Words(speaker=speaker, text=text, final=final):
+                self._tell(gateway.Words(speaker=speaker, text=_text(text), final=final))
+                if final:
+                    self._messages.put(functools.partial(self._transcribe, speaker, _text(text)))
+            case session.ToolCalled(name=name, arguments=arguments, ok=ok):
+                self._tell(gateway.Tool(name=_text(name), arguments=_text(arguments), ok=ok))
+
+    # -- the room's side ---------------------------------------------------------------------------
+
+    async def run(self, caller: rtc.RemoteParticipant) -> None:
+        """Move audio and messages between this caller and the session, until cancelled."""
+        self._caller = caller.identity
+        subscribed = self._subscribed
+        self._room.on("track_subscribed", subscribed)
+        try:
+            async with self._tasks as tasks:
+                tasks.start_soon(self._send)
+                for publication in caller.track_publications.values():
+                    if publication.track is not None:
+                        subscribed(publication.track, publication, caller)
+                track = rtc.LocalAudioTrack.create_audio_track("agent", self._source)
+                published = await self._room.local_participant.publish_track(
+                    track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+                )
+                # what is played before anybody listens is lost: it waits meanwhile
+                with anyio.move_on_after(SUBSCRIBE_TIMEOUT):
+                    await published.wait_for_subscription()
+                tasks.start_soon(self.playout.run)
+                tasks.start_soon(self._play)
+        finally:
+            self._room.off("track_subscribed", subscribed)
+            self.microphone.close()
+            with anyio.CancelScope(shield=True):
+                await self._source.aclose()
+
+    async def hang_up(self, outcome: session.Outcome, patience: float) -> None:
+        """Say that the call is over, and let what is queued be sent for ``patience`` seconds."""
+        self.playout.clear_buffer()
+        sent = anyio.Event()
+
+        async def last() -> None:
+            sent.set()
+
+        self._tell(gateway.Ended(outcome=outcome))
+        self._messages.put(last)
+        with anyio.move_on_after(patience):
+            await sent.wait()
+
+    def _subscribed(
+        self, track: rtc.Track, publication: rtc.TrackPublication, owner: rtc.RemoteParticipant
+    ) -> None:
+        """Listen to the caller's newest audio track; one that was unpublished ends by itself."""
+        if owner.identity == self._caller and track.kind == rtc.TrackKind.KIND_AUDIO:
+            if self._hearing is not None:
+                self._hearing.cancel()
+            self._hearing = anyio.CancelScope()
+            self._tasks.start_soon(self._hear, track, self._hearing)
+
+    async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
+        stream = own_frames_only(
+            rtc.AudioStream.from_track(
+                track=track, sample_rate=HEARD_RATE, num_channels=1, frame_size_ms=_FRAME_MS
+            )
+        )
+        self._tasks.start_soon(self._measure, track, scope)
+        try:
+            with scope:
+                async for event in stream:
+                    self.heard_at = anyio.current_time()
+                    self.microphone.push(bytes(event.frame.data))
+        finally:
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    async def _measure(self, track: rtc.Track, hearing: anyio.CancelScope) -> None:
+        """Keep up with the jitter buffer's delay, as WebRTC's statistics have it."""
+        delay, count = 0.0, 0
+        while not hearing.cancel_called:
+            await anyio.sleep(MEASURE_EVERY)
+            try:
+                statistics = await track.get_stats()
+            except Exception:  # noqa: BLE001 - the track is gone, or its connection
+                return
+            for each in statistics:
+                if each.HasField("inbound_rtp"):
+                    now = each.inbound_rtp.inbound
+                    emitted = now.jitter_buffer_emitted_count - count
+                    if emitted > 0:
+                        self._held_back = (now.jitter_buffer_delay - delay) / emitted
+                    delay, count = now.jitter_buffer_delay, now.jitter_buffer_emitted_count
+
+    async def _play(self) -> None:
+        async for frame in self._frames:
+            await self._source.capture_frame(rtc.AudioFrame(frame, SPOKEN_RATE, 1, len(frame) // 2))
+
+    async def _send(self) -> None:
+        """Send what is queued, in order. What can't be sent is said once: the call goes on."""
+        failed = False
+        async for message in self._messages:
+            try:
+                await message()
+            except Exception as error:  # noqa: BLE001 - the connection's, whatever it is
+                if not failed and self._room.isconnected():
+                    failed = True
+                    log.warning("rooms: %s: could not tell the caller: %s", self._room.name, error)
+
+    def _say(self, message: gateway.GatewayMessage) -> None:
+        """Take what the playout sends: frames to the track, the rest to the caller's program."""
+        if isinstance(message, bytes):
+            self._frames.put(message)
+            return
+        match message:
+            case gateway.AudioStarted():
+                self._frames.put(bytes(round(SPOKEN_RATE * LEAD) * 2))
+            case gateway.Flush():
+                self._frames.clear()
+                self._source.clear_queue()
+        self._tell(message)
+
+    def _audible(self, at: float) -> None:
+        at += LEAD
+        if self.first_audible_at is None:
+            self.first_audible_at = at
+            self.on_first_audible()
+        spoke, self._spoke_until = self._spoke_until, None
+        if spoke is not None:
+            self._on_response(at - spoke)
+        if self._on_audible is not None:
+            self._on_audible(at)
+
+    def _tell(self, message: gateway.GatewayMessage) -> None:
+        self._messages.put(functools.partial(self._publish, gateway.encode(message)))
+
+    async def _publish(self, message: str | bytes) -> None:
+        await self._room.local_participant.publish_data(
+            message, topic=TOPIC, destination_identities=[self._caller or ""]
+        )
+
+    async def _show_state(self, state: str) -> None:
+        attributes = {livekit_names.ATTRIBUTE_AGENT_STATE: state}
+        await self._room.local_participant.set_attributes(attributes)
+
+    async def _transcribe(self, speaker: str, text: str) -> None:
+        agent = self._room.local_participant
+        writer = await agent.stream_text(
+            topic=livekit_names.TOPIC_TRANSCRIPTION,
+            sender_identity=self._caller if speaker == "user" else agent.identity,
+            attributes={livekit_names.ATTRIBUTE_TRANSCRIPTION_FINAL: "true"},
+        )
+        await writer.write(text)
+        await writer.aclose()
+
+
+class _Queue(Generic[T]):
+    """What waits to be sent, in order; the oldest goes when there is no room."""
+
+    def __init__(self, size: int) -> None:
+        self._items: deque[T] = deque(maxlen=size)
+        self._changed = anyio.Event()
+
+    def put(self, item: T) -> None:
+        """Add an item at the end."""
+        self._items.append(item)
+        self._changed.set()
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._items.clear()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        return self._items.popleft()
+
+
+def _text(words: str) -> str:
+    """Words as they can be encoded: a model's tokens may end in the middle of a character."""
+    return words.encode(errors="replace").decode()

@@ -1,0 +1,68 @@
+"""What Prometheus is told: sessions, how long callers wait, whether traces are whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import REGISTRY, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
+
+    from telemetry import Stats
+
+RESPONSES: Final = Histogram(
+    "parley_response_latency_seconds",
+    "From the caller's last audible sample to the agent's first, per answer",
+    buckets=(0.3, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0),
+)
+
+_COUNTS: Final = {
+    "conversations": "Conversations opened",
+    "spans": "Spans started in them",
+    "orphan_spans": "Spans started where no conversation was current",
+    "late_spans": "Spans started after their conversation had ended",
+    "open_at_finish": "Spans still open when their conversation ended",
+}
+
+
+class Worker(Collector):
+    """Sessions and telemetry's counts, read when they are asked for.
+
+    A context manager: registered inside the block.
+    """
+
+    def __init__(
+        self, *, sessions: Callable[[], int], max_sessions: int, stats: Callable[[], Stats]
+    ) -> None:
+        self._sessions = sessions
+        self._max_sessions = max_sessions
+        self._stats = stats
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not collect, the worker doesn't run yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, now."""
+        yield GaugeMetricFamily("parley_sessions", "Calls being held", value=self._sessions())
+        yield GaugeMetricFamily("parley_sessions_max", "Calls at once", value=self._max_sessions)
+        stats = self._stats()
+        for name, text in _COUNTS.items():
+            yield CounterMetricFamily(f"parley_telemetry_{name}", text, value=getattr(stats, name))
+        dropped = CounterMetricFamily(
+            "parley_telemetry_dropped", "What telemetry gave up, by reason", labels=["reason"]
+        )
+        for reason, count in stats.dropped.items():
+            dropped.add_metric([reason], count)
+        yield dropped
+
+    def __enter__(self) -> None:
+        REGISTRY.register(self)
+
+    def __exit__(self, *_: object) -> None:
+        REGISTRY.unregister(self)

@@ -1,0 +1,334 @@
+"""``parley start``: the agent worker. Registers with a LiveKit server, takes calls up to a hard
+cap, and leaves without cutting anybody off unsaid.
+
+The server offers each call to one worker after another, those with less load first. What a worker
+may take is decided here, where the calls are counted: one that is accepted counts from that moment.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import multiprocessing
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import anyio
+from livekit import api, rtc
+from livekit.agents import AgentServer, JobExecutorType
+
+from agent import providers
+from agent.errors import InputError
+from agent.session import load_agent
+from agent.worker import load
+
+from . import jobs, metrics
+from .call import Limits, Stops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from anyio.abc import TaskStatus
+    from livekit.agents import JobRequest
+
+    from telemetry import Runtime
+
+log = logging.getLogger(__name__)
+
+REACH_TIMEOUT: Final = 60.0
+"""Seconds to reach the server when the worker starts; compose starts both at once."""
+_ASK_TIMEOUT: Final = 5.0
+_IDLE_THREADS: Final = 4
+_IDLE_PROCESSES: Final = 1
+"""Threads and processes that stand ready for the next call; a process has its own models."""
+_LOOK: Final = 0.1
+
+
+class RoomsError(InputError):
+    """The worker can't work with this LiveKit server. One line: what, where, how to fix it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKit:
+    """A LiveKit server, and the key to it."""
+
+    url: str
+    key: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the worker works. Times are seconds; a port of None is off, 0 is any free one."""
+
+    agent_name: str = ""
+    """Calls that ask for this agent; every new room when empty."""
+    max_sessions: int = 20
+    executor: Literal["thread", "process"] = "thread"
+    drain_timeout: float = 25.0
+    """From the first signal to the end of the last call."""
+    farewell: float = 8.0
+    """The last part of that, for goodbyes."""
+    host: str = ""
+    """Where health and metrics are served; all interfaces when empty."""
+    health_port: int = 8081
+    metrics_port: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(slots=True)
+class Stopping:
+    """The operator's wishes: set from a signal handler's task."""
+
+    drain: anyio.Event = field(default_factory=anyio.Event)
+    """Take no more calls, end when those that run have ended."""
+    now: anyio.Event = field(default_factory=anyio.Event)
+    """End at once."""
+
+
+async def serve(
+    livekit: LiveKit,
+    choice: providers.Choice,
+    *,
+    agent: str,
+    environ: Mapping[str, str],
+    traced: Callable[[], AbstractContextManager[Runtime]],
+    stopping: Stopping,
+    options: Options,
+    task_status: TaskStatus[AgentServer] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Take calls until asked to stop; then drain.
+
+    ``traced`` configures telemetry: here with threads, in each process otherwise (it is pickled
+    then). ``task_status`` is started once the worker is registered. Raises :class:`RoomsError` and
+    what :func:`agent.worker.load` raises.
+    """
+    worker = None
+    with ExitStack() as resources:
+        async with anyio.create_task_group() as starting:
+            starting.start_soon(_give_up, stopping, starting.cancel_scope)
+            await check(livekit)
+            worker = await _worker(livekit, choice, agent, environ, traced, options, resources)
+            starting.cancel_scope.cancel()
+        if worker is not None:
+            await worker.run(stopping, task_status)
+
+
+async def _give_up(stopping: Stopping, starting: anyio.CancelScope) -> None:
+    """Asked to stop while it starts: there is nothing to drain."""
+    await stopping.drain.wait()
+    starting.cancel()
+
+
+async def _worker(
+    livekit: LiveKit,
+    choice: providers.Choice,
+    agent: str,
+    environ: Mapping[str, str],
+    traced: Callable[[], AbstractContextManager[Runtime]],
+    options: Options,
+    resources: ExitStack,
+) -> Worker:
+    """A worker with what it shares loaded; ``resources`` closes that."""
+    load_agent(agent)  # what is wrong with it is said before anything takes time
+    providers.require(choice)
+    threads = options.executor == "thread"
+    # forkserver, and not fork: other threads run here, and hold locks
+    event = threading.Event if threads else multiprocessing.get_context("forkserver").Event
+    stops = Stops(goodbye=event(), now=event())
+    work = jobs.Jobs(choice, agent, environ, options.limits, stops, traced)
+    if threads:
+        runtime = resources.enter_context(traced())
+        # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
+        # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
+        rtc.AudioResampler(16_000, 24_000)
+        loaded = await anyio.to_thread.run_sync(functools.partial(load, choice, agent=agent))
+        resources.callback(loaded.models.close)
+        prepare = functools.partial(jobs.prepare_thread, loaded, runtime)
+        stats = runtime.stats
+    else:
+        prepare = functools.partial(jobs.prepare_process, work)
+        stats = None
+    server = AgentServer(
+        job_executor_type=JobExecutorType.THREAD if threads else JobExecutorType.PROCESS,
+        setup_fnc=prepare,
+        num_idle_processes=min(options.max_sessions, _IDLE_THREADS if threads else _IDLE_PROCESSES),
+        initialize_process_timeout=60.0,  # a process imports and loads everything
+        shutdown_process_timeout=options.limits.grace + jobs.DELIVERY_TIMEOUT,
+        load_threshold=math.inf,  # what may be taken is decided in admit, from the same count
+        ws_url=livekit.url,
+        api_key=livekit.key,
+        api_secret=livekit.secret,
+        host=options.host,
+        port=options.health_port,
+        prometheus_port=options.metrics_port,
+        http_proxy=None,
+    )
+    worker = Worker(server, stops, options)
+    server.load_fnc = worker.load
+    server.rtc_session(
+        functools.partial(jobs.run, work),
+        agent_name=options.agent_name,
+        on_request=worker.admit,
+    )
+    if stats is not None:
+        told = metrics.Worker(
+            sessions=lambda: worker.sessions, max_sessions=options.max_sessions, stats=stats
+        )
+        resources.enter_context(told)
+    return worker
+
+
+class Worker:
+    """LiveKit's agent server, with a hard cap in front and a drain behind.
+
+    ``stops`` are watched by every call, in whatever thread or process it is.
+    """
+
+    def __init__(self, server: AgentServer, stops: Stops, options: Options) -> None:
+        self._server = server
+        self._stops = stops
+        self._options = options
+        self._accepted: set[str] = set()
+        """Jobs accepted that don't run yet."""
+        self._draining = False
+
+    @property
+    def sessions(self) -> int:
+        """Calls that are held, or accepted."""
+        running = {job.job.id for job in self._server.active_jobs}
+        return len(running | self._accepted)
+
+    def load(self) -> float:
+        """Share of the sessions that are taken; the server offers calls to who has less."""
+        return self.sessions / self._options.max_sessions
+
+    async def admit(self, request: JobRequest) -> None:
+        """Accept a job, or leave it to another worker."""
+        room, cap = request.room.name, self._options.max_sessions
+        taken = {job.job.room.name for job in self._server.active_jobs}
+        if self._draining or self.sessions >= cap:
+            why = "draining" if self._draining else f"all {cap} sessions are taken"
+            log.warning("rooms: room %s is left to another worker: %s", room, why)
+            await request.reject(terminate=False)
+            return
+        if room in taken:
+            # a server that was restarted makes the room anew and calls again, while the first
+            # agent is reconnecting to it
+            log.warning("rooms: room %s has its agent: a second one is refused", room)
+            await request.reject(terminate=True)
+            return
+        self._accepted.add(request.id)
+        try:
+            await request.accept()
+        finally:
+            self._accepted.discard(request.id)
+
+    async def run(self, stopping: Stopping, task_status: TaskStatus[AgentServer]) -> None:
+        """Register and take jobs until asked to stop, then drain."""
+        server, registered = self._server, anyio.Event()
+
+        def note(worker: str, _: object) -> None:
+            log.info("rooms: worker registered as %s", worker)
+            registered.set()
+
+        server.on("worker_registered", note)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._serve)
+                tasks.start_soon(self._announce, registered, task_status)
+                await stopping.drain.wait()
+                self._draining = True
+                await self._drain(stopping)
+                await server.aclose()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._stops.now.set()
+            with anyio.CancelScope(shield=True):  # each call's ending is bounded by its limits
+                await server.aclose()
+
+    async def _serve(self) -> None:
+        try:
+            await self._server.run()
+        except OSError as error:
+            raise RoomsError(
+                f"the health or metrics port can't be listened on: {error}: set "
+                "PARLEY_HEALTH_PORT or PARLEY_METRICS_PORT"
+            ) from error
+        except RuntimeError as error:  # it has tried for minutes
+            raise RoomsError(f"the LiveKit server is gone: {error}") from error
+
+    async def _announce(
+        self, registered: anyio.Event, task_status: TaskStatus[AgentServer]
+    ) -> None:
+        await registered.wait()
+        options = self._options
+        log.info(
+            "rooms: takes %s, at most %d at once, each in a %s",
+            f"calls for {options.agent_name!r}" if options.agent_name else "every new room",
+            options.max_sessions,
+            options.executor,
+        )
+        task_status.started(self._server)
+
+    async def _drain(self, stopping: Stopping) -> None:
+        """Let calls end, for as long as there is time; then let them say goodbye."""
+        options = self._options
+        farewell = min(options.farewell, options.drain_timeout / 2)
+        patience = options.drain_timeout - farewell
+        log.info("rooms: draining: %d calls, for up to %g s", self.sessions, patience)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hurry, stopping)
+            try:
+                # LiveKit takes whole seconds, and no limit at all for 0
+                with anyio.move_on_after(patience):
+                    await self._server.drain(timeout=None)
+            finally:
+                tasks.cancel_scope.cancel()
+        if self.sessions and not stopping.now.is_set():
+            log.warning("rooms: %d calls are said goodbye to", self.sessions)
+            self._stops.goodbye.set()
+            with anyio.move_on_after(farewell):
+                while self.sessions and not stopping.now.is_set():  # noqa: ASYNC110 - not told
+                    await anyio.sleep(_LOOK)
+        if self.sessions:
+            log.warning("rooms: %d calls are cut off", self.sessions)
+            self._stops.now.set()
+
+    async def _hurry(self, stopping: Stopping) -> None:
+        """A second signal ends the waiting."""
+        await stopping.now.wait()
+        self._stops.now.set()
+
+
+async def check(livekit: LiveKit) -> None:
+    """Reach the server with the key, waiting up to :data:`REACH_TIMEOUT` for it to be there.
+
+    Raises :class:`RoomsError`.
+    """
+    deadline = anyio.current_time() + REACH_TIMEOUT
+    delay = 0.5
+    while True:
+        try:
+            with anyio.fail_after(_ASK_TIMEOUT):
+                async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as server:
+                    await server.room.list_rooms(api.ListRoomsRequest(names=["-"]))
+            return
+        except api.TwirpError as error:
+            if error.status in {401, 403}:
+                raise RoomsError(
+                    f"{livekit.url} doesn't accept LIVEKIT_API_KEY={livekit.key!r} with "
+                    f"LIVEKIT_API_SECRET: check both against the server's"
+                ) from error
+            why = error.message
+        except Exception as error:  # noqa: BLE001 - whatever keeps the server away
+            why = str(error) or f"no answer within {_ASK_TIMEOUT:g} s"
+        if anyio.current_time() + delay > deadline:
+            raise RoomsError(f"no LiveKit server at LIVEKIT_URL={livekit.url}: {why}")
+        log.warning("rooms: no LiveKit server at %s yet: %s; trying again", livekit.url, why)
+        await anyio.sleep(delay)
+        delay = min(2 * delay, 5.0)

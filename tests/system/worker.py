@@ -1,0 +1,137 @@
+"""``parley start`` as its operator has it: a process, its log, its trace store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from telemetry.store import TraceStore
+from tests.system.livekit import Ports
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+
+    from agent.rooms import LiveKit
+    from telemetry.store import StoredConversation
+
+REGISTERED: Final = "worker registered"
+_START_TIMEOUT: Final = 60.0
+
+
+class Worker:
+    """A worker process in a folder of its own."""
+
+    def __init__(
+        self, livekit: LiveKit, home: Path, *, name: str, settings: dict[str, str]
+    ) -> None:
+        ports = Ports.free()
+        self.health = f"http://127.0.0.1:{ports.http}"
+        self.metrics = f"http://127.0.0.1:{ports.tcp}/metrics"
+        self.store = TraceStore(home / f"{name}.db")
+        self.log: list[str] = []
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("PARLEY_", "SENTRY_", "LIVEKIT_"))
+        }
+        environ = {
+            **clean,
+            "LIVEKIT_URL": livekit.url,
+            "LIVEKIT_API_KEY": livekit.key,
+            "LIVEKIT_API_SECRET": livekit.secret,
+            "PARLEY_TRACE_STORE": str(self.store.path),
+            "PARLEY_WORKER_HOST": "127.0.0.1",
+            "PARLEY_HEALTH_PORT": str(ports.http),
+            "PARLEY_METRICS_PORT": str(ports.tcp),
+            **settings,
+        }
+        self.process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("parley")), "start"],
+            cwd=home,
+            env=environ,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._ended = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            for line in stderr:
+                with self._changed:
+                    self.log.append(line.rstrip())
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def said(self) -> str:
+        """Its log so far."""
+        return "\n".join(self.log)
+
+    def wait_for(self, words: str, *, timeout: float = _START_TIMEOUT) -> None:
+        """Wait until its log has these words."""
+        with self._changed:
+            self._changed.wait_for(lambda: words in self.said or self._ended, timeout)
+        assert words in self.said, f"no {words!r} in {timeout:g} s:\n{self.said}"
+
+    def wait_for_count(self, words: str, count: int, *, timeout: float = _START_TIMEOUT) -> None:
+        """Wait until so many lines of its log have these words."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: sum(words in line for line in self.log) >= count, timeout
+            )
+        assert found, f"{words!r} not {count} times in {timeout:g} s:\n{self.said}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def exit_code(self, *, timeout: float) -> int:
+        """Wait for its end."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it runs on after {timeout:g} s:\n{self.said}") from None
+        self._reader.join(5)
+        return code
+
+    def conversation(self, id: str, *, timeout: float = 20.0) -> StoredConversation:
+        """A conversation's record, once it has ended."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            record = self.store.conversation(id) if self.store.path.exists() else None
+            if record is not None and record.ended_at is not None:
+                return record
+            time.sleep(0.05)
+        raise AssertionError(f"conversation {id} did not arrive:\n{self.said}")
+
+
+@contextlib.contextmanager
+def working(
+    livekit: LiveKit, home: Path, *, name: str = "worker", **settings: str
+) -> Iterator[Worker]:
+    """A registered worker for the time of the block; settings are environment variables."""
+    worker = Worker(livekit, home, name=name, settings=settings)
+    try:
+        worker.wait_for(REGISTERED)
+        yield worker
+    finally:
+        if worker.process.poll() is None:
+            worker.process.terminate()
+            try:
+                worker.process.wait(40)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait(5)
