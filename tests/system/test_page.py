@@ -17,7 +17,14 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 
 from agent.gateway import Start, connect
-from agent.simulator.verdict import check_latency, check_ops, check_times, check_tree
+from agent.simulator.verdict import (
+    WHEN_ANSWERED,
+    WHEN_HEARD,
+    WHEN_SPOKEN,
+    check_latency,
+    check_times,
+    check_tree,
+)
 from telemetry.attributes import OP_TURN, RESPONSE_LATENCY
 from telemetry.store import TraceStore
 from tests.agent.gateway.sessions import Gateway, gateway
@@ -120,12 +127,13 @@ async def finished(folder: Path) -> ConversationRecord:
 
 
 def problems(record: ConversationRecord, *, spoken: bool) -> list[str]:
-    """What is wrong with its trace."""
+    """What is wrong with its trace: the checks that fail, the ops that are missing."""
+    ops = {span.op for span in record.spans}
     return [
         *check_tree(record),
         *check_times(record),
-        *check_ops(record, spoken=spoken),
         *check_latency(record),
+        *({*WHEN_HEARD, *WHEN_ANSWERED, *(WHEN_SPOKEN if spoken else ())} - ops),
     ]
 
 
