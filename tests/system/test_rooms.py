@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.system.livekit import Server
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300), pytest.mark.anyio]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300, func_only=True), pytest.mark.anyio]
 
 
 @pytest.fixture
