@@ -326,6 +326,9 @@ class Call:
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if self._caller is not None and participant.identity == self._caller.identity:
+            if self._cut_off_at is not None:  # the client gives up, and says so of each
+                self.end(Outcome.FAILED, "the connection to LiveKit was lost")
+                return
             reason = participant.disconnect_reason or rtc.DisconnectReason.UNKNOWN_REASON
             self.end(Outcome.HUNG_UP, f"the caller left: {rtc.DisconnectReason.Name(reason)}")
 

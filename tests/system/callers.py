@@ -172,7 +172,8 @@ def question() -> bytes:
     """Recorded speech: mono PCM16 at the rate of calls, asking when the restaurant is open."""
     with wave.open(str(QUESTION)) as file:
         assert (file.getframerate(), file.getnchannels()) == (client.RATE, 1)
-        return file.readframes(file.getnframes())
+        pcm: bytes = file.readframes(file.getnframes())
+    return pcm
 
 
 def _headers(headers: dict[str, str] | None) -> gateway.TraceHeaders | None:

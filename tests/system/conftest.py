@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[livekit.Server]:
-    """A LiveKit server, for all tests that leave it running."""
+    """A LiveKit server, for all tests that leave it running.
+
+    Building it takes minutes the first time, which no test's own limit has room for.
+    """
     with livekit.running(tmp_path_factory.mktemp("livekit") / "server.log") as running:
         yield running

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telemetry.store import StoredConversation
     from tests.system.livekit import Server
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.anyio]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180, func_only=True), pytest.mark.anyio]
 
 
 def outcome_of(worker: Worker, conversation: str) -> str:
@@ -70,6 +70,7 @@ async def test_a_caller_who_vanishes(server: Server, tmp_path: Path) -> None:
         worker.wait_for("the caller left: CLIENT_INITIATED")
 
 
+@pytest.mark.usefixtures("server")  # built before this test's own time starts
 async def test_a_server_that_restarts(tmp_path: Path) -> None:
     """A server that crashes and comes back: the call ends, named so, and new ones are taken."""
     log = tmp_path / "server.log"
