@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         AgentStateChangedEvent,
         ConversationItemAddedEvent,
         ErrorEvent,
+        UserInputTranscribedEvent,
         UserStateChangedEvent,
     )
     from livekit.agents.voice import SpeechHandle
@@ -35,6 +36,11 @@ log = logging.getLogger(__name__)
 
 _STUCK: Final = 1.0
 """Seconds in which an agent that "thinks" has begun to say something, or has nothing to say."""
+
+_OWED_TO_A_SOUND: Final = 1
+"""Periods of silence that an answer to something spoken may take: it may have been noise."""
+_OWED_TO_WORDS: Final = 4
+"""The same for what recognition found words in. There is a limit, lest nobody ever speaks."""
 
 
 class Courtesy:
@@ -55,12 +61,15 @@ class Courtesy:
         self._on_idle = on_idle
         self._asked = 0
         """How often the caller was asked again since it last said something."""
+        self._owed = 0
+        """Periods of silence that are the agent's: the caller has spoken and awaits an answer."""
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         """When the caller is told, by the call of the tool it waits for."""
         self._stuck: asyncio.TimerHandle | None = None
         self._closed = False
         session.on("user_state_changed", self._user_state)
         session.on("agent_state_changed", self._agent_state)
+        session.on("user_input_transcribed", self._transcribed)
         session.on("conversation_item_added", self._heard)
         session.on("tool_execution_updated", self._tool)
         session.on("error", self._failed)
@@ -90,7 +99,14 @@ class Courtesy:
     # -- silence -----------------------------------------------------------------------------------
 
     def _user_state(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._owed = max(self._owed, _OWED_TO_A_SOUND)
         if event.new_state != "away" or self._closed:
+            return
+        if self._owed:
+            # recognition or the model is slow: the caller is waiting, not silent
+            self._owed -= 1
+            self._session.reset_away_timer()
             return
         reprompts = self._manners.reprompts
         if self._asked >= len(reprompts):
@@ -105,6 +121,10 @@ class Courtesy:
         """Silence counts anew, from the end of the question; LiveKit starts the clock once."""
         if not speech.interrupted and not self._closed:
             self._session.reset_away_timer()
+
+    def _transcribed(self, event: UserInputTranscribedEvent) -> None:
+        if event.transcript.strip():
+            self._owed = _OWED_TO_WORDS
 
     def _heard(self, event: ConversationItemAddedEvent) -> None:
         if getattr(event.item, "role", None) == "user":
@@ -140,6 +160,8 @@ class Courtesy:
 
     def _agent_state(self, event: AgentStateChangedEvent) -> None:
         """A voice that fails leaves the agent "thinking", and silence doesn't count then."""
+        if event.new_state == "speaking":
+            self._owed = 0
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
