@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 RATE: Final = 16_000
 _THROAT: Final = (500, 1500, 2500)
-"""Resonances of an open throat, Hz."""
+"""Resonances of an open throat, Hz, so wide that no vowel is heard in them."""
+_WIDTH: Final = 600
 _NOSE: Final = ((250, 1.0, 120), (1000, 0.15, 200), (2200, 0.1, 300))
 """Resonances when humming: Hz, how strong, how wide."""
 
@@ -28,7 +29,7 @@ def cough() -> NDArray[np.float64]:
     for seconds in (0.22, 0.28):
         at = np.arange(round(seconds * RATE)) / RATE
         frequency = np.fft.rfftfreq(at.size, 1 / RATE)
-        throat = sum(1 / (1 + ((frequency - resonance) / 200) ** 2) for resonance in _THROAT)
+        throat = sum(1 / (1 + ((frequency - resonance) / _WIDTH) ** 2) for resonance in _THROAT)
         air = np.fft.irfft(np.fft.rfft(rng.standard_normal(at.size)) * throat, at.size)
         parts += [air * (1 - np.exp(-at / 0.004)) * np.exp(-at / 0.07), np.zeros(RATE // 10)]
     return np.concatenate(parts)
@@ -37,7 +38,7 @@ def cough() -> NDArray[np.float64]:
 def mm_hm() -> NDArray[np.float64]:
     """Mm-hm: a hum that falls and one that rises. It is a voice, and says "go on"."""
     parts = []
-    for first, last, seconds in ((180.0, 170.0, 0.2), (190.0, 230.0, 0.3)):
+    for first, last, seconds in ((150.0, 140.0, 0.25), (150.0, 190.0, 0.35)):
         at = np.arange(round(seconds * RATE)) / RATE
         pitch = np.linspace(first, last, at.size)
         phase = 2 * np.pi * np.cumsum(pitch) / RATE

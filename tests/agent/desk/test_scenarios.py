@@ -15,6 +15,7 @@ import pytest
 from agent.audio import audible
 from agent.desk.understanding import understand
 from agent.providers.moonshine import Recognizer
+from agent.providers.utterance import SpeechBuffer
 from agent.simulator.audio import SAMPLE_RATE
 from agent.simulator.loading import load_scenario
 from agent.simulator.scenario import Scenario, SpokenTurn
@@ -74,11 +75,15 @@ def plain(words: str) -> str:
     return re.sub(r"[^\w' ]", "", words.lower())
 
 
-async def hear(recognizer: Recognizer, turn: Turn) -> str:
-    """What is recognised of a turn."""
+async def hear(recognizer: Recognizer, turn: Turn, offset: int = 0) -> str:
+    """What is recognised of a turn that begins so many samples into a window of the detector's."""
     if not isinstance(turn, SpokenTurn):
         return turn.words
-    return await recognizer.transcribe(np.frombuffer(turn.say.pcm, np.int16))
+    buffer = SpeechBuffer()
+    said = np.frombuffer(turn.say.pcm, np.int16)
+    buffer.push(np.pad(said, (SAMPLE_RATE + offset, SAMPLE_RATE)))
+    utterance = buffer.take()
+    return await recognizer.transcribe(utterance.samples) if utterance else ""
 
 
 async def hold(scenario: Scenario, reservations: Reservations, words: list[str]) -> None:
@@ -111,13 +116,17 @@ async def test_holds_as_heard(
 
 
 async def test_recordings_say_their_words(scenario: Scenario, recognizer: Recognizer) -> None:
-    """They are recognised as what is written; in a noise nothing is, or a hum."""
+    """They are recognised as what is written, whenever they begin; of a noise nothing, or a hum."""
     said = [turn for turn in scenario.turns if isinstance(turn, SpokenTurn)]
-    heard = [(plain(turn.words), plain(await hear(recognizer, turn))) for turn in said]
+    heard = [
+        (plain(turn.words), plain(await hear(recognizer, turn, offset)))
+        for turn in said
+        for offset in (0, 170, 340)  # what is recognised depends on how the windows fall
+    ]
     assert {sound for words, sound in heard if not words} <= {"", "mmhmm"}
     if spoken := [each for each in heard if each[0]]:
         written, recognised = zip(*spoken, strict=True)
-        assert jiwer.wer([*written], [*recognised]) < 0.15, heard
+        assert jiwer.wer([*written], [*recognised]) < 0.2, heard
 
 
 def test_recordings_have_no_pauses(scenario: Scenario) -> None:
