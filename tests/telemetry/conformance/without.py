@@ -97,7 +97,7 @@ def _intake_first(self: delivery.Delivery) -> Any:
 
 
 def _answer_when_empty(self: delivery.Delivery) -> None:
-    if self._dispatch.is_empty:
+    if self._dispatch.is_empty and self.outbox.items.empty():
         while self._flushes:
             self._flushes.pop().done.put(True)
 
