@@ -120,13 +120,14 @@ def test_agent_falls_silent_when_talked_over(run: Run) -> None:
     cutting = [turn for turn in run.turns if turn["interruption"] is not None]
     assert [turn["interruption"] for turn in cutting] == ["stops"] * 2
     assert all(turn["stop_ms"] > 0 for turn in cutting)
-    cut = [
-        span
+    cut = {
+        event["contexts"]["trace"]["trace_id"]
         for event in run.transactions
         for span in event["spans"]
         if span["op"] == "agent.speech" and span.get("data", {}).get("agent.speech.interrupted")
-    ]
-    assert len(cut) == 2
+    }
+    calls = run.report["conversations"]
+    assert {call["trace_id"] for call in calls if call["scenario"] == "barge_in"} <= cut
 
 
 def test_ci_can_read_it(run: Run) -> None:
@@ -182,7 +183,8 @@ def test_tags_never_cross(run: Run) -> None:
     for event in run.transactions:
         trace = event["contexts"]["trace"]
         own[trace["trace_id"]] = trace["data"]["gen_ai.conversation.id"]
-        assert set(event["tags"].values()) == {own[trace["trace_id"]]}
+        plain = {name: tag for name, tag in event["tags"].items() if name != "voice"}
+        assert set(plain.values()) == {own[trace["trace_id"]]}
     entered = [error for error in run.errors if "entered" in str(error.get("message"))]
     assert len(entered) == CALLERS
     for error in entered:
