@@ -11,6 +11,7 @@ application, and is renamed by renaming it. The map:
 ``span``                  a span, as a handle and as a block
 ``context``               what is current where; the only place that knows
 ``ambient``               Sentry's span objects as markers for ours, so integrations nest both ways
+``headers``               what strangers' trace headers are worth
 ``streamed``              the same for Sentry's streamed spans
 ``foreign``               spans below somebody else's
 ``outbox``                what calls hand over to delivery, bounded and counted

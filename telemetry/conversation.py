@@ -23,6 +23,7 @@ import sentry_sdk
 from . import context
 from .ambient import ConversationTransaction
 from .attributes import GEN_AI_CONVERSATION_ID, OP_CONVERSATION
+from .headers import valid
 from .records import ConversationRecord
 from .span import Span
 from .streamed import ConversationSegment
@@ -106,7 +107,7 @@ class Conversation:
             sentry_sdk.scope.use_scope(self.scope),
         ):
             lifecycle = ConversationSegment if runtime.streaming else ConversationTransaction
-            self.transaction = lifecycle.begin(self.root, _trace_headers(headers))
+            self.transaction = lifecycle.begin(self.root, valid(headers, trusted=True))
         self.trace_id: str = self.transaction.trace_id
         if role == "conversation":
             self.root.attributes[GEN_AI_CONVERSATION_ID] = self.id
@@ -338,19 +339,6 @@ class Conversation:
 
     def __repr__(self) -> str:
         return f"<Conversation {self.name!r} {self.id} {'ended' if self.ended else 'open'}>"
-
-
-def _trace_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """What continues a trace, of whatever a peer sent: the rest is ignored, nothing raises."""
-    if headers is None:
-        return {}
-    try:
-        named = {str(name).lower(): name for name in headers}
-        return {
-            name: str(headers[named[name]]) for name in ("sentry-trace", "baggage") if name in named
-        }
-    except Exception:  # noqa: BLE001 - a mapping with a name twice, or none at all
-        return {}
 
 
 class Attached:

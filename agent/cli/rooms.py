@@ -132,6 +132,7 @@ def options(settings: Settings) -> Options:
         host=settings.worker_host,
         health_port=settings.health_port,
         metrics_port=settings.metrics_port,
+        silence=settings.silence_timeout,
         limits=rooms.Limits(idle=settings.idle_timeout, duration=settings.max_duration),
     )
 

@@ -48,6 +48,7 @@ class Jobs:
     choice: providers.Choice
     agent: str
     environ: Mapping[str, str]
+    silence: float
     limits: Limits
     stops: Stops
     traced: Callable[[], AbstractContextManager[Runtime]]
@@ -66,7 +67,7 @@ def prepare_process(jobs: Jobs, process: JobProcess) -> None:
     resources = ExitStack()
     userdata["runtime"] = resources.enter_context(jobs.traced())
     providers.require(jobs.choice)
-    userdata["loaded"] = loaded = load(jobs.choice, agent=jobs.agent)
+    userdata["loaded"] = loaded = load(jobs.choice, agent=jobs.agent, silence=jobs.silence)
     resources.callback(loaded.models.close)
     userdata["resources"] = resources
 

@@ -23,6 +23,7 @@ from livekit.agents import AgentServer, JobExecutorType
 from agent import providers
 from agent.errors import InputError
 from agent.session import load_agent
+from agent.session.manners import SILENCE
 from agent.worker import load
 
 from . import jobs, metrics
@@ -77,6 +78,8 @@ class Options:
     """Where health and metrics are served; all interfaces when empty."""
     health_port: int = 8081
     metrics_port: int | None = None
+    silence: float = SILENCE
+    """Of mutual silence, before a caller is asked again; 0 for never."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -140,13 +143,15 @@ async def _worker(
     # forkserver, and not fork: other threads run here, and hold locks
     event = threading.Event if threads else multiprocessing.get_context("forkserver").Event
     stops = Stops(goodbye=event(), now=event())
-    work = jobs.Jobs(choice, agent, environ, options.limits, stops, traced)
+    work = jobs.Jobs(choice, agent, environ, options.silence, options.limits, stops, traced)
     if threads:
         runtime = resources.enter_context(traced())
         # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
         # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
         rtc.AudioResampler(16_000, 24_000)
-        loaded = await anyio.to_thread.run_sync(functools.partial(load, choice, agent=agent))
+        loaded = await anyio.to_thread.run_sync(
+            functools.partial(load, choice, agent=agent, silence=options.silence)
+        )
         resources.callback(loaded.models.close)
         prepare = functools.partial(jobs.prepare_thread, loaded, runtime)
         stats = runtime.stats

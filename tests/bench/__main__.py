@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import sessions, spans, stall
+from . import requests, sessions, spans, stall
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "sessions")
+PARTS = ("spans", "stall", "requests", "sessions")
 
 
 def main() -> None:
@@ -35,6 +35,8 @@ def main() -> None:
                 found = spans.measure(2 * rounds)
             case "stall":
                 found = stall.measure(rounds)
+            case "requests":
+                found = requests.measure(rounds)
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 12.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)
