@@ -18,6 +18,8 @@ inference threads.
     A deterministic language model: a :class:`Script` decides what it says.
 ``remote``
     Providers on servers: OpenAI-compatible ones, LiveKit Inference, any LiveKit plugin.
+``openai``
+    Recognition by LiveKit's OpenAI plugin, closed to the last connection.
 ``fallback``
     Several of a kind as one, which asks the next when one fails.
 

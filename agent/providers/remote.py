@@ -60,6 +60,8 @@ def _class(kind: Kind, name: str, setting: str) -> Callable[..., Any]:
     plugin = name.removeprefix(_PLUGIN)
     try:
         module = importlib.import_module(f"livekit.plugins.{plugin}")
+        if plugin == "openai" and kind == "stt":
+            module = importlib.import_module(".openai", __package__)
     except ModuleNotFoundError as error:
         if name == "openai":
             raise ProviderError(

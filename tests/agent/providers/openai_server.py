@@ -38,6 +38,7 @@ class OpenAIServer:
     ) -> None:
         self.hangs = hangs
         self._over = anyio.Event()
+        self._http: uvicorn.Server | None = None
         self.reply = reply
         self.heard = heard
         self.broken = broken
@@ -90,6 +91,11 @@ class OpenAIServer:
         """``/v1/models``."""
         return await self._refusal(request) or JSONResponse({"object": "list", "data": []})
 
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return 0 if self._http is None else len(self._http.server_state.connections)
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """The base URL while it runs."""
@@ -101,7 +107,7 @@ class OpenAIServer:
         ]
         config = uvicorn.Config(Starlette(routes=routes), lifespan="off", log_level="error", port=0)
         listening = config.bind_socket()
-        http = uvicorn.Server(config)
+        http = self._http = uvicorn.Server(config)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(http.serve, [listening])
             try:

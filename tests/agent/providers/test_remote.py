@@ -6,7 +6,9 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from livekit.agents import APIStatusError, inference, llm
 from livekit.agents.utils import http_context
 
@@ -47,6 +49,31 @@ async def test_refusal_is_an_api_error() -> None:
             with pytest.raises(APIStatusError) as refused:
                 await model.chat(chat_ctx=llm.ChatContext.empty()).collect()
     assert refused.value.status_code == 401
+
+
+@pytest.mark.parametrize("name", ["openai", "plugin:openai"])
+async def test_no_connection_outlives_its_conversation(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever kind it is, a closed plugin has closed its connections."""
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    server = OpenAIServer()
+    async with server.serving() as base_url:
+        monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+        choice = Choice(
+            stt=(name,), llm=(name,), tts=(name,), llm_model="m", base_url=base_url, api_key="key"
+        )
+        plugins = _plugins(choice)
+        async with plugins.tts.synthesize("Hello.") as speech:
+            frame = await speech.collect()
+        await plugins.stt.recognize(frame)
+        await plugins.llm.chat(chat_ctx=llm.ChatContext.empty()).collect()
+        assert server.open
+        await plugins.aclose()
+        with anyio.fail_after(20):
+            while server.open:
+                await checkpoint()
+    assert len(server.requests) == 3
 
 
 async def test_livekit_inference_takes_a_model_string(monkeypatch: pytest.MonkeyPatch) -> None:
