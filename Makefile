@@ -21,7 +21,7 @@ setup: .venv/ready ## Prepare .venv with everything the other targets need
 	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv
 
 simulate: setup ## Hold eight spoken conversations with the agent, and check all of it
-	$(RUN)/parley simulate --callers 8
+	$(RUN)/parley simulate booking opening_hours --callers 8
 
 test: setup ## Run the tests
 	$(RUN)/pytest -m "not system"

@@ -28,7 +28,7 @@ class BreakingScript:
             case "break the tool":
                 return CallTool("explode", {})
             case "break the model":
-                raise RuntimeError("the model broke")
+                raise RuntimeError("model failure")
             case "goodbye":
                 return CallTool("leave", {})
             case _:
@@ -62,13 +62,13 @@ class BreakingAgent(Agent):
 
         async for frame in super().tts_node(checked(), model_settings):  # type: ignore[union-attr]  # a generator, here
             if broken:
-                raise RuntimeError("the voice broke")
+                raise RuntimeError("voice failure")
             yield frame
 
     @function_tool
     async def explode(self) -> str:
         """Break."""
-        raise RuntimeError("the tool broke")
+        raise RuntimeError("tool failure")
 
     @function_tool
     async def leave(self, context: RunContext[None]) -> str:

@@ -131,9 +131,9 @@ async def test_what_breaks_in_one_conversation_stays_there(captured: Captured) -
         if "exception" in error
     }
     assert blamed == {
-        ("tool", "the tool broke"),
-        ("model", "the model broke"),
-        ("voice", "the voice broke"),
+        ("tool", "tool failure"),
+        ("model", "model failure"),
+        ("voice", "voice failure"),
     }
 
 
