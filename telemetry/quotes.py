@@ -44,7 +44,10 @@ _OPERATORS: Final = frozenset({GEN_AI_SYSTEM_INSTRUCTIONS, GEN_AI_TOOL_DEFINITIO
 _FACTS: Final = ("code.", "logger.", "process.", "sentry.", "server.", "thread.", "user.")
 """Attributes of a structured log that are no text of the application's."""
 
-_is_said = functools.lru_cache(4096)(lambda name: is_content(name) and name not in _OPERATORS)
+# An error's own words, recorded on a span as content, are no reason to filter the error itself.
+_is_said = functools.lru_cache(4096)(
+    lambda name: is_content(name) and name not in _OPERATORS and not name.startswith("exception.")
+)
 
 
 class Quotes:
