@@ -31,8 +31,16 @@ NAME: Final = "tracing_layer"
 TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "telemetry")
 """What goes along of the tests: those of telemetry, and what they share."""
 TEST_TOOLS: Final = ("pytest", "pytest-timeout", "anyio", "hypothesis", "sentry-relay")
-FRAMEWORKS: Final = ("livekit-agents", "httpx")
-"""What the integrations integrate."""
+FRAMEWORKS: Final = (
+    "livekit-agents",
+    "aiohttp",
+    "httpx",
+    "httpx2",
+    "starlette",
+    "uvicorn",
+    "websockets",
+)
+"""What the integrations integrate, and what their tests serve it with."""
 _IMPORT: Final = re.compile(
     r"""(?P<before>^[ ]*|["';][ ]*)"""  # at the start of a line, or in a script that a test runs
     r"(?:from telemetry(?P<module>[.\w]*) import\b|import telemetry\b(?P<submodule>[.\w]+)?)",
