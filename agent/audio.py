@@ -38,8 +38,13 @@ def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.in
 
 def noise_level(frames: Sequence[bytes | NDArray[np.int16]]) -> float:
     """How loud the quietest of some frames are: RMS, full scale 1; 0 without frames."""
-    levels = [_rms(np.frombuffer(f, "<i2") if isinstance(f, bytes) else f) for f in frames]
-    return float(np.percentile(levels, QUIET)) if levels else 0.0
+    blocks = [np.frombuffer(f, "<i2") if isinstance(f, bytes) else f for f in frames if len(f)]
+    if not blocks:
+        return 0.0
+    sizes = np.array([block.size for block in blocks])
+    squares = np.square(np.concatenate(blocks), dtype=np.float32)
+    means = np.add.reduceat(squares, np.cumsum(sizes) - sizes) / sizes
+    return math.sqrt(np.percentile(means, QUIET)) / 2**15
 
 
 def last_over_noise(frames: Sequence[bytes]) -> tuple[int, int] | None:
