@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import queue
@@ -29,6 +30,7 @@ from telemetry import (
     context,
     delivery,
     encode,
+    headers,
     logs,
     outbox,
     quotes,
@@ -36,6 +38,7 @@ from telemetry import (
     streamed,
 )
 from telemetry.conversation import Conversation, headers_of
+from telemetry.integrations import wire
 
 from .whole import LIFECYCLES
 
@@ -101,6 +104,16 @@ def _answer_when_empty(self: delivery.Delivery) -> None:
         while self._flushes:
             self._flushes.pop().done.put(True)
 
+
+def _show_nothing(self: wire.Shown) -> None:
+    self._link = None
+
+
+def _believe(headers: Any, *, trusted: bool = False) -> dict[str, str]:
+    return _valid(headers, trusted=True)
+
+
+_valid = headers.valid
 
 REMEDIES = (
     Remedy(
@@ -322,6 +335,36 @@ REMEDIES = (
         "test_process.py::test_a_fork_at_a_bad_moment[{lifecycle}-capturing]",
         _put(delivery.Delivery, "start_in_child", delivery.Delivery.start),
     ),
+    Remedy(
+        "request-time",
+        "A request's headers are of the span it is sent in, not where its client was made",
+        "api.trace_headers",
+        "../integrations/test_websockets.py::test_a_reconnect_is_a_child_of_where_it_happens"
+        "[{lifecycle}]",
+        _put(wire, "trace_headers", functools.cache(api.trace_headers)),
+    ),
+    Remedy(
+        "request-parent",
+        "What is current for us is so for Sentry's HTTP clients, also in a generator",
+        "integrations.wire.Shown",
+        "../integrations/test_wire.py::test_in_an_async_generator[{lifecycle}-httpx]",
+        _put(wire.Shown, "__enter__", _show_nothing),
+    ),
+    Remedy(
+        "redirects",
+        "A redirect takes trace headers only where they may go",
+        "integrations.wire.goes_to",
+        "../integrations/test_wire.py::test_a_redirect_takes_headers_only_where_they_may_go"
+        "[{lifecycle}-httpx]",
+        _put(wire, "goes_to", lambda url: True),
+    ),
+    Remedy(
+        "strangers",
+        "A stranger's headers name a trace, and decide nothing",
+        "headers.valid",
+        "../test_headers.py::test_a_strangers_sampling_is_not_obeyed",
+        _put(headers, "valid", _believe),
+    ),
 )
 
 
@@ -351,7 +394,7 @@ def table() -> str:
             "`python -m tests.telemetry.conformance.without` takes each away and checks that its",
             "test fails.",
             "",
-            "| remedy | in the core | test in this folder |",
+            "| remedy | in telemetry | test, from this folder |",
             "|---|---|---|",
             *rows,
             "",
