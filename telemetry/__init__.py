@@ -5,7 +5,8 @@ application, and is renamed by renaming it. The map:
 
 ========================  =======================================================================
 ``api``                   the functions below
-``runtime``               ``init``, and the process's runtime
+``configure``             ``init``: Sentry, set up around our own delivery
+``runtime``               the process's runtime: what is open, what is counted, how it ends
 ``stats``                 what it has seen, in numbers
 ``conversation``          a conversation: its transaction, scopes and spans
 ``span``                  a span, as a handle and as a block
@@ -46,9 +47,10 @@ from .api import (
     trace_headers,
     transaction,
 )
+from .configure import init
 from .conversation import Conversation
 from .errors import MissingConversation, TelemetryError
-from .runtime import Runtime, init
+from .runtime import Runtime
 from .span import Span
 from .stats import Stats
 

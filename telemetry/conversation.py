@@ -95,7 +95,7 @@ class Conversation:
         # Forked from what is outside any conversation, so that nothing is inherited from another.
         self.base = context.outermost()
         self.isolation = context.snapshot(self.base[0])
-        self.scope = self.base[1].fork()
+        self.scope: sentry_sdk.Scope = self.base[1].fork()
         self.scope.span = None
         self.said_by = self.isolation, self.scope
         """The scopes that its events are built under: live ones, and once it has ended a copy, of

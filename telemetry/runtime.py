@@ -1,7 +1,7 @@
-"""The one runtime of a process: Sentry's configuration, delivery, the counts.
+"""The one runtime of a process: what is open, what is counted, how it ends.
 
-``init`` makes it; until then, and after it is closed, :data:`idle` stands in: everything can be
-called, nothing is recorded, and the log says so once.
+:func:`.configure.init` makes it; until then, and after it is closed, :data:`idle` stands in:
+everything can be called, nothing is recorded, and the log says so once.
 """
 
 from __future__ import annotations
@@ -11,34 +11,27 @@ import atexit
 import itertools
 import logging
 import queue
-import re
 import threading
 import time
 from _thread import RLock  # the real one, also where a profiler has replaced threading's
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import sentry_sdk
-from sentry_sdk.integrations.logging import LoggingIntegration
 
 from . import context, fork
 from .conversation import Conversation, caller
-from .delivery import Delivery, QueueTransport
-from .encode import rejoining
 from .errors import MissingConversation, TelemetryError
-from .logs import LogCapture, dated
 from .outbox import answer
-from .route import OPTIONS
 from .stats import Stats, Tally
-from .store import TraceStore
-from .transport import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
+    from .delivery import Delivery
+    from .logs import LogCapture
     from .span import Span
 
 logger = logging.getLogger(__package__)
@@ -61,7 +54,7 @@ class Runtime:
         self._ended: WeakValueDictionary[int, Conversation] = WeakValueDictionary()
         """Conversations that are over, while anything may still start a span in them."""
         self._explained: set[str] = set()
-        self._logs: LogCapture | None = None
+        self.logs: LogCapture | None = None
         self._closers = itertools.count()
         self._closer: int | None = None
         self._closed: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -114,7 +107,7 @@ class Runtime:
         try:
             delivered = self._close(self._delivery, time.monotonic() + timeout)
         finally:
-            _active.pop("runtime", None)
+            deactivate()
             self._closer = None
             self._closed.put(delivered)
         if not delivered:
@@ -124,8 +117,8 @@ class Runtime:
     def _close(self, delivery: Delivery, deadline: float) -> bool:
         self._end_what_is_open()
         atexit.unregister(self.close)
-        if self._logs is not None:
-            self._logs.remove()
+        if self.logs is not None:
+            self.logs.remove()
         delivered = self.flush(max(0.0, deadline - time.monotonic()))
         client = sentry_sdk.get_client()
         delivered = delivery.stop(max(0.1, deadline - time.monotonic())) and delivered
@@ -266,7 +259,7 @@ class Runtime:
             conversations.clear()
         self.tally = Tally()
         if self._closer is not None:
-            _active.pop("runtime", None)
+            deactivate()
             sentry_sdk.get_global_scope().set_client(None)
             self._closed.put(False)
         elif self._delivery is not None:
@@ -301,6 +294,21 @@ idle = Runtime(delivery=None, strict=False)
 _active: dict[str, Runtime] = {}
 
 
+def activate(runtime: Runtime) -> None:
+    """Make it the runtime of this process.
+
+    Raises:
+        TelemetryError: there is one.
+    """
+    if _active.setdefault("runtime", runtime) is not runtime:
+        raise TelemetryError("telemetry is initialised already: close its runtime first")
+
+
+def deactivate() -> None:
+    """The process has no runtime any more."""
+    _active.pop("runtime", None)
+
+
 def active() -> Runtime:
     """The runtime of this process, or :data:`idle`."""
     runtime = _active.get("runtime")
@@ -310,113 +318,6 @@ def active() -> Runtime:
             logger.warning("telemetry.init() has not been called: nothing is recorded")
         return idle
     return runtime
-
-
-def init(
-    *,
-    dsn: str | None = None,
-    environment: str | None = None,
-    release: str | None = None,
-    sample_rate: float = 1.0,
-    lifecycle: Literal["transaction", "stream"] = "transaction",
-    store: str | Path | None = None,
-    propagate_to: Sequence[str] | None = None,
-    strict: bool = False,
-    send_content: bool = False,
-    **options: Any,
-) -> Runtime:
-    """Configure Sentry and start delivery; once per process.
-
-    Args:
-        dsn: where Sentry is; None sends nothing.
-        environment: Sentry's environment.
-        release: Sentry's release.
-        sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
-        lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
-            ends, or ``"stream"``, span by span while it runs.
-        store: path of the local trace store (SQLite); None keeps nothing locally.
-        propagate_to: host names whose requests get trace headers; None means every host.
-        strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
-        send_content: send to Sentry what people said and what follows from it (arguments of
-            tools, local variables of stack frames). The local store always has it.
-        options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
-            or ``ca_certs``.
-
-    Raises:
-        TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
-            or an option has a value that isn't allowed.
-    """
-    if lifecycle not in ("transaction", "stream"):
-        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
-    if not 0 <= sample_rate <= 1:
-        raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
-    network = {name: options[name] for name in OPTIONS if name in options}
-    sender = Sender(dsn, **network) if dsn else None
-    return start(
-        Delivery(
-            store=TraceStore(store) if store is not None else None,
-            sender=sender,
-            send_content=send_content,
-            streaming=lifecycle == "stream",
-        ),
-        strict=strict,
-        dsn=dsn,
-        environment=environment,
-        release=release,
-        traces_sample_rate=sample_rate,
-        trace_propagation_targets=_targets(propagate_to),
-        include_local_variables=send_content,
-        **options,
-    )
-
-
-def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
-    """Configure Sentry around a delivery; :func:`init` and ``testing.capture`` differ in that."""
-    given = options.pop("integrations", None) or []
-    if any(isinstance(integration, LoggingIntegration) for integration in given):
-        raise TelemetryError(
-            "LoggingIntegration can't be among the integrations: it builds events under the locks "
-            "that a logging call holds, and can deadlock. Leave it out: telemetry reports what is "
-            "logged, with enable_logs=True as structured logs too"
-        )
-    runtime = Runtime(delivery=delivery, strict=strict)
-    if _active.setdefault("runtime", runtime) is not runtime:
-        raise TelemetryError("telemetry is initialised already: close its runtime first")
-    try:
-        sentry_sdk.init(
-            transport=QueueTransport(
-                delivery, dsn=options.get("dsn"), org_id=options.get("org_id")
-            ),
-            trace_lifecycle="stream" if delivery.streaming else "static",
-            # What is logged comes through LogCapture, on the delivery thread: an event built under
-            # a lock that logs would need that lock.
-            integrations=[
-                LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
-                *given,
-            ],
-            before_send_log=dated(options.pop("before_send_log", None)),
-            stream_gen_ai_spans=False,
-            auto_session_tracking=False,
-            send_client_reports=False,
-            enable_backpressure_handling=False,
-            shutdown_timeout=0,
-            before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
-            **options,
-        )
-        delivery.start()
-    except BaseException:
-        _active.pop("runtime", None)
-        raise
-    runtime._logs = LogCapture.install(delivery)
-    atexit.register(runtime.close)
-    return runtime
-
-
-def _targets(hosts: Sequence[str] | None) -> list[str]:
-    """Sentry's patterns for requests to these hosts; it searches for them in the whole URL."""
-    if hosts is None:
-        return [".*"]
-    return [rf"^\w+://([^@/]*@)?{re.escape(host)}(:\d+)?([/?#]|$)" for host in hosts]
 
 
 fork.watch(lambda: _active.get("runtime"))

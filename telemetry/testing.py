@@ -16,7 +16,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import items, runtime
+from . import configure, items, runtime
 from .delivery import Delivery
 from .errors import TelemetryError
 from .records import SpanRecord
@@ -154,7 +154,7 @@ def capture(
         send_content=send_content,
         streaming=lifecycle == "stream",
     )
-    with runtime.start(
+    with configure.start(
         delivery,
         strict=strict,
         traces_sample_rate=sample_rate,

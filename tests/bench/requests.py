@@ -18,7 +18,7 @@ from sentry_sdk.integrations.httpx import HttpxIntegration as SentrysIntegration
 from sentry_sdk.transport import Transport
 
 import telemetry
-from telemetry import runtime
+from telemetry import configure
 from telemetry.delivery import Delivery
 from telemetry.integrations import hops
 from telemetry.integrations.httpx import HttpxIntegration
@@ -109,7 +109,7 @@ def _ours() -> Mapping[str, float]:
 @contextmanager
 def _telemetry() -> Iterator[None]:
     delivery = Delivery(store=None, sender=NullOutlet(), send_content=False, streaming=False)
-    with runtime.start(
+    with configure.start(
         delivery,
         strict=True,
         dsn=_DSN,

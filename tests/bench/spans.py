@@ -23,7 +23,7 @@ from sentry_sdk.transport import Transport
 
 import telemetry
 from telemetry import attributes as names
-from telemetry import runtime, transport
+from telemetry import configure, transport
 from telemetry.delivery import Delivery
 
 from .figures import Figure, medians
@@ -90,7 +90,7 @@ class _NullExporter(SpanExporter):
 def _ours(*, block: bool, streaming: bool = False) -> Iterator[Callable[[], None]]:
     delivery = Delivery(store=None, sender=NullOutlet(), streaming=streaming)
     with (
-        runtime.start(delivery, strict=True, traces_sample_rate=1.0),
+        configure.start(delivery, strict=True, traces_sample_rate=1.0),
         telemetry.conversation("bench") as conversation,
     ):
 

@@ -9,7 +9,7 @@ import pytest
 import sentry_sdk
 
 import telemetry
-from telemetry import runtime
+from telemetry import configure
 from telemetry.attributes import (
     AGENT_WORDS,
     GEN_AI_INPUT_MESSAGES,
@@ -92,7 +92,7 @@ def test_words_stay_here(lifecycle: Lifecycle, tmp_path: Path, *, asked_for: boo
         "include_source_context": False,  # of this file
         "enable_logs": True,
     }
-    with runtime.start(delivery, strict=True, **options) as running:
+    with configure.start(delivery, strict=True, **options) as running:
         with telemetry.conversation("host", id="c-1") as conversation:
             _say(conversation, SECRET)
         assert running.flush(30)

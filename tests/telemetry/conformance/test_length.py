@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import telemetry
-from telemetry import runtime
+from telemetry import configure
 from telemetry.delivery import Delivery
 from telemetry.transport import Delivered
 
@@ -39,9 +39,9 @@ class _Nowhere:
     def close(self) -> None: ...
 
 
-def _telemetry(lifecycle: Lifecycle, outlet: _Nowhere | None = None) -> runtime.Runtime:
+def _telemetry(lifecycle: Lifecycle, outlet: _Nowhere | None = None) -> telemetry.Runtime:
     delivery = Delivery(store=None, sender=outlet or _Nowhere(), streaming=lifecycle == "stream")
-    return runtime.start(delivery, strict=True, traces_sample_rate=1.0)
+    return configure.start(delivery, strict=True, traces_sample_rate=1.0)
 
 
 def _alive(kind: type) -> int:

@@ -14,7 +14,7 @@ import pytest
 import sentry_sdk
 
 import telemetry
-from telemetry import runtime
+from telemetry import configure
 from telemetry.delivery import Delivery
 from telemetry.store import TraceStore
 from telemetry.testing import capture
@@ -151,7 +151,7 @@ def test_closed_by_many_threads_at_once(lifecycle: Lifecycle) -> None:
     """It closes once; all of them wait for that, and none gets to the end before it."""
     outlet = _Gate()
     delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
-    running = runtime.start(delivery, strict=True, traces_sample_rate=1.0)
+    running = configure.start(delivery, strict=True, traces_sample_rate=1.0)
     telemetry.conversation("host")
     with ThreadPoolExecutor(8) as pool:
         closing = [pool.submit(running.close, 30) for _ in range(8)]
@@ -198,7 +198,7 @@ def test_a_flush_waits_for_nothing_that_comes_after_it(lifecycle: Lifecycle) -> 
     """Under traffic that never ends it returns, and what came before it has arrived."""
     outlet = _Endless()
     delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
-    with runtime.start(delivery, strict=True, traces_sample_rate=1.0) as running:
+    with configure.start(delivery, strict=True, traces_sample_rate=1.0) as running:
         telemetry.conversation("before").close()
         outlet.goes_on = True
         assert running.flush(30)

@@ -1,0 +1,133 @@
+"""Configures Sentry around our own delivery, once per process.
+
+Sentry keeps what it is good at: sampling, scopes, events, integrations. What would build or send
+anything in the calling thread is replaced by delivery, whose thread does all of that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+import sentry_sdk
+from sentry_sdk.integrations.logging import LoggingIntegration
+
+from .delivery import Delivery, QueueTransport
+from .encode import rejoining
+from .errors import TelemetryError
+from .logs import LogCapture, dated
+from .route import OPTIONS
+from .runtime import Runtime, activate, deactivate
+from .store import TraceStore
+from .transport import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def init(
+    *,
+    dsn: str | None = None,
+    environment: str | None = None,
+    release: str | None = None,
+    sample_rate: float = 1.0,
+    lifecycle: Literal["transaction", "stream"] = "transaction",
+    store: str | Path | None = None,
+    propagate_to: Sequence[str] | None = None,
+    strict: bool = False,
+    send_content: bool = False,
+    **options: Any,
+) -> Runtime:
+    """Configure Sentry and start delivery; once per process.
+
+    Args:
+        dsn: where Sentry is; None sends nothing.
+        environment: Sentry's environment.
+        release: Sentry's release.
+        sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
+        lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
+            ends, or ``"stream"``, span by span while it runs.
+        store: path of the local trace store (SQLite); None keeps nothing locally.
+        propagate_to: host names whose requests get trace headers; None means every host.
+        strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
+        send_content: send to Sentry what people said and what follows from it (arguments of
+            tools, local variables of stack frames). The local store always has it.
+        options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
+            or ``ca_certs``.
+
+    Raises:
+        TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
+            or an option has a value that isn't allowed.
+    """
+    if lifecycle not in ("transaction", "stream"):
+        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
+    if not 0 <= sample_rate <= 1:
+        raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+    network = {name: options[name] for name in OPTIONS if name in options}
+    sender = Sender(dsn, **network) if dsn else None
+    return start(
+        Delivery(
+            store=TraceStore(store) if store is not None else None,
+            sender=sender,
+            send_content=send_content,
+            streaming=lifecycle == "stream",
+        ),
+        strict=strict,
+        dsn=dsn,
+        environment=environment,
+        release=release,
+        traces_sample_rate=sample_rate,
+        trace_propagation_targets=_targets(propagate_to),
+        include_local_variables=send_content,
+        **options,
+    )
+
+
+def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
+    """Configure Sentry around a delivery; :func:`init` and ``testing.capture`` differ in that."""
+    given = options.pop("integrations", None) or []
+    if any(isinstance(integration, LoggingIntegration) for integration in given):
+        raise TelemetryError(
+            "LoggingIntegration can't be among the integrations: it builds events under the locks "
+            "that a logging call holds, and can deadlock. Leave it out: telemetry reports what is "
+            "logged, with enable_logs=True as structured logs too"
+        )
+    runtime = Runtime(delivery=delivery, strict=strict)
+    activate(runtime)
+    try:
+        sentry_sdk.init(
+            transport=QueueTransport(
+                delivery, dsn=options.get("dsn"), org_id=options.get("org_id")
+            ),
+            trace_lifecycle="stream" if delivery.streaming else "static",
+            # What is logged comes through LogCapture, on the delivery thread: an event built under
+            # a lock that logs would need that lock.
+            integrations=[
+                LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
+                *given,
+            ],
+            before_send_log=dated(options.pop("before_send_log", None)),
+            stream_gen_ai_spans=False,
+            auto_session_tracking=False,
+            send_client_reports=False,
+            enable_backpressure_handling=False,
+            shutdown_timeout=0,
+            before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
+            **options,
+        )
+        delivery.start()
+    except BaseException:
+        deactivate()
+        raise
+    runtime.logs = LogCapture.install(delivery)
+    atexit.register(runtime.close)
+    return runtime
+
+
+def _targets(hosts: Sequence[str] | None) -> list[str]:
+    """Sentry's patterns for requests to these hosts; it searches for them in the whole URL."""
+    if hosts is None:
+        return [".*"]
+    return [rf"^\w+://([^@/]*@)?{re.escape(host)}(:\d+)?([/?#]|$)" for host in hosts]
