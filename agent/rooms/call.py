@@ -236,8 +236,9 @@ class Call:
             outcome = self._close_unheld() if self._ending else Outcome.SHUTDOWN
             log.warning("rooms: session %s was cut off", self._session.id)
         if self._room.isconnected():
-            await self._line.hang_up(outcome, LAST_WORDS)
-            if outcome is not Outcome.HUNG_UP:
+            told = await self._line.hang_up(outcome, LAST_WORDS)
+            here = caller.identity in self._room.remote_participants
+            if here and not (told and outcome is Outcome.HUNG_UP):
                 await self._dismiss(caller)
         return outcome
 
