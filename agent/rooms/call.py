@@ -17,6 +17,7 @@ import anyio
 from livekit import api, rtc
 from livekit.agents import AutoSubscribe
 from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
+from livekit.agents.utils import wait_for_participant
 
 import telemetry
 from agent.gateway import End, ProtocolError, Text, parse_caller_message
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 ASK_TIMEOUT: Final = 2.0
 """Seconds to ask the server who is in the room."""
 LAST_WORDS: Final = 1.0
-"""Seconds for what is still unsent when a call is over."""
+"""Seconds for what is still unsent when a call is over, and for the reason of a disconnection."""
 _LOOK: Final = 0.2
 """Seconds between looks at whether the process is to stop: it may be another process's wish."""
 _TEXT_TOPIC: Final = "lk.chat"
@@ -136,6 +137,7 @@ class Call:
         self._patience = anyio.CancelScope()
         """Around the session; it gets its deadline when the session is asked to end."""
         self._ending: tuple[Outcome, str] | None = None
+        self._asked_to_end = anyio.Event()
         self._caller: rtc.RemoteParticipant | None = None
         self._cut_off_at: float | None = None
         """Since when there is no connection to the server, on the loop's clock."""
@@ -145,6 +147,7 @@ class Call:
         if self._ending is None:
             self._ending = outcome, why
             self._patience.deadline = anyio.current_time() + self._limits.grace
+            self._asked_to_end.set()
             self._arriving.cancel()
             self._session.end(outcome)
 
@@ -194,9 +197,13 @@ class Call:
             await self._introduce()
             with anyio.move_on_after(limits.answer):
                 with telemetry.span(OP_WAIT, "caller"):
-                    caller = await self._job.wait_for_participant()
-                    self._caller = caller
-                    return caller
+                    try:
+                        self._caller = await wait_for_participant(
+                            self._room, kind=DEFAULT_PARTICIPANT_KINDS
+                        )
+                    except RuntimeError:
+                        await self._gone()
+                    return self._caller
             self.end(Outcome.HUNG_UP, f"no caller in the room within {limits.answer:g} s")
         return None
 
@@ -229,8 +236,9 @@ class Call:
             outcome = self._close_unheld() if self._ending else Outcome.SHUTDOWN
             log.warning("rooms: session %s was cut off", self._session.id)
         if self._room.isconnected():
-            await self._line.hang_up(outcome, LAST_WORDS)
-            if outcome is not Outcome.HUNG_UP:
+            told = await self._line.hang_up(outcome, LAST_WORDS)
+            here = caller.identity in self._room.remote_participants
+            if here and not (told and outcome is Outcome.HUNG_UP):
                 await self._dismiss(caller)
         return outcome
 
@@ -263,8 +271,17 @@ class Call:
         try:
             await part()
         except Exception:  # a bug here must not cancel the session unclosed
+            if not self._room.isconnected():  # whatever it was can't be done any more
+                await self._gone()
+                return
             log.exception("rooms: call %s failed", self._session.id)
             self.end(Outcome.FAILED, "the transport failed")
+
+    async def _gone(self) -> None:
+        """Wait for the reason why there is no connection: the client says it after the fact."""
+        with anyio.move_on_after(LAST_WORDS):
+            await self._asked_to_end.wait()
+        self.end(Outcome.FAILED, "the connection to LiveKit was lost")
 
     async def _watch(self) -> None:
         """End a call that takes too long, lost its connection, or that the process cuts short."""

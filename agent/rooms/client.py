@@ -33,6 +33,8 @@ RATE: Final = 16_000
 TOKEN_TTL: Final = timedelta(minutes=10)
 _FRAME_MS: Final = 20
 _CLOSE_TIMEOUT: Final = 3.0
+_LAST_WORDS: Final = 1.0
+"""Seconds for what an agent said before it left: data and departures come by different ways."""
 _MAX_UNREAD: Final = 1024
 """Messages and frames kept for a caller that is slow to read: twenty seconds of them."""
 
@@ -59,6 +61,7 @@ class Call:
         ](_MAX_UNREAD)
         self._ended = False
         self._started = anyio.Event()
+        self._agent: str | None = None
         self._why: str | None = None
         """Why there is no connection any more."""
         self._hearing: dict[str, anyio.CancelScope] = {}
@@ -114,6 +117,7 @@ class Call:
         room.on("track_unsubscribed", self._unsubscribed)
         room.on("data_received", self._told)
         room.on("participant_attributes_changed", lambda _, agent: self._met(agent))
+        room.on("participant_disconnected", self._left)
         room.on("disconnected", self._disconnected)
         failed: Exception | None = None
         async with self._tasks:
@@ -158,6 +162,7 @@ class Call:
     def _met(self, agent: rtc.Participant) -> None:
         if CONVERSATION in agent.attributes and TRACE in agent.attributes:
             self.id, self.trace_id = agent.attributes[CONVERSATION], agent.attributes[TRACE]
+            self._agent = agent.identity
             self._started.set()
 
     def _told(self, packet: rtc.DataPacket) -> None:
@@ -199,9 +204,21 @@ class Call:
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
 
+    def _left(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self._agent:
+            self._tasks.start_soon(self._be_alone)
+
+    async def _be_alone(self) -> None:
+        await anyio.sleep(_LAST_WORDS)
+        self._lost("the agent left the call")
+
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
-        self._why = f"LiveKit disconnected the caller: {rtc.DisconnectReason.Name(reason)}"
-        self._incoming.close()
+        self._lost(f"LiveKit disconnected the caller: {rtc.DisconnectReason.Name(reason)}")
+
+    def _lost(self, why: str) -> None:
+        if self._why is None:
+            self._why = why
+            self._incoming.close()
 
 
 @asynccontextmanager

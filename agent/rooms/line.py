@@ -43,6 +43,8 @@ LEAD: Final = 0.04
 """Seconds that published audio is ahead of its playing, so that a late event loop leaves no gap."""
 SUBSCRIBE_TIMEOUT: Final = 5.0
 """Seconds that the agent's first words wait for the caller to listen."""
+SEND_TIMEOUT: Final = 5.0
+"""Seconds a message has to be sent; then it is given up, for those behind it."""
 MEASURE_EVERY: Final = 1.0
 """Seconds between two looks at how long the caller's audio is kept on its way."""
 _FRAME_MS: Final = 20
@@ -146,18 +148,20 @@ class RoomLine:
             with anyio.CancelScope(shield=True):
                 await self._source.aclose()
 
-    async def hang_up(self, outcome: session.Outcome, patience: float) -> None:
-        """Say that the call is over, and let what is queued be sent for ``patience`` seconds."""
+    async def hang_up(self, outcome: session.Outcome, patience: float) -> bool:
+        """Say that the call is over, after what is queued; whether that was sent in ``patience``
+        seconds."""
         self.playout.clear_buffer()
         sent = anyio.Event()
 
         async def last() -> None:
+            await self._publish(gateway.encode(gateway.Ended(outcome=outcome)))
             sent.set()
 
-        self._tell(gateway.Ended(outcome=outcome))
         self._messages.put(last)
         with anyio.move_on_after(patience):
             await sent.wait()
+        return sent.is_set()
 
     def _subscribed(
         self, track: rtc.Track, publication: rtc.TrackPublication, owner: rtc.RemoteParticipant
@@ -212,11 +216,13 @@ class RoomLine:
         failed = False
         async for message in self._messages:
             try:
-                await message()
+                with anyio.fail_after(SEND_TIMEOUT):
+                    await message()
             except Exception as error:  # noqa: BLE001 - the connection's, whatever it is
                 if not failed and self._room.isconnected():
                     failed = True
-                    log.warning("rooms: %s: could not tell the caller: %s", self._room.name, error)
+                    why = str(error) or f"not sent within {SEND_TIMEOUT:g} s"
+                    log.warning("rooms: %s: could not tell the caller: %s", self._room.name, why)
 
     def _say(self, message: gateway.GatewayMessage) -> None:
         """Take what the playout sends: frames to the track, the rest to the caller's program."""

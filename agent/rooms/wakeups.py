@@ -1,86 +1,143 @@
 """Who is woken by LiveKit's native client, when many rooms share a process.
 
 livekit 1.1 hands every event to every subscriber, on that subscriber's event loop: with a thread
-for each call, one caller's frame wakes all the threads. The cost grows with the square of the
-rooms: ten took a whole core. Here each stream, room and source is woken by what is its own.
+for each call, one caller's frame wakes all the threads, and whoever waits for an answer is handed
+all frames meanwhile. The cost grows with the square of the rooms: when ten spoke at once, answers
+took seconds, which made more of them wait, and none came any more. Here a frame goes to its own
+stream, a room's event to that room, and what was taken from a source to whoever waits for it.
 
-That takes private parts of livekit, and they are only used in this module; where they are gone
-(a test says so) everything works as it does without.
+That takes private parts of livekit, and they are only used in this module. They belong to the
+version that ``pyproject.toml`` asks for: a test fails when they change.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from livekit import rtc
-from livekit.rtc._ffi_client import FfiClient
+from livekit.rtc._ffi_client import FfiClient, FfiQueue
 from livekit.rtc._proto import ffi_pb2
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from livekit.rtc._proto.ffi_pb2 import FfiEvent
 
-_MEDIA: Final = frozenset({"audio_stream_event", "video_stream_event", "capture_audio_frame"})
+    Key = tuple[str, int]
+    """The kind of an event, and the number of what it is about."""
+
+_numbers: Final = itertools.count(1 << 62)
+"""Of requests that are numbered here: far from livekit's own."""
+_installing: Final = threading.Lock()
 
 
 def own_frames_only(stream: rtc.AudioStream) -> rtc.AudioStream:
     """Have a stream woken by its own frames; returns it."""
-    handle = stream._ffi_handle.handle
-
-    def is_own(event: FfiEvent) -> bool:
-        return (
-            event.WhichOneof("message") == "audio_stream_event"
-            and event.audio_stream_event.stream_handle == handle
-        )
-
-    _narrow(stream._ffi_queue, is_own)
+    _switch().give(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
     return stream
 
 
 def own_events_only(room: rtc.Room) -> None:
-    """Have a room that is connected woken by its own events, and by no media."""
+    """Have a room that is connected woken by its own events."""
     assert room._ffi_handle is not None
-    handle = room._ffi_handle.handle
-
-    def is_own(event: FfiEvent) -> bool:
-        kind = event.WhichOneof("message")
-        return kind not in _MEDIA and (
-            kind != "room_event" or event.room_event.room_handle == handle
-        )
-
-    _narrow(room._ffi_queue, is_own)
+    _switch().give(("room_event", room._ffi_handle.handle), room._ffi_queue)
 
 
 class AudioSource(rtc.AudioSource):
-    """A source that is woken by sources only while it waits for a frame to be taken."""
+    """A source that is woken by nobody else's frames while it waits for one to be taken."""
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         """See :meth:`livekit.rtc.AudioSource.capture_frame`; nothing waits for the playing."""
         if self._ffi_handle.disposed:
             return
+        taken: asyncio.Future[FfiEvent] = self._loop.create_future()
         request = ffi_pb2.FfiRequest()
-        request.capture_audio_frame.source_handle = self._ffi_handle.handle
-        request.capture_audio_frame.buffer.CopyFrom(frame._proto_info())
-        queue = FfiClient.instance.queue.subscribe(loop=self._loop, filter_fn=_is_captured)
-        try:
-            asked = FfiClient.instance.request(request).capture_audio_frame.async_id
-            # the frame's memory must stay until then
-            await queue.wait_for(lambda event: event.capture_audio_frame.async_id == asked)
-        finally:
-            FfiClient.instance.queue.unsubscribe(queue)
+        asked = request.capture_audio_frame
+        asked.source_handle = self._ffi_handle.handle
+        asked.request_async_id = next(_numbers)
+        asked.buffer.CopyFrom(frame._proto_info())
+
+        def note(event: FfiEvent, _: rtc.AudioFrame = frame) -> None:
+            # the frame's memory must stay until then, even if nobody waits any more
+            if not taken.done():
+                taken.set_result(event)
+
+        _switch().expect(("capture_audio_frame", asked.request_async_id), self._loop, note)
+        FfiClient.instance.request(request)
+        if error := (await taken).capture_audio_frame.error:
+            raise RuntimeError(error)
 
 
-def _is_captured(event: FfiEvent) -> bool:
-    return event.WhichOneof("message") == "capture_audio_frame"
+class _Switch(FfiQueue["FfiEvent"]):
+    """The client's queue of events, with an index of who owns which.
+
+    It is called by the client's own threads; a dictionary's look-up needs no lock.
+    """
+
+    def __init__(self, before: FfiQueue[FfiEvent]) -> None:
+        super().__init__()
+        self._subscribers = before._subscribers
+        self._owners: dict[Key, tuple[asyncio.AbstractEventLoop, Callable[[FfiEvent], None]]] = {}
+        self._keys: dict[int, Key] = {}
+        """Of the queues that own events, by their ids."""
+
+    def put(self, item: FfiEvent) -> None:
+        """Hand an event to its owner; to all subscribers if it has none."""
+        owner = None
+        match kind := item.WhichOneof("message"):
+            case "audio_stream_event":
+                owner = self._owners.get((kind, item.audio_stream_event.stream_handle))
+            case "room_event":
+                owner = self._owners.get((kind, item.room_event.room_handle))
+            case "capture_audio_frame":  # the only one of its number
+                owner = self._owners.pop((kind, item.capture_audio_frame.async_id), None)
+        if owner is None:
+            super().put(item)
+            return
+        loop, take = owner
+        with suppress(RuntimeError):  # the loop is closed: its call has ended without leaving
+            loop.call_soon_threadsafe(take, item)
+
+    def give(self, key: Key, queue: Any) -> None:
+        """Give a subscriber's own events to it, and those of others no longer."""
+        with self._lock:
+            for number, (subscriber, loop, wanted) in enumerate(self._subscribers):
+                if subscriber is queue:
+                    self._owners[key] = loop, queue.put_nowait
+                    self._keys[id(queue)] = key
+                    kept = functools.partial(_is_other, key[0], wanted)
+                    self._subscribers[number] = subscriber, loop, kept
+                    return
+        raise LookupError("no such subscription: livekit has changed")
+
+    def expect(
+        self, key: Key, loop: asyncio.AbstractEventLoop, take: Callable[[FfiEvent], None]
+    ) -> None:
+        """Have one event, which is yet to come, taken on a loop."""
+        self._owners[key] = loop, take
+
+    def unsubscribe(self, queue: Any) -> None:
+        """End a subscription, and what it owns."""
+        super().unsubscribe(queue)
+        if (key := self._keys.pop(id(queue), None)) is not None:
+            self._owners.pop(key, None)
 
 
-def _narrow(queue: Any, wanted: Callable[[FfiEvent], bool]) -> None:
-    """Replace the filter of a subscription."""
-    everything = FfiClient.instance.queue
-    with everything._lock:
-        for number, (subscriber, loop, _) in enumerate(everything._subscribers):
-            if subscriber is queue:
-                everything._subscribers[number] = (subscriber, loop, wanted)
-                return
-    raise LookupError("no such subscription: livekit has changed")
+def _is_other(kind: str, wanted: Callable[[FfiEvent], bool] | None, event: FfiEvent) -> bool:
+    """Whether an owner of its own events of this kind wants one that has no owner."""
+    return event.WhichOneof("message") != kind and (wanted is None or wanted(event))
+
+
+def _switch() -> _Switch:
+    """The client's queue, replaced the first time."""
+    client = FfiClient.instance
+    with _installing:
+        if not isinstance(client._queue, _Switch):
+            with client._queue._lock:
+                client._queue = _Switch(client._queue)
+        return client._queue

@@ -1,0 +1,120 @@
+"""A call's endings that no server can be made to time: the order in which its client tells them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, cast
+
+import anyio
+import pytest
+from livekit import rtc
+
+import telemetry
+from agent.rooms import call
+from agent.rooms.call import Call, Limits, Stops
+from agent.rooms.line import RoomLine
+from agent.session import Outcome, SessionRequest
+from telemetry import attributes as names
+
+if TYPE_CHECKING:
+    from livekit.agents import JobContext
+
+    from agent.session import VoiceSession
+    from telemetry.testing import Captured
+
+
+class Room(rtc.Room):
+    """A room without a server. It goes as the client has it: first the state, then the reason."""
+
+    here = False
+
+    def isconnected(self) -> bool:
+        return self.here
+
+    def go(self) -> None:
+        self.here = False
+        self.emit("connection_state_changed", rtc.ConnectionState.CONN_DISCONNECTED)
+
+
+class Job:
+    """A job whose room can be connected to."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self.connected = anyio.Event()
+
+    async def connect(self, **_: object) -> None:
+        self.room.here = True
+        self.connected.set()
+
+
+class Session:
+    """A session that is never run, with a real conversation."""
+
+    def __init__(self) -> None:
+        self.conversation = telemetry.conversation("call")
+        self.id, self.trace_id = self.conversation.id, self.conversation.trace_id
+
+    def end(self, outcome: Outcome) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+async def job(monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setattr(call, "own_events_only", lambda _: None)
+    return Job()
+
+
+async def held(job: Job, said: list[Outcome]) -> None:
+    """Hold a call of the job; tells how it ended."""
+    never = threading.Event()
+    line = RoomLine(job.room, on_response=lambda _: None)
+    session = Session()
+    the_call = Call(
+        cast("JobContext", job),
+        SessionRequest(),
+        line,
+        cast("VoiceSession", session),
+        Limits(),
+        Stops(never, never),
+    )
+    with session.conversation.attach():
+        said.append(await the_call.run())
+
+
+async def test_a_room_that_goes_before_its_reason(captured: Captured, job: Job) -> None:
+    """Deleted while the caller is waited for: hung up, though the reason comes a moment later."""
+    said: list[Outcome] = []
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(held, job, said)
+            await job.connected.wait()
+            await anyio.wait_all_tasks_blocked()  # it waits for the caller
+            job.room.go()
+            await anyio.wait_all_tasks_blocked()
+            job.room.emit("disconnected", rtc.DisconnectReason.ROOM_DELETED)
+    assert said == [Outcome.HUNG_UP]
+    assert outcome(captured) == "hung_up"
+    assert not captured.errors
+
+
+async def test_a_room_that_goes_for_no_reason(
+    captured: Captured, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone, and no reason comes: failed, and no longer waited for."""
+    monkeypatch.setattr(call, "LAST_WORDS", 0.01)
+    said: list[Outcome] = []
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(held, job, said)
+            await job.connected.wait()
+            await anyio.wait_all_tasks_blocked()  # it waits for the caller
+            job.room.go()
+    assert said == [Outcome.FAILED]
+    assert outcome(captured) == "failed"
+
+
+def outcome(captured: Captured) -> object:
+    """How the one conversation ended."""
+    (transaction,) = captured.transactions
+    return transaction["contexts"]["trace"]["data"][names.CONVERSATION_OUTCOME]
