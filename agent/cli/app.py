@@ -202,12 +202,16 @@ def reservations(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8780,
 ) -> None:
-    """Run the example's reservations service, which the front desk books at."""
+    """Run the example's reservations service, which the front desk books at.
+
+    Its requests are part of the conversations they are made in: `parley traces show`.
+    """
     settings = load()
     from . import process
 
     process.log_to_stderr(settings.log_level)
-    anyio.run(_reservations, settings.reservations_db, host, port)
+    with process.traced(settings):
+        anyio.run(_reservations, settings.reservations_db, host, port)
 
 
 async def _reservations(db: Path, host: str, port: int) -> None:
