@@ -55,7 +55,11 @@ app.add_typer(traces, name="traces", rich_help_panel=LOOK)
 rooms.register(app)
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="The trace store, instead of PARLEY_TRACE_STORE.")
+    list[Path] | None,
+    typer.Option(
+        "--store",
+        help="A trace store, instead of PARLEY_TRACE_STORE. Several, if services have their own.",
+    ),
 ]
 
 
@@ -174,7 +178,7 @@ def list_traces(
     """List conversations, newest first."""
     from . import traces as trace_store
 
-    trace_store.list_conversations(_store(store), limit)
+    trace_store.list_conversations(_stores(store), limit)
 
 
 @traces.command("show")
@@ -188,13 +192,16 @@ def show_trace(
     store: StoreOption = None,
     words: Annotated[bool, typer.Option(help="What was said, too.")] = True,
 ) -> None:
-    """Show a conversation as a timed tree, with its words.
+    """Show a conversation as a timed tree, with its words, and all that was done for it.
 
-    Example: `parley traces show booking-1 --no-words`
+    The tree is that of the whole trace: who called, what services did. Where the clock of another
+    machine is wrong, that is said; no time is corrected.
+
+    Example: `parley traces show booking-1 --no-words --store traces.db --store service/traces.db`
     """
     from . import traces as trace_store
 
-    trace_store.show_conversation(_store(store), conversation, words=words)
+    trace_store.show_conversation(_stores(store), conversation, words=words)
 
 
 @app.command(rich_help_panel=ANSWER)
@@ -202,12 +209,16 @@ def reservations(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8780,
 ) -> None:
-    """Run the example's reservations service, which the front desk books at."""
+    """Run the example's reservations service, which the front desk books at.
+
+    Its requests are part of the conversations they are made in: `parley traces show`.
+    """
     settings = load()
     from . import process
 
     process.log_to_stderr(settings.log_level)
-    anyio.run(_reservations, settings.reservations_db, host, port)
+    with process.traced(settings):
+        anyio.run(_reservations, settings.reservations_db, host, port)
 
 
 async def _reservations(db: Path, host: str, port: int) -> None:
@@ -246,10 +257,11 @@ def _give_up(error: BaseException) -> None:
     sys.exit(2)
 
 
-def _store(path: Path | None) -> Path:
-    found = path or load().trace_store
-    if found is None:
+def _stores(paths: list[Path] | None) -> list[Path]:
+    found = paths or [path for path in (load().trace_store,) if path is not None]
+    if not found:
         raise SettingsError("PARLEY_TRACE_STORE is off: give the store with --store")
-    if not found.exists():
-        raise SettingsError(f"{found}: no trace store there yet; hold a conversation first")
+    for path in found:
+        if not path.exists():
+            raise SettingsError(f"{path}: no trace store there yet; hold a conversation first")
     return found

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,12 +16,14 @@ from rich.console import Console
 
 import telemetry
 from agent.providers import Choice
+from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from config import Settings
+    from telemetry.integrations.httpx2 import Httpx2Integration
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _CHATTY = ("httpx", "livekit", "websockets", "asyncio")
@@ -50,9 +53,18 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         send_content=settings.send_content,
         # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
         auto_enabling_integrations=False,
-        integrations=[HttpxIntegration()],
+        integrations=_clients(),
     ) as runtime:
         yield runtime
+
+
+def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:
+    """Whose requests are traced: our services' client, LiveKit's, and openai's if that is here."""
+    if find_spec("httpx2") is None:
+        return [HttpxIntegration(), AioHttpIntegration()]
+    from telemetry.integrations.httpx2 import Httpx2Integration
+
+    return [HttpxIntegration(), AioHttpIntegration(), Httpx2Integration()]
 
 
 def choice(settings: Settings) -> Choice:

@@ -1,4 +1,8 @@
-"""``parley traces``: conversations from the local trace store, on the terminal."""
+"""``parley traces``: conversations from the local trace stores, on the terminal.
+
+A store is what one process, or several on a machine, wrote to. What a service did for a
+conversation may be in another one: given all of them, a trace is shown whole.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,21 @@ from rich.table import Table
 from rich.text import Text
 
 from telemetry import TelemetryError
-from telemetry.store import TraceStore
+from telemetry.attributes import OP_CONVERSATION
+from telemetry.store import AmbiguousId, TraceStore
 from telemetry.tree import render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from telemetry.store import StoredConversation
 
-def list_conversations(path: Path, limit: int) -> None:
+
+def list_conversations(paths: Sequence[Path], limit: int) -> None:
     """Print the newest conversations as a table."""
     table = Table("started", "conversation", "name", "status", "seconds", "spans", box=None)
-    for row in TraceStore(path).conversations(limit=limit):
+    for row in _newest([TraceStore(path) for path in paths], limit):
         started = datetime.datetime.fromtimestamp(row.started_at).astimezone()
         seconds = "" if row.ended_at is None else f"{row.ended_at - row.started_at:.1f}"
         table.add_row(
@@ -34,20 +42,60 @@ def list_conversations(path: Path, limit: int) -> None:
     Console(highlight=False).print(table)
 
 
-def show_conversation(path: Path, wanted: str | None, *, words: bool) -> None:
-    """Print a conversation as a timed tree; the newest if none is named."""
-    store = TraceStore(path)
+def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool) -> None:
+    """Print a conversation and all else of its trace as a timed tree; the newest if none is
+    named."""
+    stores = [TraceStore(path) for path in paths]
+    where = ", ".join(map(str, paths))
     if wanted is None:
-        newest = store.conversations(limit=1)
-        if not newest:
-            raise TelemetryError(f"{path}: no conversation in it yet")
-        wanted = newest[0].trace_id
-    found = store.conversation(wanted)
-    if found is None:
-        raise TelemetryError(f"{path}: no conversation {wanted!r}; see `parley traces list`")
+        named = _newest(stores, 1)
+        if not named:
+            raise TelemetryError(f"{where}: no conversation in it yet")
+    else:
+        named = _named(stores, wanted)
+        if not named:
+            raise TelemetryError(f"{where}: no conversation {wanted!r}; see `parley traces list`")
+    if len(named) > 1:
+        raise AmbiguousId(wanted or "", tuple(named), more=False)
+    [found] = named
+    trace = _once(each for store in stores for each in store.trace(found.trace_id))
+    shown = next(each for each in trace if _identity(each) == _identity(found))
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
-    root = found.root_span_id
-    others = [each for each in store.trace(found.trace_id) if each.root_span_id != root]
-    tree = render(found, others=others, words=words, width=width)
+    others = [each for each in trace if each is not shown]
+    tree = render(shown, others=others, words=words, width=width)
     console.print(Text(tree), soft_wrap=True)
+
+
+def _newest(stores: Sequence[TraceStore], limit: int) -> list[StoredConversation]:
+    """The newest of all stores. What a service did is listed where its conversation isn't."""
+    rows = _once(row for store in stores for row in store.conversations(limit=limit))
+    held = {row.trace_id for row in rows if row.op == OP_CONVERSATION}
+    listed = [row for row in rows if row.op == OP_CONVERSATION or row.trace_id not in held]
+    return sorted(listed, key=lambda row: row.started_at, reverse=True)[:limit]
+
+
+def _named(stores: Sequence[TraceStore], wanted: str) -> list[StoredConversation]:
+    """What goes by this; one, unless it is ambiguous."""
+    matches: list[StoredConversation] = []
+    for store in stores:
+        try:
+            found = store.conversation(wanted)
+        except AmbiguousId as several:
+            matches += several.matches
+        else:
+            matches += [] if found is None else [found]
+    matches = _once(matches)
+    matches = [each for each in matches if each.op == OP_CONVERSATION] or matches
+    if matches and all(each.trace_id == wanted for each in matches):
+        return [min(matches, key=lambda each: each.started_at)]
+    return matches
+
+
+def _once(records: Iterable[StoredConversation]) -> list[StoredConversation]:
+    """Without what is in two stores, as when one is given twice."""
+    return list({_identity(each): each for each in records}.values())
+
+
+def _identity(record: StoredConversation) -> tuple[object, ...]:
+    return record.trace_id, record.root_span_id, record.id, record.started_at

@@ -2,7 +2,7 @@
 
 Every operation opens a connection of its own (about 0.1 ms) and blocks: call them in a thread.
 Whether there is room is decided inside the transaction that writes, so two callers can't get the
-last table.
+last table. Each query is a ``db.query`` span of whatever asks; what it is asked with is not in it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import secrets
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import telemetry
 from agent.desk.house import House, distance
 from agent.desk.wire import Availability, Booking, Change, Problem, Reason, Reservation, Seating
 from agent.errors import InputError
+from telemetry.attributes import DB_SYSTEM_NAME, OP_DB_QUERY
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _SCHEMA: Final = """
@@ -34,6 +36,7 @@ CREATE INDEX IF NOT EXISTS reservations_by_slot ON reservations (date, time);
 CREATE INDEX IF NOT EXISTS reservations_by_name ON reservations (name);
 """
 _ALTERNATIVES: Final = 2
+_SQLITE: Final = {DB_SYSTEM_NAME: "sqlite"}
 
 
 class ServiceError(InputError):
@@ -79,13 +82,12 @@ class Ledger:
         """
         self._check(seating, now)
         with closing(self._connect()) as db:
-            if self._has_room(db, seating):
-                return Availability(seating=seating, available=True)
-            return Availability(
-                seating=seating,
-                available=False,
-                alternatives=self._alternatives(db, seating, now),
-            )
+            taken = _taken(db, seating.date)
+        if self._has_room(seating, taken):
+            return Availability(seating=seating, available=True)
+        return Availability(
+            seating=seating, available=False, alternatives=self._alternatives(seating, taken, now)
+        )
 
     def add(self, booking: Booking, now: dt.datetime, approved: bool = False) -> Reservation:
         """Write a booking into the book; one that is ``approved`` may be of any size.
@@ -96,9 +98,10 @@ class Ledger:
         reservation = Reservation(id=secrets.token_hex(4), **dict(booking))
         with self._transaction() as db:
             self._admit(db, reservation, now, approved=approved)
-            db.execute(
+            _query(
+                db,
                 "INSERT INTO reservations (id, name, date, time, party) VALUES (?, ?, ?, ?, ?)",
-                _row(reservation),
+                *_row(reservation),
             )
         return reservation
 
@@ -109,16 +112,17 @@ class Ledger:
             RefusedError: there is no such reservation, or it can't be changed to that.
         """
         with self._transaction() as db:
-            found = db.execute("SELECT * FROM reservations WHERE id = ?", (id,)).fetchone()
-            if found is None:
+            found = _query(db, "SELECT * FROM reservations WHERE id = ?", id)
+            if not found:
                 raise RefusedError(_unknown(id))
-            before = _reservation(found)
+            before = _reservation(found[0])
             reservation = change.of(before)
             # a large party that was let in may come at another time
             self._admit(db, reservation, now, approved=reservation.party <= before.party)
-            db.execute(
+            _query(
+                db,
                 "UPDATE reservations SET name = ?2, date = ?3, time = ?4, party = ?5 WHERE id = ?1",
-                _row(reservation),
+                *_row(reservation),
             )
         return reservation
 
@@ -129,28 +133,31 @@ class Ledger:
             RefusedError: there is no such reservation.
         """
         with self._transaction() as db:
-            if not db.execute("DELETE FROM reservations WHERE id = ?", (id,)).rowcount:
+            if not _query(db, "DELETE FROM reservations WHERE id = ? RETURNING id", id):
                 raise RefusedError(_unknown(id))
 
     def under(self, name: str, now: dt.datetime) -> list[Reservation]:
         """The reservations under a name, upper or lower case, from today on, soonest first."""
         with closing(self._connect()) as db:
-            rows = db.execute(
+            rows = _query(
+                db,
                 "SELECT * FROM reservations WHERE name = ? AND date >= ? ORDER BY date, time, id",
-                (name.strip(), now.date().isoformat()),
-            ).fetchall()
+                name.strip(),
+                now.date().isoformat(),
+            )
         return [_reservation(row) for row in rows]
 
     def _admit(
         self, db: sqlite3.Connection, wanted: Reservation, now: dt.datetime, *, approved: bool
     ) -> None:
         self._check(wanted, now, approved=approved)
-        if not self._has_room(db, wanted, besides=wanted.id):
+        taken = _taken(db, wanted.date, besides=wanted.id)
+        if not self._has_room(wanted, taken):
             raise RefusedError(
                 Problem(
                     reason=Reason.FULLY_BOOKED,
                     detail=f"time: no room for {wanted.party} at {wanted.time:%H:%M} that day",
-                    alternatives=self._alternatives(db, wanted, now),
+                    alternatives=self._alternatives(wanted, taken, now),
                 )
             )
 
@@ -158,16 +165,11 @@ class Ledger:
         if problem := self.house.objection(seating, now, approved=approved):
             raise RefusedError(problem)
 
-    def _has_room(self, db: sqlite3.Connection, seating: Seating, besides: str = "") -> bool:
-        (taken,) = db.execute(
-            "SELECT coalesce(sum(party), 0) FROM reservations"
-            " WHERE date = ? AND time = ? AND id <> ?",
-            (seating.date.isoformat(), f"{seating.time:%H:%M}", besides),
-        ).fetchone()
-        return int(taken) + seating.party <= self.house.seats
+    def _has_room(self, seating: Seating, taken: Mapping[str, int]) -> bool:
+        return taken.get(f"{seating.time:%H:%M}", 0) + seating.party <= self.house.seats
 
     def _alternatives(
-        self, db: sqlite3.Connection, seating: Seating, now: dt.datetime
+        self, seating: Seating, taken: Mapping[str, int], now: dt.datetime
     ) -> tuple[dt.time, ...]:
         others = (
             Seating(date=seating.date, time=time, party=seating.party)
@@ -178,7 +180,7 @@ class Ledger:
         free = [
             other.time
             for other in others
-            if self.house.objection(other, now) is None and self._has_room(db, other)
+            if self.house.objection(other, now) is None and self._has_room(other, taken)
         ]
         return tuple(sorted(free[:_ALTERNATIVES]))
 
@@ -186,14 +188,36 @@ class Ledger:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with closing(self._connect()) as db:
             # IMMEDIATE: the room that is counted is still there when the row is written
-            db.execute("BEGIN IMMEDIATE")
-            with db:
+            _query(db, "BEGIN IMMEDIATE")
+            try:
                 yield db
+            except BaseException:
+                _query(db, "ROLLBACK")
+                raise
+            _query(db, "COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
         db.row_factory = sqlite3.Row
         return db
+
+
+def _query(db: sqlite3.Connection, sql: str, *parameters: str | int) -> list[Any]:
+    """The rows. What waits for another writer, or for the disk, is in the span."""
+    with telemetry.span(OP_DB_QUERY, sql, attributes=_SQLITE):
+        return db.execute(sql, parameters).fetchall()
+
+
+def _taken(db: sqlite3.Connection, day: dt.date, besides: str = "") -> dict[str, int]:
+    """Seats that are taken that day, by time; ``besides`` is a reservation that doesn't count."""
+    return dict(
+        _query(
+            db,
+            "SELECT time, sum(party) FROM reservations WHERE date = ? AND id <> ? GROUP BY time",
+            day.isoformat(),
+            besides,
+        )
+    )
 
 
 def _row(reservation: Reservation) -> tuple[str, str, str, str, int]:

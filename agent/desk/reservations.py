@@ -17,6 +17,9 @@ The models are in :mod:`agent.desk.wire`. What can't be done is answered by a
 doesn't exist, 409 for what the house can't offer. ``?approved=true`` is the manager's word that a
 party larger than the house's largest may come.
 
+Each request but ``/health`` is a transaction below the span of whoever made it, with the queries it
+took, when the process has telemetry (``telemetry.init``).
+
 Started with :class:`Faults`, the service is slow, out of order or silent for certain days.
 """
 
@@ -41,6 +44,7 @@ from starlette.routing import Route
 from agent.desk.house import COPPER_KETTLE, House, local_now
 from agent.desk.ledger import Ledger, RefusedError, ServiceError
 from agent.desk.wire import Booking, Change, Name, Problem, Reason, Seating
+from telemetry.integrations.asgi import TraceRequests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,8 +99,8 @@ def create_app(
     house: House = COPPER_KETTLE,
     now: Clock = local_now,
     faults: Faults | None = None,
-) -> Starlette:
-    """The service over the SQLite file ``db``, which is made if it is missing.
+) -> TraceRequests:
+    """The service, an ASGI application over the SQLite file ``db``, which is made if it is missing.
 
     ``now`` is what the service takes for the current wall-clock time; ``faults`` are none.
 
@@ -144,7 +148,7 @@ def create_app(
         await anyio.to_thread.run_sync(ledger.remove, request.path_params["id"])
         return Response(status_code=204)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health", health),
             Route("/hours", hours),
@@ -156,6 +160,7 @@ def create_app(
         ],
         exception_handlers={RefusedError: _refused, ValidationError: _invalid},
     )
+    return TraceRequests(app)
 
 
 async def serve(

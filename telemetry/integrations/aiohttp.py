@@ -1,8 +1,11 @@
-"""aiohttp, which LiveKit's plugins use: as Sentry's integration has it, and safe to redirect.
+"""aiohttp, which LiveKit's plugins use: as Sentry's integration has clients, and safe to redirect.
 
 Headers are those of Sentry's current span when a request starts, on sessions that are made after
 ``init``. aiohttp takes them along to wherever it is redirected; this one takes them off where the
 next host gets none (``propagate_to``).
+
+Clients only: a LiveKit worker answers its health checks with aiohttp, and each would be a
+transaction. For a service, take Sentry's own integration instead.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration as SentrysIntegration
+from sentry_sdk.integrations.aiohttp import create_trace_config
 from sentry_sdk.tracing_utils import Baggage
 from yarl import URL
 
@@ -19,18 +23,28 @@ from . import hops, wire
 from .harmless import harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import SimpleNamespace
 
 __all__ = ["AioHttpIntegration"]
 
 
 class AioHttpIntegration(SentrysIntegration):
-    """For ``telemetry.init(integrations=[AioHttpIntegration()])``; its arguments are Sentry's."""
+    """For ``telemetry.init(integrations=[AioHttpIntegration()])``."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self) -> None:
+        super().__init__()
         if not hasattr(aiohttp.ClientSession.__init__, "watches_redirects"):
             _install()
+
+    @staticmethod
+    def setup_once() -> None:
+        """Take the client's part of Sentry's integration, which from now on isn't set up itself."""
+        _traces.append(create_trace_config)
+
+
+_traces: list[Callable[[], aiohttp.TraceConfig]] = []
+"""What makes Sentry's spans; none if Sentry's own integration was set up first, and does it."""
 
 
 def _install() -> None:
@@ -40,7 +54,8 @@ def _install() -> None:
     def watching(self: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> None:
         config = aiohttp.TraceConfig()
         config.on_request_redirect.append(_redirected)
-        kwargs["trace_configs"] = [*(kwargs.get("trace_configs") or ()), config]
+        ours = [*(make() for make in _traces), config]
+        kwargs["trace_configs"] = [*(kwargs.get("trace_configs") or ()), *ours]
         init(self, *args, **kwargs)
 
     watching.watches_redirects = True  # type: ignore[attr-defined]

@@ -20,9 +20,10 @@ from sentry_sdk.tracing import get_span_status_from_http_code
 
 from ..api import transaction
 from ..attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, OP_HTTP_SERVER
+from ..headers import valid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,20 +38,23 @@ class TraceRequests:
     Args:
         app: the application.
         ignore: paths that are not traced, such as one that is asked whether the service lives.
+        trusted: whether whoever makes requests also decides which of them are sampled. Strangers
+            don't; see :mod:`telemetry.headers`.
     """
 
-    def __init__(self, app: App, *, ignore: Collection[str] = ("/health",)) -> None:
+    def __init__(
+        self, app: App, *, ignore: Collection[str] = ("/health",), trusted: bool = False
+    ) -> None:
         self._app = app
         self._ignore = frozenset(ignore)
+        self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; only requests over HTTP are traced."""
         if scope["type"] != "http" or scope["path"] in self._ignore:
             await self._app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers = valid(_joined(scope["headers"]), trusted=self._trusted)
         method = scope["method"]
         with transaction(
             OP_HTTP_SERVER, method, attributes={HTTP_REQUEST_METHOD: method}, headers=headers
@@ -69,6 +73,15 @@ class TraceRequests:
                 route = route_of(scope)
                 request.rename(f"{method} {route}")
                 request.set({HTTP_ROUTE: route})
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By name; what comes several times becomes one, as HTTP has it."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        found[key] = f"{found[key]},{text}" if key in found else text
+    return found
 
 
 def route_of(scope: Scope) -> str:

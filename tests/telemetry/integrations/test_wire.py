@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -297,6 +299,44 @@ async def test_without_a_conversation(service: Service, lifecycle: Lifecycle) ->
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{service.url}/alone")).status_code == 200
         assert captured.runtime.stats().orphan_spans == 0
+
+
+SERVER = """
+import asyncio
+from aiohttp import ClientSession, web
+import {telemetry} as telemetry
+from {telemetry}.integrations.aiohttp import AioHttpIntegration
+from {telemetry}.testing import capture
+
+async def health(_):
+    return web.Response()
+
+async def main():
+    app = web.Application()
+    app.router.add_get("/", health)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = "http://127.0.0.1:%d/" % runner.addresses[0][1]
+    async with ClientSession() as client:
+        async with client.get(url):
+            pass
+        async with telemetry.conversation("c"):
+            async with client.get(url):
+                pass
+    await runner.cleanup()
+
+with capture(auto_enabling_integrations=False, integrations=[AioHttpIntegration()]) as captured:
+    asyncio.run(main())
+    print([[span["op"] for span in event["spans"]] for event in captured.transactions])
+"""
+
+
+def test_what_aiohttp_serves_is_not_traced() -> None:
+    """A worker's health checks are no transactions; its own requests are one span each."""
+    program = SERVER.format(telemetry=telemetry.__name__)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[['http.client']]\n", "")
 
 
 async def test_a_message_carries_its_context(lifecycle: Lifecycle) -> None:
