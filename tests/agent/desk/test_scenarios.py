@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -14,6 +14,7 @@ import pytest
 
 from agent.audio import audible
 from agent.desk.understanding import understand
+from agent.providers.inference import Threads
 from agent.providers.moonshine import Recognizer
 from agent.providers.utterance import SpeechBuffer
 from agent.simulator.audio import SAMPLE_RATE
@@ -64,8 +65,8 @@ def talk(request: pytest.FixtureRequest) -> Scenario:
 @pytest.fixture(scope="module")
 def recognizer() -> Iterator[Recognizer]:
     """The recogniser that a local worker listens with."""
-    with ThreadPoolExecutor(1) as executor:
-        recognizer = Recognizer(executor, threads=1)
+    with closing(Threads(1)) as threads:
+        recognizer = Recognizer(threads, 1)
         yield recognizer
         recognizer.close()
 
