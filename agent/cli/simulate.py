@@ -26,6 +26,7 @@ hangs up and reports what was so far.
 \b
 parley simulate                                   every shipped scenario, once
 parley simulate booking --callers 8               eight callers at once
+parley simulate --at-once 8                       every shipped scenario, eight at a time
 parley simulate my.yaml --line snr=15,loss=0.05   your own, on a bad line
 parley simulate --callers 20 --hold 300           twenty callers for five minutes
 parley simulate --callers 8 --repeat 3 --seed 7   three runs: seeds 7, 8, 9
@@ -42,6 +43,10 @@ def command(
         typer.Option(
             min=1, help="Callers side by side, the scenarios dealt in turn. One each if not given."
         ),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help="Calls at a time, at most; the other callers wait."),
     ] = None,
     seed: Annotated[
         int | None,
@@ -93,6 +98,7 @@ def command(
         settings,
         names,
         callers=callers,
+        at_once=at_once,
         ramp=ramp,
         hold=hold,
         repeat=repeat,
@@ -102,6 +108,7 @@ def command(
         again=_again(
             names,
             callers=callers,
+            at_once=at_once,
             seed=seed,
             ramp=ramp,
             hold=hold or None,
@@ -118,6 +125,9 @@ def _again(names: list[str], **options: object) -> str:
         part
         for name, value in options.items()
         if value is not None
-        for part in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
+        for part in (
+            f"--{name.replace('_', '-')}",
+            f"{value:g}" if isinstance(value, float) else str(value),
+        )
     ]
     return shlex.join(["parley", "simulate", *names, *given])

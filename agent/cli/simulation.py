@@ -66,6 +66,7 @@ def simulate(
     names: Sequence[str],
     *,
     callers: int | None,
+    at_once: int | None,
     ramp: float | None,
     hold: float,
     repeat: int,
@@ -86,6 +87,7 @@ def simulate(
     count = callers or len(scenarios)
     load = simulator.Load(
         callers=count,
+        at_once=at_once,
         ramp=(count - 1) / 2 if ramp is None else ramp,
         hold=hold,
         repeat=repeat,

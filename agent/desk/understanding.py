@@ -86,7 +86,7 @@ class Meaning:
     desk: bool = False
     """Asks for the front desk."""
     plain: bool = False
-    """Nothing but a yes or a no, and thanks."""
+    """Nothing but a yes or a no, and thanks, as far as one can tell."""
 
     @property
     def is_complaint(self) -> bool:
@@ -116,7 +116,7 @@ def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Me
         repeat=bool(_REPEAT.search(words.all)),
         complaint=bool(_COMPLAINT.search(words.all)),
         desk=bool(_DESK.search(words.all)),
-        plain=all(word in _POLITE for word in words.all.split()),
+        plain=bool(_SHORT_NO.search(words.all)) or _POLITE.issuperset(words.all.split()),
     )
 
 
@@ -166,6 +166,8 @@ _YES: Final = re.compile(
     r"|please do|uh[- ]?huh|mm[- ]?hmm?|mhm)\b"
 )
 _NO: Final = re.compile(r"\b(no|nope|not|wrong|isn't|don't)\b")
+_SHORT_NO: Final = re.compile(r"^(no|nope)( \S+){0,2}$")
+"""Too short to complain with, whatever was recognised after it."""
 _GOODBYE: Final = re.compile(
     r"\b(good[ -]?bye|bye|nothing else"
     r"|(that's|that is|that will be|that would be|that'll be) (all|it|everything)(?! right))\b"
@@ -183,9 +185,9 @@ _POLITE: Final = frozenset(
     re.findall(
         r"\S+",
         """
-        all am else everything fine for good great i i'm is it just moment much nice no nope not
-        nothing now oh ok okay please right sir so sure thank thanks that that's the then think
-        thinking today um very well yeah yes you
+        all am do don't else everything fine for good great i i'm is it just moment much nice no
+        nope not nothing now oh ok okay please really right sir so sure thank thanks that that's the
+        then think thinking today um very well yeah yes you
         """,
     )
 )

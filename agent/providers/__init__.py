@@ -12,6 +12,8 @@ inference threads.
     When a caller speaks: LiveKit's native detector, on the event loop.
 ``utterance``
     What to recognise: speech, cut out of the audio it came in.
+``inference``
+    The threads local models run on: who is needed first is served first.
 ``moonshine``, ``piper``
     Recognition and synthesis on this machine (extra ``local``).
 ``scripted``

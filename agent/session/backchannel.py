@@ -1,8 +1,9 @@
 """Sounds a listener makes while the agent talks: heard, and not taken for words.
 
-Recognition hears something in any voice: a hum becomes "Uh?", a cough "And." An utterance over the
-agent's speech that is nothing but such sounds is left out before LiveKit sees it, so the speech,
-paused meanwhile, goes on. When the agent is silent nothing is left out: "uh-huh" may be an answer.
+Recognition hears something in any voice: a hum becomes "Uh?" or "You", a cough "And." An utterance
+over the agent's speech that is nothing but such sounds is left out before LiveKit sees it, so the
+speech, paused meanwhile, goes on. When the agent is silent nothing is left out: "uh-huh" may be an
+answer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SOUNDS: Final = frozenset(
     {
         *("a", "ah", "aha", "ahem", "and", "eh", "er", "ha", "hm", "hmm", "huh", "hum", "m", "mhm"),
-        *("mm", "mmm", "oh", "ooh", "uh", "uhm", "um", "umm"),
+        *("mm", "mmm", "oh", "ooh", "uh", "uhm", "um", "umm", "you"),
     }
 )
 _WORDS: Final = re.compile(r"[a-z]+")

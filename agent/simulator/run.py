@@ -46,6 +46,8 @@ class Load:
     """Seconds in which a new call begins whenever one has ended; the last ones are held out."""
     repeat: int = 1
     """Runs of all that, one after the other, each with a seed one higher."""
+    at_once: int | None = None
+    """Calls that go on at a time, at most; who is one too many waits. None: no limit."""
     seed: int = 0
     """What every random choice derives from: when callers begin, and what the line does."""
 
@@ -114,6 +116,7 @@ class _Run:
         self._load = load
         self._calling: set[Caller] = set()
         self._numbers = itertools.count()
+        self._seats = anyio.CapacityLimiter(load.at_once or load.callers)
         self._results: dict[int, CallResult] = {}
 
     async def hold(self) -> list[CallResult]:
@@ -144,16 +147,21 @@ class _Run:
         with anyio.move_on_after(offset):
             await self._of.stop.wait()
         while not self._of.stop.is_set():
-            number = next(self._numbers)
-            caller = self._caller(number)
-            self._calling.add(caller)
-            began = time.time()
-            await caller.call()
-            self._calling.remove(caller)
-            self._results[number] = replace(caller.result(), started_at=began, ended_at=time.time())
-            judges.start_soon(self._judge, number, caller)
+            async with self._seats:
+                if not self._of.stop.is_set():  # set while it waited
+                    await self._call(judges)
             if anyio.current_time() >= until:
                 return
+
+    async def _call(self, judges: TaskGroup) -> None:
+        number = next(self._numbers)
+        caller = self._caller(number)
+        self._calling.add(caller)
+        began = time.time()
+        await caller.call()
+        self._calling.remove(caller)
+        self._results[number] = replace(caller.result(), started_at=began, ended_at=time.time())
+        judges.start_soon(self._judge, number, caller)
 
     def _caller(self, number: int) -> Caller:
         scenario = self._of.scenarios[number % len(self._of.scenarios)]

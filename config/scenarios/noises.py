@@ -18,7 +18,7 @@ RATE: Final = 16_000
 _THROAT: Final = (500, 1500, 2500)
 """Resonances of an open throat, Hz, so wide that no vowel is heard in them."""
 _WIDTH: Final = 600
-_NOSE: Final = ((250, 1.0, 120), (1000, 0.15, 200), (2200, 0.1, 300))
+_NOSE: Final = ((250, 1.0, 80), (600, 0.1, 100))
 """Resonances when humming: Hz, how strong, how wide."""
 
 
@@ -48,7 +48,7 @@ def mm_hm() -> NDArray[np.float64]:
             strength = sum(g / (1 + ((hertz - c) / w) ** 2) for c, g, w in _NOSE)
             hum += np.sin(harmonic * phase) * strength / np.sqrt(harmonic) * (hertz < 7000)
         parts += [hum * np.clip(np.minimum(at / 0.04, (seconds - at) / 0.06), 0, 1)]
-        parts += [np.zeros(round(0.08 * RATE))]
+        parts += [np.zeros(round(0.04 * RATE))]
     return np.concatenate(parts)
 
 

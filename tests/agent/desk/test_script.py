@@ -142,6 +142,18 @@ def test_the_manager_hears_complaints(words: str) -> None:
     assert said(call.says(words)).startswith("I'm very sorry to hear that.")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["No thank you.", "No, I do not think so.", "No, I don't think so, thanks.", "No, can't you?"],
+)
+def test_a_no_to_the_manager_is_no_complaint(words: str) -> None:
+    """Whoever needs nothing more goes back to the desk, however the no is put, or recognised."""
+    call = Call("Can I speak to the manager?")
+    call.answers("speak_to_manager", "")
+    call.says("The waiter was very rude.")
+    assert call.says(words) == CallTool("back_to_desk", {})
+
+
 def test_plain_no_asks_what_is_wrong() -> None:
     """A part that is only named as wrong is asked for again."""
     call = Call(*BOOKING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +14,7 @@ from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError
 from livekit.agents.stt import SpeechEventType
 
+from agent.providers.inference import Threads
 from agent.providers.moonshine import STT, Recognizer
 
 from .conftest import frames, silence
@@ -145,8 +146,8 @@ async def test_other_sample_rates_are_resampled(models: Models, speak: Speak) ->
 async def test_failed_model_is_an_api_error(speak: Speak) -> None:
     """A model that fails raises what LiveKit expects of a provider, and is reported."""
     words = await speak(SENTENCES[0])
-    with ThreadPoolExecutor(1) as executor:
-        recognizer = Recognizer(executor, threads=1)
+    with closing(Threads(1)) as threads:
+        recognizer = Recognizer(threads, 1)
         recognizer.close()
         stt = STT(recognizer)
         reported: list[object] = []

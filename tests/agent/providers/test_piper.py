@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from contextlib import closing
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from livekit.agents import tts
 
+from agent.providers.inference import Threads
 from agent.providers.piper import TTS, Voice, speakable
 
 if TYPE_CHECKING:
@@ -41,24 +43,36 @@ async def test_sentences_of_a_reply_come_one_by_one(models: Models) -> None:
 
 
 async def test_closing_stops_synthesis() -> None:
-    """A closed stream synthesises nothing more; the sentence it was at is nobody's to wait for."""
-    with ThreadPoolExecutor(1) as executor:
-        voice = Voice(executor)
+    """A closed stream synthesises nothing more; the clause it was at is nobody's to wait for."""
+    with closing(Threads(1)) as threads:
+        voice = Voice(threads)
         busy, go_on = Event(), Event()
 
         def occupy() -> bool:
             busy.set()
             return go_on.wait(30)
 
-        occupied = executor.submit(occupy)
-        assert busy.wait(30)
-        async with TTS(voice).synthesize("This is never said. " * 50) as speech:
-            pass  # it waits for the only thread, which is taken
-        assert speech.done
-        go_on.set()
+        async with asyncio.TaskGroup() as tasks:
+            occupied = tasks.create_task(threads.run(occupy))
+            assert await asyncio.to_thread(busy.wait, 30)
+            async with TTS(voice).synthesize("This is never said. " * 50) as speech:
+                pass  # it waits for the only thread, which is taken
+            assert speech.done
+            go_on.set()
         assert occupied.result()
         async with TTS(voice).synthesize("This is.") as speech:  # and the thread is free again
             assert (await speech.collect()).duration > 0.2
+
+
+async def test_a_long_sentence_is_begun_before_it_is_all_there(models: Models) -> None:
+    """The caller waits for the first clause only, not for the seconds that follow it."""
+    text = "We are open on Tuesdays, on Wednesdays, on Thursdays and on Fridays, until ten."
+    async with models.plugins().tts.synthesize(text) as speech:
+        first = await anext(speech)
+        assert not speech.done
+        rest = [audio async for audio in speech]
+    assert first.frame.duration < 2.5
+    assert sum(audio.frame.duration for audio in rest) > first.frame.duration
 
 
 async def test_text_without_sound_is_a_short_silence(models: Models) -> None:

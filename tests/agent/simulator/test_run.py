@@ -361,6 +361,17 @@ async def test_load_is_held(folder: Path) -> None:
     assert [call.seed for call in repeated.calls] == [5, 5, 6, 6]
 
 
+async def test_calls_at_once_are_limited(folder: Path) -> None:
+    """Everybody calls, and never more at a time than allowed."""
+    async with fake_agent(Answer("Hi.")) as agent:
+        run = simulation(agent, scenario(folder, {"text": "Hi"}))
+        report = await run.run(Load(4, at_once=2))
+    assert report.passed
+    calls = [(call.started_at, call.ended_at) for call in report.calls]
+    assert len(calls) == 4
+    assert all(sum(began <= at < ended for began, ended in calls) <= 2 for at, _ in calls)
+
+
 async def test_a_caller_that_fails_costs_nobody_anything(folder: Path) -> None:
     """Whatever goes wrong in one call, the others go on and hold."""
     broken = scenario(folder, SPOKEN, {**SPOKEN, "barge_in_ms": 0})

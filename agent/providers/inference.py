@@ -1,0 +1,73 @@
+"""The threads that local models run on: who is needed first is served first.
+
+Recognition and the first words of a reply are waited for by a caller; the words after them are
+not, while the first ones are being heard. In the order they come, one long sentence delays
+everybody by its half second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
+
+
+@dataclass(order=True, slots=True)
+class _Call:
+    due: float
+    """When its result is needed, on the monotonic clock."""
+    number: int
+    """Of those due at the same time, the first that came."""
+    function: Callable[[], Any] = field(compare=False)
+    result: Future[Any] = field(compare=False, default_factory=Future)
+
+    def make(self) -> None:
+        if not self.result.set_running_or_notify_cancel():
+            return
+        try:
+            self.result.set_result(self.function())
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for it
+            self.result.set_exception(error)
+
+
+class Threads:
+    """So many threads, started when they are needed; what waits for one is bounded by the sessions,
+    each of which recognises and says one thing at a time."""
+
+    def __init__(self, count: int) -> None:
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="inference")
+        self._waiting: queue.PriorityQueue[_Call] = queue.PriorityQueue()
+        self._numbers = itertools.count()
+
+    async def run(self, function: Callable[[], _T], *, spare: float = 0.0) -> _T:
+        """Call this in a thread; ``spare`` is how many seconds nobody misses its result.
+
+        Cancelled, it isn't called any more; if it is running, nobody waits for it. Raises
+        ``RuntimeError`` after :meth:`close`.
+        """
+        call = _Call(time.monotonic() + spare, next(self._numbers), function)
+        self._waiting.put(call)
+        self._executor.submit(self._serve)
+        result: _T = await asyncio.wrap_future(call.result)
+        return result
+
+    def close(self) -> None:
+        """Wait for what is running; what waits for a thread is cancelled. Idempotent."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait().result.cancel()
+        self._executor.shutdown()
+
+    def _serve(self) -> None:
+        self._waiting.get_nowait().make()  # there is one for each time this is asked for

@@ -1,0 +1,87 @@
+"""Who is served when by the threads that models run on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.providers.inference import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def occupied(threads: Threads) -> AsyncIterator[None]:
+    """One of the threads is taken inside."""
+    busy, go_on = Event(), Event()
+
+    def occupy() -> None:
+        busy.set()
+        go_on.wait(30)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(threads.run(occupy))
+        assert await asyncio.to_thread(busy.wait, 30)
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+async def test_who_is_needed_first_is_served_first() -> None:
+    """What can wait waits; of what can't, the first to come is first."""
+    served: list[str] = []
+    with closing(Threads(1)) as threads:
+        async with asyncio.TaskGroup() as tasks, occupied(threads):
+            for name, spare in (
+                ("later", 60.0),
+                ("first", 0.0),
+                ("second", 0.0),
+                ("soon", 9.0),
+            ):
+                tasks.create_task(threads.run(partial(served.append, name), spare=spare))
+            await asyncio.sleep(0)
+    assert served == ["first", "second", "soon", "later"]
+
+
+async def test_whoever_is_cancelled_is_not_served() -> None:
+    """A call that nobody waits for any more takes no thread's time."""
+    served: list[str] = []
+    with closing(Threads(1)) as threads:
+        async with occupied(threads):
+            given_up = asyncio.create_task(threads.run(lambda: served.append("given up")))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+        await threads.run(lambda: served.append("next"))
+    assert served == ["next"]
+
+
+async def test_errors_are_the_callers() -> None:
+    """What a call raises is raised where it is waited for, and the thread goes on."""
+    with closing(Threads(1)) as threads:
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(lambda: 1 / 0)
+        assert await threads.run(lambda: 1) == 1
+
+
+async def test_nobody_waits_for_closed_threads() -> None:
+    """Closing cancels what waits, and waits for what is running; later calls fail."""
+    threads = Threads(1)
+    async with occupied(threads):
+        waiting = asyncio.create_task(threads.run(lambda: None))
+        await asyncio.sleep(0)
+        closing_them = asyncio.create_task(asyncio.to_thread(threads.close))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not closing_them.done()
+    await closing_them
+    with pytest.raises(RuntimeError):
+        await threads.run(lambda: None)
