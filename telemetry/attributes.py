@@ -15,6 +15,10 @@ from typing import Final
 OP_CONVERSATION: Final = "conversation"
 OP_CONVERSATION_PART: Final = "conversation.part"
 OP_ORPHAN: Final = "conversation.orphan"
+OP_CALLER: Final = "caller"
+"""A call as its caller made it: a transaction, above the conversation's."""
+OP_CALLER_TURN: Final = "caller.turn"
+"""What the caller does, until its next turn."""
 OP_TURN: Final = "conversation.turn"
 OP_RESPONSE: Final = "conversation.response"
 """Caller's last voiced sample → agent's first audible sample; its children tile it."""
@@ -72,7 +76,8 @@ TURN_INDEX: Final = "conversation.turn.index"
 TURN_INITIATOR: Final = "conversation.turn.initiator"
 """``user`` when the caller spoke or typed, ``agent`` when the agent spoke unasked."""
 RESPONSE_LATENCY: Final = "conversation.response.latency"
-"""On a turn and on its response: seconds, last voiced sample → first audible sample."""
+"""On a turn and on its response: seconds, last voiced sample → first audible sample. On a caller's
+turn: the same, as the caller measured it."""
 RESPONSE_LATENCY_P50: Final = "conversation.response.latency.p50"
 RESPONSE_LATENCY_P95: Final = "conversation.response.latency.p95"
 """On a conversation: percentiles over its responses, in seconds."""
@@ -122,6 +127,11 @@ USAGE: Final = "conversation.usage."
 their own: a backend that adds up ``gen_ai.usage`` over all spans must not count them twice."""
 MODELS: Final = "conversation.models"
 """On a turn and on a conversation: the models that served it."""
+CALLER_INTERRUPTION: Final = "caller.interruption"
+"""On a caller's turn that began while the agent could be heard: ``stops``, ``resumes`` or ``none``,
+by what the agent's speech did."""
+CALLER_FAILURES: Final = "caller.failures"
+"""On a caller's transaction and its turns: what it expected and didn't get (content)."""
 ERROR_TYPE: Final = "error.type"
 STARTED_AT: Final = "telemetry.started_at"
 """Unix seconds, on a span that Sentry has begin later than it did."""
@@ -136,6 +146,7 @@ ORPHAN_OPEN_CONVERSATIONS: Final = "telemetry.orphan.open_conversations"
 _CONTENT: Final = frozenset(
     {
         AGENT_WORDS,
+        CALLER_FAILURES,
         GEN_AI_INPUT_MESSAGES,
         GEN_AI_OUTPUT_MESSAGES,
         GEN_AI_SYSTEM_INSTRUCTIONS,

@@ -288,7 +288,7 @@ def _notes(span: SpanRecord, *, words: bool) -> Iterator[str]:
             if known.get(name) is not None:
                 yield f"{what} {_printable(known[name])}"
     latency = known.get(names.RESPONSE_LATENCY)
-    if span.op == names.OP_TURN and latency is not None:
+    if span.op in (names.OP_TURN, names.OP_CALLER_TURN) and latency is not None:
         stages = ", ".join(
             f"{_printable(stage)} {_ms(seconds, unit='')}" for stage, seconds in _stages(known)
         )

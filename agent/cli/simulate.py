@@ -5,6 +5,7 @@ What runs is in :mod:`agent.cli.simulation`, imported when it does: ``--help`` n
 
 from __future__ import annotations
 
+import enum
 import secrets
 import shlex
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
@@ -16,9 +17,10 @@ from config import load
 
 HELP = """Let scripted callers hold conversations with the agent, and check all of it.
 
-Starts the gateway and the example's reservations service itself. Every reply, interruption
-and silence is held against what the scenario expects, every trace has to be complete, and
-what it tells has to agree with what was heard.
+Starts the agent and the example's reservations service itself: behind the gateway or, with
+--transport livekit, as a worker at the LiveKit server of the settings, where each caller has a
+room. Every reply, interruption and silence is held against what the scenario expects, every
+trace has to be complete, and what it tells has to agree with what was heard.
 
 Exit code 0 only if all of that held; 1 if something didn't; 2 if the input was wrong. Ctrl-C
 hangs up and reports what was so far.
@@ -31,6 +33,13 @@ parley simulate my.yaml --line snr=15,loss=0.05   your own, on a bad line
 parley simulate --callers 20 --hold 300           twenty callers for five minutes
 parley simulate --callers 8 --repeat 3 --seed 7   three runs: seeds 7, 8, 9
 """
+
+
+class Transport(enum.StrEnum):
+    """What callers and the agent talk over."""
+
+    GATEWAY = "gateway"
+    LIVEKIT = "livekit"
 
 
 def command(
@@ -76,6 +85,10 @@ def command(
             "gap and clip (ms), echo (dB), or clean. As in snr=20,loss=0.02."
         ),
     ] = None,
+    transport: Annotated[
+        Transport,
+        typer.Option(help="What callers and the agent talk over; livekit needs LIVEKIT_*."),
+    ] = Transport.GATEWAY,
     report: Annotated[Path | None, typer.Option(help="Write the JSON report here.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report (XML) here.")] = None,
     schema: Annotated[
@@ -104,6 +117,7 @@ def command(
         repeat=repeat,
         seed=seed,
         line=line,
+        transport=transport,
         files=simulation.Files(report=report, junit=junit),
         again=_again(
             names,
@@ -114,6 +128,7 @@ def command(
             hold=hold or None,
             repeat=repeat if repeat > 1 else None,
             line=line,
+            transport=None if transport is Transport.GATEWAY else transport,
         ),
     )
     raise typer.Exit(0 if passed else 1)

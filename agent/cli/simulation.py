@@ -11,18 +11,18 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from rich.console import Console
 
-from agent import desk, gateway, simulator
+from agent import desk, simulator
 from agent.desk.reservations import Faults
-from agent.worker import worker
 from config import scenario_files
 from telemetry.store import TraceStore
 
-from . import process
+from . import process, transports
+from .simulate import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     import telemetry
     from config import Settings
     from telemetry.records import ConversationRecord
-
-
-SILENCE: Final = 3.0
-"""Seconds until a silent caller is asked again: people get longer, callers from a file needn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,7 @@ def simulate(
     repeat: int,
     seed: int,
     line: str | None,
+    transport: Transport,
     files: Files,
     again: str,
 ) -> bool:
@@ -105,6 +102,7 @@ def simulate(
                     scenarios,
                     load=load,
                     line=conditions,
+                    transport=transport,
                     console=console,
                     runtime=runtime,
                     store=store,
@@ -131,6 +129,7 @@ async def _simulate(
     *,
     load: simulator.Load,
     line: simulator.Conditions | None,
+    transport: Transport,
     console: Console,
     runtime: telemetry.Runtime,
     store: Path,
@@ -154,22 +153,18 @@ async def _simulate(
             functools.partial(desk.serve, bookings, port=0, faults=Faults())
         )
         environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
-        async with (
-            worker(
-                process.choice(settings), agent=settings.agent, environ=environ, silence=SILENCE
-            ) as open_session,
-            anyio.create_task_group() as tasks,
-        ):
-            # twice as many as call: with --hold the next calls while the last still closes
-            url = await tasks.start(
-                functools.partial(
-                    gateway.serve, open_session, port=0, max_sessions=2 * load.callers
-                )
-            )
+        # twice as many as call: with --hold the next calls while the last still closes
+        sessions = 2 * load.callers
+        match transport:
+            case Transport.GATEWAY:
+                reached = transports.gateway(settings, environ, sessions=sessions)
+            case Transport.LIVEKIT:
+                reached = transports.livekit(settings, environ, sessions=sessions, runtime=runtime)
+        async with reached as connect:
             with simulator.watch(console) as on_progress:
                 simulation = simulator.Simulation(
                     scenarios=scenarios,
-                    url=url,
+                    connect=connect,
                     read_trace=read_trace,
                     read_reservations=read_reservations,
                     stats=stats,
@@ -178,7 +173,6 @@ async def _simulate(
                     on_progress=on_progress,
                 )
                 found = await simulation.run(load)
-            tasks.cancel_scope.cancel()
         services.cancel_scope.cancel()
     return found
 

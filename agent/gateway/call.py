@@ -177,12 +177,12 @@ class Call:
         match message:
             case bytes():
                 self._line.microphone.push(message)
-            case Text(text=text):
-                self._type(text)
+            case Text():
+                self._type(message)
             case End():
                 self.end(Ending(Outcome.HUNG_UP))
 
-    def _type(self, text: str) -> None:
+    def _type(self, turn: Text) -> None:
         """Pass on a typed turn, unless there were too many."""
         typed, now = self._typed_at, self._heard_at
         if len(typed) == MAX_TYPED and now - typed[0] < TYPED_WITHIN:
@@ -190,7 +190,7 @@ class Call:
             self._refuse(CloseCode.TOO_FAST, limit)
             return
         typed.append(now)
-        self._session.hear(text)
+        self._session.hear(turn.text, turn.headers)
 
     async def _write(self) -> None:
         """Send what is queued, as fast as the caller reads."""

@@ -26,7 +26,7 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 _CLOSE_TIMEOUT = 2.0
 
@@ -78,10 +78,11 @@ class Call:
         with _disconnection():
             await self._websocket.send(self._exchange.to_gateway(frame))
 
-    async def send_text(self, text: str) -> None:
-        """Send a typed turn."""
+    async def send_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send a typed turn; its trace ``headers`` name the span that it becomes a child of."""
+        turn = Text(text=text, headers=dict(headers or {}))
         with _disconnection():
-            await self._websocket.send(self._exchange.to_gateway(Text(text=text)))
+            await self._websocket.send(self._exchange.to_gateway(turn))
 
     async def end(self) -> None:
         """Hang up politely; frames may still be sent, and are ignored."""

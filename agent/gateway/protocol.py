@@ -12,13 +12,16 @@ caller sends        fields                                                      
 ``start``           ``sample_rate`` 8000, 16000, 24000 or 48000; optional       first, once
                     ``id`` (no other live call's), ``user`` (object of
                     plain values), ``tags``
-                    (object of strings), ``headers`` (``sentry-trace``,
-                    ``baggage``)
+                    (object of strings), ``headers``
 frame               the caller's microphone, in real time                       after ``started``
 ``text``            ``text``: a turn typed instead of spoken; at most ten       after ``started``
-                    in any ten seconds
+                    in any ten seconds; optional ``headers``
 ``end``             the caller hangs up; frames in flight are ignored           after ``started``
 ==================  ==========================================================  ================
+
+``headers`` (``sentry-trace`` or ``traceparent``, ``baggage``) are the trace that the caller is in.
+The conversation becomes a part of it, below the span they name; those of a later message, if they
+are of the same trace, become the parent of the turn it asks for. What isn't sound is passed over.
 
 ==================  ==========================================================
 gateway sends       fields
@@ -47,10 +50,19 @@ import enum
 import math
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
+from telemetry.headers import valid
 
 _Text = TypeVar("_Text")
 
@@ -148,10 +160,16 @@ def _plain(value: object) -> object:
             raise ValueError(f"should be {what}")
 
 
+def _sound(headers: object) -> object:
+    return valid(headers, trusted=True) if isinstance(headers, dict) else headers
+
+
 _Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 _Value: TypeAlias = Annotated[str, Field(max_length=_MAX_VALUE)]
 _Plain: TypeAlias = Annotated[object, AfterValidator(_plain)]
-_Printable: TypeAlias = Annotated[str, Field(pattern=r"^[ -~]*$")]
+_Headers: TypeAlias = Annotated[dict[str, str], BeforeValidator(_sound)]
+"""Trace headers that are sound, whatever was sent: who has bad ones isn't turned away. Whether what
+they say about sampling is believed, is the session's business."""
 
 
 class _FromCaller(BaseModel):
@@ -166,15 +184,6 @@ class _FromGateway(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class TraceHeaders(_FromCaller):
-    """The caller's own trace, for the conversation to continue; no other header is taken."""
-
-    model_config = ConfigDict(validate_by_name=True)
-
-    sentry_trace: Annotated[_Printable, Field(alias="sentry-trace", max_length=128)]
-    baggage: Annotated[_Printable | None, Field(max_length=8192)] = None
-
-
 class Start(_FromCaller):
     """The first message of a call."""
 
@@ -184,7 +193,7 @@ class Start(_FromCaller):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
     user: Annotated[dict[_Name, _Plain], Field(max_length=16)] | None = None
     tags: Annotated[dict[_Name, _Value], Field(max_length=32)] = Field(default_factory=dict)
-    headers: TraceHeaders | None = None
+    headers: _Headers = Field(default_factory=dict)
 
 
 class Text(_FromCaller):
@@ -192,6 +201,7 @@ class Text(_FromCaller):
 
     type: Literal["text"] = "text"
     text: Annotated[str, Field(max_length=4000, pattern=r"\S")]
+    headers: _Headers = Field(default_factory=dict)
 
 
 class End(_FromCaller):

@@ -265,8 +265,7 @@ def _set(response: Response, headers: Mapping[str, str]) -> None:
 
 
 def _request(start: Start) -> SessionRequest:
-    headers = start.headers.model_dump(by_alias=True, exclude_none=True) if start.headers else {}
-    return SessionRequest(id=start.id, user=start.user, tags=start.tags, headers=headers)
+    return SessionRequest(id=start.id, user=start.user, tags=start.tags, headers=start.headers)
 
 
 async def _close(websocket: ServerConnection, code: CloseCode, reason: str) -> None:

@@ -358,8 +358,8 @@ class Call:
             log.info("rooms: %s: left alone: %s", self._room.name, error)
             return
         match message:
-            case Text(text=text):
-                self._session.hear(text)
+            case Text(text=text, headers=headers):
+                self._session.hear(text, headers)
             case End():
                 self.end(Outcome.HUNG_UP, "the caller hung up")
 

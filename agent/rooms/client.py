@@ -20,7 +20,7 @@ from .request import CONVERSATION, TRACE
 from .wakeups import AudioSource, own_events_only, own_frames_only
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from agent.gateway import Start
 
@@ -72,9 +72,9 @@ class Call:
         self._check()
         await self._source.capture_frame(rtc.AudioFrame(frame, RATE, 1, len(frame) // 2))
 
-    async def send_text(self, text: str) -> None:
-        """Send a typed turn."""
-        await self._send(gateway.Text(text=text))
+    async def send_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send a typed turn; its trace ``headers`` name the span that it becomes a child of."""
+        await self._send(gateway.Text(text=text, headers=dict(headers or {})))
 
     async def end(self) -> None:
         """Hang up politely; ``ended`` comes back."""

@@ -70,7 +70,7 @@ def from_participant(identity: str, name: str, attributes: Mapping[str, str]) ->
         "id": attributes.get(CONVERSATION),
         "user": {"id": identity, **({"username": name} if name else {})},
         "tags": dict(list(tags.items())[:_MAX_TAGS]),
-        "headers": {key: attributes[key] for key in _TRACE_HEADERS if key in attributes} or None,
+        "headers": {key: attributes[key] for key in _TRACE_HEADERS if key in attributes},
     }
     said: dict[str, Any] = {"sample_rate": 48000}
     for part, value in parts.items():
@@ -84,5 +84,4 @@ def from_participant(identity: str, name: str, attributes: Mapping[str, str]) ->
 
 
 def _request(start: Start) -> SessionRequest:
-    headers = start.headers.model_dump(by_alias=True, exclude_none=True) if start.headers else {}
-    return SessionRequest(id=start.id, user=start.user, tags=start.tags, headers=headers)
+    return SessionRequest(id=start.id, user=start.user, tags=start.tags, headers=start.headers)

@@ -122,8 +122,8 @@ class Session(Protocol):
     def end(self, outcome: Outcome) -> None:
         """Ask the conversation to end, for this reason. Idempotent; the first reason stands."""
 
-    def hear(self, text: str) -> None:
-        """A turn the caller typed instead of speaking it."""
+    def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """A turn the caller typed instead of speaking it, with the trace headers it came with."""
 
 
 OpenSession = Callable[[SessionRequest, Line], Session]

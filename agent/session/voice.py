@@ -26,7 +26,7 @@ from .manners import SILENCE, manners_of
 from .tools import limit_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from livekit.agents import (
         Agent,
@@ -100,7 +100,7 @@ class VoiceSession:
         """Around the farewell."""
         self._session: AgentSession[None] | None = None
         """Set once it has started."""
-        self._typed_early: str | None = None
+        self._typed_early: tuple[str, Mapping[str, str] | None] | None = None
         self.conversation = telemetry.conversation(
             "call",
             id=request.id,
@@ -128,10 +128,10 @@ class VoiceSession:
             self._outcome = outcome
         self._over.set()
 
-    def hear(self, text: str) -> None:
+    def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
         """A turn the caller typed: it interrupts the agent as speech would."""
         if self._session is None:
-            self._typed_early = text  # the session is still starting; the last words count
+            self._typed_early = text, headers  # it is still starting; the last words count
             return
         if self._over.is_set():
             return
@@ -139,7 +139,8 @@ class VoiceSession:
         with self.conversation.attach():
             try:
                 self._session.interrupt()
-                self._session.generate_reply(user_input=text)
+                speech = self._session.generate_reply(user_input=text)
+                livekit_telemetry.asked_from(self.conversation, speech, headers)
             except RuntimeError as error:  # it is closing, or says what can't be interrupted
                 log.info("conversation %s could not take what was typed: %s", self.id, error)
 
@@ -196,7 +197,7 @@ class VoiceSession:
             await session.start(agent)
             self._session = session
             if self._typed_early is not None:
-                self.hear(self._typed_early)
+                self.hear(*self._typed_early)
             await self._over.wait()
             courtesy.close()
             await self._take_leave(session)

@@ -10,6 +10,7 @@
 :mod:`.hearing`       sorts what arrives into turns and speeches, as they are heard
 :mod:`.voice`         stretches of voice, and where two of them overlap
 :mod:`.caller`        one call: follows the scenario
+:mod:`.traced`        its own side of the trace, above the conversation
 :mod:`.unmet`         its turns, held against what was expected of them
 :mod:`.booked`        its reservations, likewise
 :mod:`.truth`         what happened from the audio, and whether the trace tells the same
@@ -22,6 +23,7 @@
 ====================  ===========================================================================
 """
 
+from agent.simulator.caller import Connect
 from agent.simulator.display import render, watch
 from agent.simulator.impairment import Conditions
 from agent.simulator.junit import junit
@@ -34,6 +36,7 @@ from agent.simulator.written import as_json
 __all__ = [
     "CallResult",
     "Conditions",
+    "Connect",
     "Load",
     "Progress",
     "Report",

@@ -1,29 +1,31 @@
-"""A caller: holds one scripted conversation over the gateway's protocol, and notes what happens."""
+"""A caller: holds one scripted conversation, over any transport, and notes what happens."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
-from agent.gateway import Disconnected, GatewayError, connect
+from agent.gateway import Disconnected, GatewayError
 from agent.session.line import Outcome
 from agent.simulator.hearing import Hearing, Round
 from agent.simulator.impairment import NOMINAL_LEVEL, Impairment, active_level
 from agent.simulator.microphone import Microphone
 from agent.simulator.report import CallResult, Progress
 from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
+from agent.simulator.traced import CallerTrace, Origin
 from agent.simulator.truth import both_heard
 from agent.simulator.unmet import held_to_account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     import numpy as np
 
-    from agent.gateway import Call
+    from agent.gateway import GatewayMessage, Start
     from agent.simulator.hearing import AgentSpeech
     from agent.simulator.impairment import Conditions
     from agent.simulator.scenario import Scenario, Turn
@@ -38,14 +40,40 @@ NO_REPLY: Final = 3.0
 """Seconds after which a turn that mustn't be answered hasn't been."""
 
 
+class Call(Protocol):
+    """A call in progress: :class:`agent.gateway.client.Call`, or a room's."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace the conversation is recorded in."""
+
+    async def send_audio(self, frame: bytes) -> None:
+        """Send 20 ms of mono PCM16."""
+
+    async def send_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send a typed turn, with the trace headers of the span it is to be a child of."""
+
+    async def end(self) -> None:
+        """Hang up politely; ``ended`` comes back."""
+
+    def __aiter__(self) -> AsyncIterator[GatewayMessage]:
+        """Messages and frames, in the order they come."""
+
+
+class Connect(Protocol):
+    """Calls the agent: what a transport is to a caller."""
+
+    def __call__(self, *, start: Start) -> AbstractAsyncContextManager[Call]:
+        """The call has started inside the block; leaving it hangs up."""
+
+
 class Caller:
     """One caller and one call.
 
     Args:
         scenario: what it says and expects.
         conversation: the id it gives its conversation.
-        url: where the gateway is, ``ws://…``.
-        token: what the gateway asks for, if it does.
+        connect: calls the agent.
         line: what becomes of its audio on the way.
         seed: of the run it is part of; goes into the result.
         chance: where the line's chance comes from.
@@ -59,8 +87,7 @@ class Caller:
         scenario: Scenario,
         *,
         conversation: str,
-        url: str,
-        token: str | None,
+        connect: Connect,
         line: Conditions,
         seed: int,
         chance: np.random.Generator,
@@ -73,8 +100,7 @@ class Caller:
         """It was told to hang up before it had said everything."""
         self.over_at = float("inf")
         """When the call's end began (Unix seconds): somebody hung up, or the line was lost."""
-        self._url = url
-        self._token = token
+        self._connect = connect
         self._conditions = line
         self._seed = seed
         self._chance = chance
@@ -85,15 +111,26 @@ class Caller:
         self._hearing = Hearing()
         self._greeting = self._hearing.current
         self._rounds: list[Round] = []
+        self._trace = CallerTrace(scenario.name)
         self._trace_id: str | None = None
         self._failures: list[str] = []
 
-    async def call(self) -> None:
-        """Hold the conversation. What goes wrong is a failure of this call, never raised."""
+    async def call(self) -> CallResult:
+        """Hold the conversation; returns what came of it, its trace not judged yet.
+
+        What goes wrong is a failure of this call, never raised.
+        """
+        with self._trace:
+            await self._hold()
+            result = self._result()
+            self._trace.tell(result)
+        return result
+
+    async def _hold(self) -> None:
         self._tell("calling")
-        start = self.scenario.start.message(self.conversation)
+        start = self.scenario.start.message(self.conversation, self._trace.headers)
         try:
-            async with connect(self._url, start=start, token=self._token) as call:
+            async with self._connect(start=start) as call:
                 self._trace_id = call.trace_id
                 microphone = self._microphone = self._pick_up(call)
                 try:
@@ -119,8 +156,12 @@ class Caller:
         """What the agent was heard to say, in order."""
         return self._hearing.speeches
 
-    def result(self) -> CallResult:
-        """What came of the call; its trace is not judged yet."""
+    @property
+    def origin(self) -> Origin:
+        """Where in the trace the conversation has to be."""
+        return self._trace.origin
+
+    def _result(self) -> CallResult:
         failures = [*self._greeting.failures, *self._failures, *self._wrong_outcome()]
         return CallResult(
             id=self.conversation,
@@ -181,11 +222,12 @@ class Caller:
                 return False
             before = turn
             self._rounds.append(self._hearing.begin())
+            headers = self._trace.begin(turn.kind)
             self._tell(turn.doing, turn=number)
             match turn:
                 case TypedTurn():
                     self._hearing.typed()
-                    await call.send_text(turn.text)
+                    await call.send_text(turn.text, headers)
                 case SilentTurn():
                     await anyio.sleep(turn.silence / 1000)
                 case SpokenTurn():

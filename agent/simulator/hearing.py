@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from agent.session.line import Outcome
 
-HELD: Final = 0.3
-"""Seconds without a frame in the middle of a speech: it is being held back, not pausing for
-breath, since a speaker's own pauses are sent as silence."""
+HELD: Final = 0.6
+"""Seconds of silence in the middle of a speech: it is being held back, not pausing for breath. A
+line that is silent and one on which nothing comes are the same to a caller."""
 _ECHOES: Final = 5
 """Frames that may wait to be heard back through the caller's own microphone."""
 
@@ -35,27 +36,34 @@ class AgentSpeech:
 
     began_at: float
     voice: Voice = field(default_factory=Voice)
-    holds: list[tuple[float, float]] = field(default_factory=list)
-    """When it was held back, and when it went on."""
     words: list[str] = field(default_factory=list)
     """What the agent says it said in it."""
     ended_at: float | None = None
     cut: bool = False
     """Its end was cut off: the gateway had the rest of it thrown away."""
-    frame_at: float | None = None
-    """The last frame of it."""
+
+    @property
+    def holds(self) -> list[tuple[float, float]]:
+        """When it was held back, and when it went on."""
+        return [
+            (out, on) for (_, out), (on, _) in pairwise(self.voice.stretches) if on - out > HELD
+        ]
+
+    @property
+    def silent_at(self) -> float:
+        """When it was last heard; when it began, if it never was."""
+        return self.began_at if self.voice.last is None else self.voice.last
 
     def audible_since(self, now: float) -> float | None:
         """Since when it can be heard; None while it can't, or is held back."""
-        if self.frame_at is None or now - self.frame_at > HELD or self.voice.first is None:
+        last = self.voice.last
+        if last is None or now - last > HELD:
             return None
-        return self.holds[-1][1] if self.holds else self.voice.first
+        holds = self.holds
+        return holds[-1][1] if holds else self.voice.first
 
     def hear(self, frame: bytes, at: float) -> None:
         """Take its next frame."""
-        if self.frame_at is not None and at - self.frame_at > HELD:
-            self.holds.append((self.frame_at, at))
-        self.frame_at = at
         first, last = first_audible(frame), last_audible(frame)
         if first is not None and last is not None:
             self.voice.add(at + first, at + last)
@@ -168,14 +176,18 @@ class Hearing:
         self._changed = anyio.Event()
 
     def _listen(self, frame: bytes) -> bool:
-        """Hear a frame, which is played as it arrives; whether that is news to anybody."""
+        """Hear a frame, which is played as it arrives; whether that is news to anybody.
+
+        What still sounds when a speech is said to be over is a part of it: in a room, audio takes
+        longer than messages.
+        """
         self._echo.append(frame)
-        if self._playing is None:
+        if not self.speeches:
             return False
-        now = time.time()
-        unheard = self._playing.audible_since(now) is None
-        self._playing.hear(frame, now)
-        since = self._playing.audible_since(now)
+        speech, now = self.speeches[-1], time.time()
+        unheard = speech.audible_since(now) is None
+        speech.hear(frame, now)
+        since = speech.audible_since(now)
         if since is None or not unheard:
             return False
         if self.current.answered and self.current.audible_at is None:
@@ -204,13 +216,17 @@ class Hearing:
             await self._changed.wait()
 
     async def quiet(self, gap: float) -> None:
-        """Wait until the agent has had nothing to say for ``gap`` seconds."""
+        """Wait until the agent has had nothing to say for ``gap`` seconds, and wasn't heard."""
         while True:
             await self._until(lambda: self._silent)
-            with anyio.move_on_after(gap) as pause:
-                await self._until(lambda: not self._silent)
-            if pause.cancelled_caught:
-                return
+            since = time.time()
+            while self._silent:
+                heard = self.speeches[-1].silent_at if self.speeches else since
+                left = max(since, heard) + gap - time.time()
+                if left <= 0:
+                    return
+                with anyio.move_on_after(left):
+                    await self._until(lambda: not self._silent)
 
     async def words(self) -> None:
         """Wait until the words of what the agent said have arrived."""

@@ -12,7 +12,7 @@ import anyio
 import numpy as np
 
 from agent.simulator.booked import unmet
-from agent.simulator.caller import Caller
+from agent.simulator.caller import Caller, Connect
 from agent.simulator.report import CallResult, Progress, Report
 from agent.simulator.verdict import Happened, judge
 
@@ -62,8 +62,7 @@ class Simulation:
 
     Attributes:
         scenarios: dealt to the callers in turn.
-        url: the gateway, ``ws://host:port``.
-        token: what the gateway asks for, if it does.
+        connect: calls the agent, over whatever transport.
         read_trace: the record of the conversation with this id; None while there is none.
         read_reservations: all reservations there are; None when nobody knows.
         stats: telemetry's counts, by the names of ``telemetry.Stats``; read once, at the end.
@@ -75,8 +74,7 @@ class Simulation:
     """
 
     scenarios: Sequence[Scenario]
-    url: str
-    token: str | None = None
+    connect: Connect
     read_trace: ReadTrace
     read_reservations: ReadReservations | None = None
     stats: Callable[[], Mapping[str, Any]]
@@ -158,9 +156,9 @@ class _Run:
         caller = self._caller(number)
         self._calling.add(caller)
         began = time.time()
-        await caller.call()
+        result = await caller.call()
         self._calling.remove(caller)
-        self._results[number] = replace(caller.result(), started_at=began, ended_at=time.time())
+        self._results[number] = replace(result, started_at=began, ended_at=time.time())
         judges.start_soon(self._judge, number, caller)
 
     def _caller(self, number: int) -> Caller:
@@ -169,8 +167,7 @@ class _Run:
             scenario,
             # not of the seed: two runs with one seed are two sets of conversations
             conversation=f"{scenario.name}-{number + 1}-{secrets.token_hex(4)}",
-            url=self._of.url,
-            token=self._of.token,
+            connect=self._of.connect,
             line=scenario.line.conditions if self._of.line is None else self._of.line,
             seed=self._load.seed,
             chance=np.random.default_rng([self._load.seed, number]),
@@ -208,6 +205,7 @@ def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> C
     """A call's result with the verdict on its trace, and telemetry's latencies beside its own."""
     measured = [turn.measured_ms for turn in result.turns]
     happened = Happened(
+        origin=caller.origin,
         expected=[turn.expect for turn in caller.scenario.turns],
         voiced=[None if turn.measured_ms is None else turn.voiced_until for turn in result.turns],
         measured=[None if ms is None else ms / 1000 for ms in measured],

@@ -247,10 +247,16 @@ class Start(Model):
             raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}") from None
         return self
 
-    def message(self, conversation: str) -> protocol.Start:
-        """The message that opens a call."""
+    def message(
+        self, conversation: str, headers: Mapping[str, str] | None = None
+    ) -> protocol.Start:
+        """The message that opens a call, with the trace headers of the span that makes it."""
         return protocol.Start(
-            sample_rate=SAMPLE_RATE, id=conversation, user=self.user, tags=self.tags
+            sample_rate=SAMPLE_RATE,
+            id=conversation,
+            user=self.user,
+            tags=self.tags,
+            headers=dict(headers or {}),
         )
 
 

@@ -57,13 +57,13 @@ def talked_over(
     if since is None:
         return None
     for speech in speeches:
-        first, last, silent_at = speech.voice.first, speech.voice.last, speech.frame_at
-        if first is None or last is None or silent_at is None or not first <= since:
+        first, last = speech.voice.first, speech.voice.last
+        if first is None or last is None or not first <= since:
             continue
         if since > last and not any(out <= since <= on for out, on in speech.holds):
             continue
         # held back first, thrown away later: it has stopped when nothing more comes
-        if speech.cut and (until is None or silent_at < until):
+        if speech.cut and (until is None or last < until):
             return Overlap("stops", max(0.0, last - since))
         if any(since <= on and (until is None or out < until) for out, on in speech.holds):
             return Overlap("resumes", None)
@@ -103,8 +103,9 @@ def check_interruptions(
         if span.op == names.OP_AGENT_SPEECH and span.attributes.get(names.INTERRUPTED)
     ]
     for speech in speeches:
-        if not speech.cut or (silent_at := speech.frame_at) is None:
+        if not speech.cut:
             continue
+        silent_at = speech.silent_at
         near = min(told, key=lambda span: abs(span.ended_at - silent_at), default=None)
         if near is not None and abs(near.ended_at - silent_at) <= CUT_APART:
             told.remove(near)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agent.simulator.expect import Expect
     from agent.simulator.hearing import AgentSpeech
+    from agent.simulator.traced import Origin
     from telemetry.records import ConversationRecord, SpanRecord
 
 WHEN_HEARD: Final = (names.OP_TURN, names.OP_TTS, names.OP_AGENT_SPEECH)
@@ -56,6 +57,8 @@ class Verdict:
 class Happened:
     """What happened in a call, by the caller's account; see :mod:`agent.simulator.truth`."""
 
+    origin: Origin
+    """Where in the trace it has to be."""
     expected: Sequence[Expect]
     """What was expected of the caller's turns: the tools in it must be in the trace."""
     voiced: Sequence[float | None]
@@ -76,7 +79,7 @@ def judge(record: ConversationRecord, happened: Happened) -> Verdict:
     """Judge a trace by what happened in the call."""
     matched = match(responses(record), happened.voiced)
     failures = [
-        *check_tree(record),
+        *check_tree(record, happened.origin),
         *check_times(record),
         *check_latency(record),
         *truth.check_latency(happened.measured, matched),
@@ -96,8 +99,15 @@ def judge(record: ConversationRecord, happened: Happened) -> Verdict:
     return Verdict(failures=tuple(failures), responses=tuple(matched))
 
 
-def check_tree(record: ConversationRecord) -> Iterator[str]:
-    """One root, of op ``conversation``; every other span's parent is in the trace."""
+def check_tree(record: ConversationRecord, origin: Origin | None = None) -> Iterator[str]:
+    """One root, of op ``conversation``; every other span's parent is in the trace.
+
+    With an ``origin`` the root is below its caller, and a turn may be below one of the caller's.
+    """
+    above = None if origin is None else origin.span_id
+    asked = frozenset[str]() if origin is None else origin.turns
+    if origin is not None and record.trace_id != origin.trace_id:
+        yield f"it is in trace {record.trace_id}, its caller in {origin.trace_id}"
     roots = [span for span in record.spans if span.op == names.OP_CONVERSATION]
     if len(roots) != 1:
         yield f"{len(roots)} spans of op {names.OP_CONVERSATION}, not one"
@@ -106,8 +116,10 @@ def check_tree(record: ConversationRecord) -> Iterator[str]:
         yield f"{len(record.spans) - len(spans)} spans are in it twice"
     for span in record.spans:
         if span.op == names.OP_CONVERSATION:
-            if span.parent_span_id is not None:
-                yield f"the root has a parent, {span.parent_span_id}"
+            if span.parent_span_id != above:
+                yield f"the root's parent is {span.parent_span_id}, not {above or 'nobody'}"
+        elif span.op == names.OP_TURN and span.parent_span_id in asked:
+            continue
         elif span.parent_span_id not in spans:
             yield f"{_name(span)} has no parent in the trace"
         elif _loops(span, spans):

@@ -54,7 +54,7 @@ class Caller:
         self.disconnected: str | None = None
         self._connecting = client.connect(
             livekit,
-            start=gateway.Start(sample_rate=16000, id=id, headers=_headers(headers)),
+            start=gateway.Start(sample_rate=16000, id=id, headers=headers or {}),
             agent_name=agent_name,
             room=room,
         )
@@ -174,7 +174,3 @@ def question() -> bytes:
         assert (file.getframerate(), file.getnchannels()) == (client.RATE, 1)
         pcm: bytes = file.readframes(file.getnframes())
     return pcm
-
-
-def _headers(headers: dict[str, str] | None) -> gateway.TraceHeaders | None:
-    return None if headers is None else gateway.TraceHeaders.model_validate(headers)

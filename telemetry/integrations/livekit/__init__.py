@@ -28,6 +28,6 @@ LiveKit names about thirteen spans a turn.
 from __future__ import annotations
 
 from .latency import Marks, Stage, tile
-from .session import audible, trace
+from .session import asked_from, audible, trace
 
-__all__ = ["Marks", "Stage", "audible", "tile", "trace"]
+__all__ = ["Marks", "Stage", "asked_from", "audible", "tile", "trace"]

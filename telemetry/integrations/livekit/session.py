@@ -11,6 +11,7 @@ from livekit.agents import telemetry as livekit_telemetry
 
 from ... import context, runtime
 from ...conversation import Conversation
+from ...headers import refused, valid
 from . import repeats, tracer
 from .events import EventListener
 from .spans import SpanListener
@@ -19,7 +20,7 @@ from .turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from livekit.agents import AgentSession, JobContext
+    from livekit.agents import AgentSession, JobContext, SpeechHandle
 
 JOB_TIMEOUT = 10.0
 """Seconds that a job waits for its session to close, at most, before it is closed without."""
@@ -86,6 +87,25 @@ def audible(conversation: Conversation, at: float) -> None:
     listener = tracer.listeners.get(conversation)
     if isinstance(listener, SpanListener):
         listener.turns.audible(at)
+
+
+def asked_from(
+    conversation: Conversation, speech: SpeechHandle, headers: Mapping[str, str] | None
+) -> None:
+    """Put the turn that ``speech`` opens below the caller's span that the headers name.
+
+    For what a caller asks in a message with a trace context of its own, right after the speech was
+    created. A span of another trace can't be the parent: it is passed over and counted.
+    """
+    listener = tracer.listeners.get(conversation)
+    context = valid(headers).get("sentry-trace")
+    if context is None or not isinstance(listener, SpanListener):
+        return
+    trace_id, _, span_id = context.partition("-")
+    if trace_id == conversation.trace_id:
+        listener.turns.asked_from[speech.id] = span_id
+    else:
+        refused.add()
 
 
 def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: Turns) -> None:

@@ -55,6 +55,7 @@ class SpanListener:
                 turn = self.turns.of_speech(speech)
                 if turn is None:
                     turn = self.turns.begin(Caller.SILENT, parent, started_at)
+                    turn.span.parent_id = self.turns.asked_from.pop(speech, turn.span.parent_id)
                     self.turns.speech_in(turn, speech)
                 return turn.span, started_at
             case "eou_wait" if (turn := self.turns.of(parent)) is not None:

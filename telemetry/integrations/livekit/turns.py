@@ -33,6 +33,7 @@ class Turns:
         conversation: theirs.
         hearing: the caller's latest turn, until it is over.
         session_span: LiveKit's span of the session, once that has started.
+        asked_from: speeches that haven't begun, and the caller's own span that asked for each.
         usage: what models were used in all.
     """
 
@@ -40,6 +41,7 @@ class Turns:
         self.conversation = conversation
         self.hearing: Turn | None = None
         self.session_span: Span | None = None
+        self.asked_from: dict[str, str] = {}
         self.usage = Usage()
         self._turns: dict[str, Turn] = {}
         self._spoken_in: dict[str, Turn] = {}
@@ -87,6 +89,7 @@ class Turns:
 
     def speech_over(self, speech_id: str) -> None:
         """A speech of the agent's is done."""
+        self.asked_from.pop(speech_id, None)
         turn = self._spoken_in.pop(speech_id, None)
         if turn is not None:
             turn.speeches.discard(speech_id)

@@ -12,7 +12,7 @@ from agent.gateway.server import serve
 from agent.session.line import Line, Outcome, SessionRequest, ToolCalled, Words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from anyio.abc import TaskStatus
 
@@ -31,6 +31,8 @@ class Echo:
         """What it was asked to end by first."""
         self.closed = anyio.Event()
         self.cancelled = False
+        self.asked_from: Mapping[str, str] | None = None
+        """The trace headers of what was typed last."""
         self._lingers = False
         self._over = anyio.Event()
         self._typed, self._turns = anyio.create_memory_object_stream[str](10)
@@ -47,7 +49,8 @@ class Echo:
         self.outcome = self.outcome or outcome
         self._over.set()
 
-    def hear(self, text: str) -> None:
+    def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        self.asked_from = headers
         if text == "break the reader":
             raise RuntimeError("hear failed")
         self._typed.send_nowait(text)

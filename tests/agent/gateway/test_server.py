@@ -29,7 +29,6 @@ from agent.gateway import (
     Start,
     Text,
     Tool,
-    TraceHeaders,
     Words,
     connect,
     encode,
@@ -88,7 +87,10 @@ async def assert_answers(call: Call) -> None:
 
 async def test_a_call() -> None:
     """A caller says who it is, is heard, hears the agent, is told what happens, and hangs up."""
-    headers = TraceHeaders(sentry_trace=f"{TRACE_ID}-0123456789abcdef-1", baggage="a=b")
+    headers = {
+        "sentry-trace": f"{TRACE_ID}-0123456789abcdef-1",
+        "baggage": "sentry-environment=test",
+    }
     about = Start(
         sample_rate=8000, id="c-1", user={"id": "u"}, tags={"tenant": "acme"}, headers=headers
     )
@@ -96,16 +98,14 @@ async def test_a_call() -> None:
         assert (call.id, call.trace_id, call.started.sample_rate) == ("c-1", TRACE_ID, 8000)
         request = echo.sessions["c-1"].request
         assert (request.user, request.tags) == ({"id": "u"}, {"tenant": "acme"})
-        assert request.headers == {
-            "sentry-trace": f"{TRACE_ID}-0123456789abcdef-1",
-            "baggage": "a=b",
-        }
+        assert request.headers == headers
         frames = [bytes([n]) * 320 for n in range(1, 5)]
         for frame in frames:
             await call.send_audio(frame)
         assert await until(call, frames[-1]) == [AudioStarted(), *frames[:-1]]
-        await call.send_text("use a tool")
+        await call.send_text("use a tool", headers)
         await until(call, Tool(name="book", arguments='{"party": 2}', ok=True))
+        assert echo.sessions["c-1"].asked_from == headers
         await call.send_text("stop")
         assert await until(call, AudioEnded(interrupted=True)) == [
             Words(speaker="user", text="stop", final=True),

@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from tests.agent.simulator.recordings import silence, tone
-from tests.agent.simulator.traces import TRACE, trace
+from tests.agent.simulator.traces import trace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from telemetry.records import ConversationRecord
 
 _FRAME = 640
-_HELD = 0.4
+_HELD = 0.8
 """Seconds until it goes on, after what it paused for."""
 _QUIET_FRAMES = 10
 """A caller that has been silent for this long has finished its turn."""
@@ -59,6 +59,13 @@ class Answer:
 class Conversation:
     start: dict[str, Any]
     began_at: float
+
+    @property
+    def context(self) -> tuple[str, str]:
+        """The caller's trace, and its span."""
+        trace_id, span_id, *_ = self.start["headers"]["sentry-trace"].split("-")
+        return trace_id, span_id
+
     ended_at: float | None = None
     responses: list[tuple[float | None, float]] = field(default_factory=list)
     """When the caller fell silent (None: it typed), and when the first audible frame was sent."""
@@ -90,6 +97,7 @@ class FakeAgent:
             return None
         return trace(
             id,
+            this.context,
             this.began_at,
             this.ended_at,
             responses=this.responses,
@@ -101,7 +109,9 @@ class FakeAgent:
         start = json.loads(await websocket.recv())
         this = Conversation(start, time.time())
         self.conversations[start["id"]] = this
-        await _send(websocket, "started", id=start["id"], trace_id=TRACE, sample_rate=16000)
+        await _send(
+            websocket, "started", id=start["id"], trace_id=this.context[0], sample_rate=16000
+        )
         outcome = "hung_up"
         try:
             await self._say(websocket, this, self._greeting)

@@ -20,9 +20,7 @@ def speech(
     return AgentSpeech(
         began_at=since,
         voice=Voice(stretches),
-        holds=[(out, on)] if held else [],
         words=[words] if words else [],
         ended_at=until,
         cut=cut,
-        frame_at=until,
     )

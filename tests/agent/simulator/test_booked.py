@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from agent.simulator.booked import unmet
 from telemetry import attributes as names
-from tests.agent.simulator.traces import span, trace
+from tests.agent.simulator.traces import CALLER, span, trace
 
 ROW = {"id": "ab12", "name": "Miller", "party": 4, "time": "19:30", "day": "Friday"}
 OTHERS = {**ROW, "id": "cd34", "party": 2}
 BOOK = [ROW, OTHERS]
-_CALL = trace("c", 100, 110, responses=[])
+_CALL = trace("c", CALLER, 100, 110, responses=[])
 _RESULT = {names.GEN_AI_TOOL_CALL_RESULT: json.dumps(ROW)}
 BOOKED = replace(_CALL, spans=(*_CALL.spans, span(names.OP_TOOL, _CALL.spans[0], 1, 2, _RESULT)))
 

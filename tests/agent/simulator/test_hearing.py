@@ -79,9 +79,33 @@ def test_a_speech_is_heard_as_it_arrives() -> None:
     assert first == pytest.approx(10.01)
     assert again == pytest.approx(11.01)
     assert last == pytest.approx(10.04, abs=0.001)
-    assert speech.holds == [(10.02, 11.0)]
-    assert speech.audible_since(11.1) == 11.0
+    assert speech.holds == [(last, again)]
+    assert speech.audible_since(11.1) == again
     assert speech.audible_since(12.0) is None
+
+
+def test_silence_on_the_line_is_as_good_as_no_line() -> None:
+    """A speech held back is known by what is heard, whether or not silent frames still come."""
+    silent, sparse = AgentSpeech(began_at=10.0), AgentSpeech(began_at=10.0)
+    for at in (10.0, 11.0):
+        silent.hear(AUDIBLE, at)
+        sparse.hear(AUDIBLE, at)
+        for more in range(1, 49):
+            silent.hear(SILENCE, at + 0.02 * more)
+    assert silent.holds == sparse.holds
+    assert len(silent.holds) == 1
+    assert silent.audible_since(11.9) is None
+
+
+def test_what_still_sounds_belongs_to_the_speech() -> None:
+    """Audio that comes after its speech was said to be over is a part of that."""
+    hearing = Hearing()
+    hearing.take(AudioStarted())
+    hearing.take(AUDIBLE)
+    hearing.take(AudioEnded(interrupted=True))
+    said_over = hearing.speeches[0].silent_at
+    hearing.take(AUDIBLE)
+    assert hearing.speeches[0].silent_at > said_over
 
 
 async def test_a_speech_held_back_is_not_cut_into_again() -> None:
@@ -90,9 +114,8 @@ async def test_a_speech_held_back_is_not_cut_into_again() -> None:
     hearing.take(AudioStarted())
     hearing.take(AUDIBLE)
     heard = await hearing.audible()
-    held = hearing.speeches[0]
-    assert held.frame_at is not None
-    held.frame_at -= 1
+    held = hearing.speeches[0].voice
+    held.stretches[:] = [(since - 1, until - 1) for since, until in held.stretches]
     with anyio.move_on_after(0.01) as waiting:
         await hearing.audible()
     assert waiting.cancelled_caught

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+from agent.gateway import connect
 from agent.session.line import Outcome
 from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
@@ -41,7 +43,7 @@ def scenario(folder: Path, *turns: Mapping[str, object], **others: object) -> Sc
 def simulation(agent: FakeAgent, *scenarios: Scenario, **others: Any) -> Simulation:
     return Simulation(
         scenarios=scenarios,
-        url=agent.url,
+        connect=partial(connect, agent.url),
         read_trace=others.pop("read_trace", agent.trace),
         stats=lambda: STATS,
         **{"patience": 5.0, "delivery": 0.5, **others},

@@ -13,7 +13,7 @@ from agent.simulator.verdict import Response
 from agent.simulator.voice import Voice, overlap
 from telemetry import attributes as names
 from tests.agent.simulator.speeches import speech
-from tests.agent.simulator.traces import span, trace
+from tests.agent.simulator.traces import CALLER, span, trace
 
 if TYPE_CHECKING:
     from agent.simulator.hearing import AgentSpeech
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         # the cough came while it was held back for another, and then it went on
         (speech(10, 15, held=(12.2, 14)), 13.0, None, Overlap("resumes", None)),
         # only its trailing silence was cut: nothing that could be heard
-        (replace(speech(10, 12, cut=True), frame_at=13.0), 12.5, None, None),
+        (speech(10, 12, cut=True), 12.5, None, None),
     ],
 )
 def test_what_a_turn_does_to_the_agents_speech(
@@ -67,7 +67,7 @@ def test_latencies_that_differ_are_found() -> None:
 
 def record(*agent_speeches: tuple[float, float, dict[str, Any]]) -> ConversationRecord:
     """A conversation in which the agent spoke in turns of its own, with what is told of them."""
-    whole = trace("c", 100, 120, responses=[])
+    whole = trace("c", CALLER, 100, 120, responses=[])
     root, *_ = whole.spans
     spans = [root]
     for since, until, told in agent_speeches:

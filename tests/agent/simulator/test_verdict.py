@@ -9,11 +9,12 @@ from typing import TypeAlias
 import pytest
 
 from agent.simulator.expect import Expect
+from agent.simulator.traced import Origin
 from agent.simulator.verdict import Happened, Response, judge, match
 from telemetry import attributes as names
 from telemetry.records import ConversationRecord, SpanRecord
 from tests.agent.simulator.speeches import speech
-from tests.agent.simulator.traces import TRACE, span, trace
+from tests.agent.simulator.traces import CALLER, span, trace
 
 Change: TypeAlias = Callable[[SpanRecord], SpanRecord | None]
 
@@ -25,10 +26,14 @@ VOICED = [102.01, 105.0]
 def good() -> ConversationRecord:
     """Two turns, answered after 0.4 and 0.6 s; a table was booked."""
     responses = [(102.0, 102.4), (105.0, 105.6)]
-    return trace("c", 100, 110, responses=responses, tools=[("book", {"party": 4, "name": "S"})])
+    return trace(
+        "c", CALLER, 100, 110, responses=responses, tools=[("book", {"party": 4, "name": "S"})]
+    )
 
 
+ORIGIN = Origin(*CALLER, turns=frozenset({"d" * 16}))
 HAPPENED = Happened(
+    origin=ORIGIN,
     expected=EXPECTED,
     voiced=VOICED,
     measured=[0.39, 0.61],
@@ -71,7 +76,13 @@ def test_flawless_trace_holds(good: ConversationRecord) -> None:
     ("op", "change", "flaw"),
     [
         (names.OP_CONVERSATION, lambda _: None, "0 spans of op conversation"),
-        (names.OP_CONVERSATION, lambda s: replace(s, parent_span_id="b"), "root has a parent"),
+        (
+            names.OP_CONVERSATION,
+            lambda s: replace(s, parent_span_id="b"),
+            "parent is b, not ccc",
+        ),
+        (names.OP_CONVERSATION, lambda s: replace(s, parent_span_id=None), "parent is None, not c"),
+        (names.OP_CHAT, lambda s: replace(s, parent_span_id="d" * 16), "has no parent in the"),
         (names.OP_CHAT, lambda s: replace(s, op=names.OP_CONVERSATION), "2 spans of op conv"),
         (names.OP_CHAT, lambda s: replace(s, parent_span_id="b" * 16), "has no parent in the"),
         (names.OP_CHAT, lambda s: replace(s, parent_span_id=None), "has no parent in the"),
@@ -121,7 +132,7 @@ def test_missing_ops_are_found(good: ConversationRecord, op: str) -> None:
 
 def test_typed_conversation_needs_no_ears() -> None:
     """Nothing was said aloud: nothing was recognised, and there is no latency."""
-    typed = trace("c", 100, 110, responses=[(None, 102.4)])
+    typed = trace("c", CALLER, 100, 110, responses=[(None, 102.4)])
     happened = replace(HAPPENED, expected=[Expect()], voiced=[None], measured=[None])
     assert flaws(typed, happened) == ()
 
@@ -135,9 +146,9 @@ def test_call_that_was_stopped_misses_nothing(good: ConversationRecord) -> None:
 
 def test_call_in_which_nothing_was_heard_needs_no_speech() -> None:
     """A caller that hung up before the greeting leaves a trace with nothing in it."""
-    root = span(names.OP_CONVERSATION, None, 100, 101)
-    empty = ConversationRecord("c", TRACE, "test", 100, 101, "ok", spans=(root,))
-    nothing = Happened([Expect()], [None], [None], answered=False, speeches=[], until=100.5)
+    root = replace(span(names.OP_CONVERSATION, None, 100, 101), parent_span_id=CALLER[1])
+    empty = ConversationRecord("c", CALLER[0], "test", 100, 101, "ok", spans=(root,))
+    nothing = Happened(ORIGIN, [Expect()], [None], [None], answered=False, speeches=[], until=100.5)
     assert flaws(empty, nothing) == ()
 
 
@@ -172,3 +183,16 @@ def test_responses_go_to_the_turn_they_answer() -> None:
     told = [Response(at, 0.5, {}) for at in (10.0, 20.0, 33.0)]
     matched = match(told, [10.1, None, 19.9, 20.2, 30.0])
     assert matched == [told[0], None, told[1], None, None]
+
+
+def test_conversation_in_another_trace_is_found(good: ConversationRecord) -> None:
+    """It has to be in its caller's trace."""
+    assert flaws(replace(good, trace_id="e" * 32)) == (
+        f"it is in trace {'e' * 32}, its caller in {'a' * 32}",
+    )
+
+
+def test_turn_may_hang_below_the_callers_own(good: ConversationRecord) -> None:
+    """A turn that the caller asked for in one of its own is that one's child."""
+    asked = changed(good, names.OP_TURN, lambda s: replace(s, parent_span_id="d" * 16))
+    assert flaws(asked) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from telemetry import attributes as names
@@ -12,7 +13,8 @@ from telemetry.records import ConversationRecord, SpanRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-TRACE = "a" * 32
+CALLER = ("a" * 32, "c" * 16)
+"""Trace and span of who calls."""
 _ids = itertools.count(1)
 
 
@@ -36,6 +38,7 @@ def span(
 
 def trace(
     id: str,
+    caller: tuple[str, str],
     start: float,
     end: float,
     *,
@@ -47,7 +50,7 @@ def trace(
 
     ``cuts`` are when the agent was interrupted.
     """
-    root = span(names.OP_CONVERSATION, None, start, end)
+    root = replace(span(names.OP_CONVERSATION, None, start, end), parent_span_id=caller[1])
     greeting = span(names.OP_TURN, root, start, start)
     spans = [root, greeting]
     spans += [span(op, greeting, start, start) for op in (names.OP_TTS, names.OP_AGENT_SPEECH)]
@@ -79,4 +82,4 @@ def trace(
             names.GEN_AI_TOOL_CALL_ARGUMENTS: json.dumps(dict(arguments)),
         }
         spans.append(span(names.OP_TOOL, spans[-1] if responses else root, start, start, call))
-    return ConversationRecord(id, TRACE, "test", start, end, "ok", spans=tuple(spans))
+    return ConversationRecord(id, caller[0], "test", start, end, "ok", spans=tuple(spans))
