@@ -40,19 +40,23 @@ class Loaded:
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
-        """Open the agent's resources on the running event loop, and yield the opener of sessions.
+        """Open what sessions on the running event loop share, the agent's resources and connections
+        to providers, and yield the opener of sessions.
 
         ``environ`` is where the agent's class finds what it connects to.
         """
         script = script_of(self.agent)
-        async with resources(self.agent, environ) as make_agent:
+        async with (
+            providers.Connections.open() as connections,
+            resources(self.agent, environ) as make_agent,
+        ):
 
             def open_session(request: SessionRequest, line: Line) -> VoiceSession:
                 return VoiceSession(
                     request,
                     line,
                     agent=make_agent,
-                    plugins=lambda: self.models.plugins(script),
+                    plugins=lambda: self.models.plugins(script, connections=connections),
                     silence=self.silence,
                 )
 

@@ -21,7 +21,9 @@ inference threads.
 ``remote``
     Providers on servers: OpenAI-compatible ones, LiveKit Inference, any LiveKit plugin.
 ``openai``
-    Recognition by LiveKit's OpenAI plugin, closed to the last connection.
+    LiveKit's OpenAI plugin, on clients that are reused and closed to the last connection.
+``connections``
+    HTTP clients that the sessions of an event loop share.
 ``fallback``
     Several of a kind as one, which asks the next when one fails.
 
@@ -31,6 +33,7 @@ Packages are imported only when chosen.
 from __future__ import annotations
 
 from .choice import Choice
+from .connections import Connections
 from .errors import ProviderError
 from .models import Models, Plugins, load, require
 from .scripted import CallTool, EchoScript, Reply, Say, Script
@@ -38,6 +41,7 @@ from .scripted import CallTool, EchoScript, Reply, Say, Script
 __all__ = [
     "CallTool",
     "Choice",
+    "Connections",
     "EchoScript",
     "Models",
     "Plugins",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from livekit.agents import llm, stt, tts, vad
 
     from .choice import Choice
+    from .connections import Connections
     from .scripted import Script
 
 
@@ -66,15 +67,20 @@ class Models:
     """Waits for the inference that is running, then frees the models. Blocks; idempotent. What a
     session asks for afterwards fails: close the sessions first."""
 
-    def plugins(self, script: Script | None = None) -> Plugins:
+    def plugins(
+        self, script: Script | None = None, *, connections: Connections | None = None
+    ) -> Plugins:
         """Fresh plugins for one session; cheap.
 
-        ``script`` is what a scripted model says, an echo when None; others have no use for it.
+        Args:
+            script: what a scripted model says, an echo when None; others have no use for it.
+            connections: those of the event loop's sessions; of its own when None.
         """
         detector = voice_activity.detector()
-        minds = [make(script or scripted.EchoScript()) for make in self.llm]
-        ears = [make() for make in self.stt]
-        voices = [make() for make in self.tts]
+        with nullcontext() if connections is None else connections.lent():
+            minds = [make(script or scripted.EchoScript()) for make in self.llm]
+            ears = [make() for make in self.stt]
+            voices = [make() for make in self.tts]
         mind = fallback.language_model(minds, self.timeout)
         voice = fallback.voice(voices)
         ear, adapters = fallback.recognition(ears, detector, self.timeout)

@@ -1,28 +1,74 @@
-"""Recognition by LiveKit's OpenAI plugin, closed to the last connection.
+"""LiveKit's OpenAI plugin, on clients that are reused and closed to the last connection.
 
-The plugin's own ``aclose`` leaves its HTTP client open, which is a connection for each
-conversation until the garbage collector comes by.
+The plugin makes an HTTP client for each of its objects, so for each conversation, and leaves that
+of recognition open. Here the sessions of an event loop share one for each server, if they are made
+with :class:`~agent.providers.connections.Connections`. Whose trace a request belongs to is found
+when it is sent.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
+import httpx2
 import openai
 from livekit.plugins import openai as plugin
 
+from . import connections
+
+if TYPE_CHECKING:
+    import ssl
+
+_POOL = httpx2.Limits(max_connections=100, max_keepalive_connections=50, keepalive_expiry=120)
+
+
+class LLM(plugin.LLM):
+    """The plugin's. Takes the same arguments by name, as do the others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_shared(options))
+
+
+class TTS(plugin.TTS):
+    """The plugin's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**_shared(options))
+
 
 class STT(plugin.STT):
-    """The plugin's, with a client that it closes. Takes the same arguments by name."""
+    """The plugin's, with a client that it closes if it isn't shared."""
 
-    def __init__(
-        self, *, api_key: str | None = None, base_url: str | None = None, **options: Any
-    ) -> None:
-        # LiveKit retries, and gives each request its time limit
-        self._http = openai.AsyncClient(api_key=api_key, base_url=base_url, max_retries=0)
-        super().__init__(client=self._http, **options)
+    def __init__(self, **options: Any) -> None:
+        options = _shared(options)
+        self._own = None if "client" in options else _client(options)
+        super().__init__(**{"client": self._own, **options})
 
     async def aclose(self) -> None:
         """Close its connections."""
         await super().aclose()
-        await self._http.close()
+        if self._own is not None:
+            await self._own.close()
+
+
+def _shared(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with the client that sessions share if they do."""
+    server = "openai", options.get("base_url"), options.get("api_key")
+    found = connections.shared(server, lambda: _client(options))
+    return options if found is None else {"client": found, **options}
+
+
+def _client(options: dict[str, Any]) -> openai.AsyncClient:
+    return openai.AsyncClient(
+        api_key=options.get("api_key"),
+        base_url=options.get("base_url"),
+        max_retries=0,  # LiveKit retries, and gives each request its time limit
+        http_client=httpx2.AsyncClient(follow_redirects=True, limits=_POOL, verify=_tls()),
+    )
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Made once: it takes up to 0.16 s, in which nothing else runs on the event loop."""
+    return httpx2.create_ssl_context()

@@ -30,7 +30,7 @@ _PLUGIN: Final = "plugin:"
 
 
 def maker(kind: Kind, name: str, choice: Choice) -> Callable[[], Any]:
-    """What makes a session's plugin of that name; each has its own connections.
+    """What makes a session's plugin of that name.
 
     One is made here and now, without a connection, so that a missing package, key or model is
     found at start. Raises :class:`ProviderError`, one line that names the setting.
@@ -60,7 +60,7 @@ def _class(kind: Kind, name: str, setting: str) -> Callable[..., Any]:
     plugin = name.removeprefix(_PLUGIN)
     try:
         module = importlib.import_module(f"livekit.plugins.{plugin}")
-        if plugin == "openai" and kind == "stt":
+        if plugin == "openai":
             module = importlib.import_module(".openai", __package__)
     except ModuleNotFoundError as error:
         if name == "openai":

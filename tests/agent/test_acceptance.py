@@ -51,6 +51,9 @@ class Run:
     output: str
     report: dict[str, Any]
     transactions: list[dict[str, Any]]
+    """The conversations'."""
+    requests: list[dict[str, Any]]
+    """Transactions of the reservations service, which runs in the same process."""
     errors: list[dict[str, Any]]
     store: Path
     junit: str
@@ -96,11 +99,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             exit_code=process.returncode,
             output=output,
             report=json.loads((folder / "report.json").read_text()),
-            transactions=ingest.transactions,
+            transactions=_of("conversation", ingest.transactions),
+            requests=_of("http.server", ingest.transactions),
             errors=ingest.errors,
             store=folder / "traces.db",
             junit=(folder / "junit.xml").read_text(),
         )
+
+
+def _of(op: str, transactions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in transactions if event["contexts"]["trace"]["op"] == op]
 
 
 pytestmark = pytest.mark.timeout(300)
@@ -149,19 +157,35 @@ def test_callers_are_understood(run: Run) -> None:
 
 def test_exactly_one_complete_transaction_each(run: Run) -> None:
     """Sentry's ingestion takes them, spans have their parents, and no op is missing."""
-    conversations = [
-        event for event in run.transactions if event["contexts"]["trace"]["op"] == "conversation"
-    ]
-    assert len(conversations) == len(run.transactions) == CALLERS
+    assert len(run.transactions) == CALLERS
     told = {call["id"] for call in run.report["conversations"]}
-    ids = {event["contexts"]["trace"]["data"]["gen_ai.conversation.id"] for event in conversations}
-    assert ids == told
-    for event in conversations:
+    traces = [event["contexts"]["trace"] for event in run.transactions]
+    assert {trace["data"]["gen_ai.conversation.id"] for trace in traces} == told
+    for event in run.transactions:
         assert_accepted(event)
         assert not OPS - {span["op"] for span in event["spans"]}
     stats = run.report["stats"]
     assert [stats[n] for n in ("conversations", "orphan_spans", "dropped_spans")] == [8, 0, 0]
     assert stats["late_spans"] == 0
+
+
+def test_services_hang_below_the_requests_made_of_them(run: Run) -> None:
+    """Each request of a tool has its service below it, in the right conversation."""
+    asked = {
+        span["span_id"]: span
+        for event in run.transactions
+        for span in event["spans"]
+        if span["op"] == "http.client"
+    }
+    served = [event["contexts"]["trace"] for event in run.requests]
+    assert {trace["parent_span_id"] for trace in served} == asked.keys()
+    assert len(served) == len(asked)
+    for trace in served:
+        assert trace["trace_id"] == asked[trace["parent_span_id"]]["trace_id"]
+    queried = {span["op"] for event in run.requests for span in event["spans"]}
+    assert queried == {"db.query"}
+    for event in run.requests:
+        assert_accepted(event)
 
 
 def test_inside_a_stage_sentry_sees_that_stage(run: Run) -> None:
@@ -209,6 +233,6 @@ def test_what_was_said_stays_here(run: Run) -> None:
     assert stored is not None
     words = [str(span.attributes) for span in stored.spans]
     assert any(run.turns[0]["heard"] in text for text in words)
-    sent = json.dumps([run.transactions, run.errors])
+    sent = json.dumps([run.transactions, run.requests, run.errors])
     for said in ("Johnson", *(turn[who] for turn in run.turns for who in ("heard", "reply"))):
         assert said not in sent

@@ -1,12 +1,14 @@
 """What telemetry costs, side by side with what else there is: ``python -m tests.bench``.
 
-============  ====================================================================================
-``spans``     one span: ours, raw sentry-sdk's, the OpenTelemetry SDK's
-``stall``     how long the event loop stands still while a long conversation closes
-``sessions``  CPU of fifty paced sessions with telemetry on against off; calls per audio frame
-``figures``   medians over rounds in which all take turns, and the table
-``sink``      somewhere to deliver to
-============  ====================================================================================
+===============  =================================================================================
+``spans``        one span: ours, raw sentry-sdk's, the OpenTelemetry SDK's
+``stall``        how long the event loop stands still while a long conversation closes
+``requests``     what a traced request costs, over Sentry's own integration
+``first_token``  how true a reply's time to first token is
+``sessions``     CPU of fifty paced sessions with telemetry on against off; calls per audio frame
+``figures``      medians over rounds in which all take turns, and the table
+``sink``         somewhere to deliver to
+===============  =================================================================================
 
 A benchmark measures and fails nothing: targets are printed, the exit code is 0.
 """

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import requests, sessions, spans, stall
+from . import first_token, requests, sessions, spans, stall
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "sessions")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions")
 
 
 def main() -> None:
@@ -37,6 +37,8 @@ def main() -> None:
                 found = stall.measure(rounds)
             case "requests":
                 found = requests.measure(rounds)
+            case "first-token":
+                found = first_token.measure(rounds)
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 12.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import wave
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,9 +19,21 @@ from starlette.routing import Route
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.datastructures import Address
     from starlette.requests import Request
 
 RATE = 24_000
+
+
+@dataclass
+class Chat:
+    """One request for a reply, as the server saw it."""
+
+    body: dict[str, Any]
+    headers: dict[str, str]
+    """Names in lower case."""
+    sent_at: float = 0.0
+    """When the first word was sent, in Unix seconds."""
 
 
 class OpenAIServer:
@@ -44,10 +58,13 @@ class OpenAIServer:
         self.broken = broken
         self.requests: list[str] = []
         """The paths asked for, failures too."""
-        self.chats: list[dict[str, Any]] = []
+        self.chats: list[Chat] = []
+        self.connections: set[Address | None] = set()
+        """The callers' addresses and ports: one for each connection that asked for anything."""
 
     async def _refusal(self, request: Request) -> Response | None:
         self.requests.append(request.url.path)
+        self.connections.add(request.client)
         await request.body()
         if self.hangs:
             await self._over.wait()
@@ -61,13 +78,15 @@ class OpenAIServer:
         """``/v1/chat/completions``, streamed."""
         if refusal := await self._refusal(request):
             return refusal
-        self.chats.append(await request.json())
-        return StreamingResponse(self._events(), media_type="text/event-stream")
+        chat = Chat(await request.json(), dict(request.headers))
+        self.chats.append(chat)
+        return StreamingResponse(self._events(chat), media_type="text/event-stream")
 
-    async def _events(self) -> AsyncIterator[str]:
+    async def _events(self, chat: Chat) -> AsyncIterator[str]:
         head = {"id": "c-1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
         for word in self.reply.split(" "):
             choice = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
+            chat.sent_at = chat.sent_at or time.time()
             yield f"data: {json.dumps({**head, 'choices': [choice]})}\n\n"
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
         yield f"data: {json.dumps({**head, 'choices': [], 'usage': usage})}\n\n"

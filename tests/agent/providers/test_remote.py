@@ -36,7 +36,8 @@ async def test_reply_streams_from_the_server() -> None:
             response = await model.chat(chat_ctx=chat_ctx).collect()
     assert response.text == "Good evening."
     assert response.usage.total_tokens == 5
-    (request,) = server.chats
+    request = server.chats.pop().body
+    assert server.chats == []
     assert (request["model"], request["stream"]) == ("tiny", True)
     assert request["messages"][-1]["content"] == "hello"
 

@@ -1,0 +1,67 @@
+"""HTTP clients that the sessions of one event loop share: one for each server.
+
+A client of its own for each session would shake hands with the server again in each conversation,
+while the caller waits for the first words.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+    from typing import Self
+
+
+class Client(Protocol):
+    """What has connections."""
+
+    async def close(self) -> None:
+        """Close them."""
+
+
+class Connections:
+    """The clients of one event loop."""
+
+    def __init__(self) -> None:
+        self._clients: dict[Hashable, Client] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Self]:
+        """None yet; each is made when it is first asked for, all are closed at the end."""
+        connections = cls()
+        try:
+            yield connections
+        finally:
+            with anyio.CancelScope(shield=True):  # closing sockets waits for nobody
+                while connections._clients:
+                    await connections._clients.popitem()[1].close()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """A block in which :func:`shared` takes them from here: plugins are made in it."""
+        token = _lending.set(self)
+        try:
+            yield
+        finally:
+            _lending.reset(token)
+
+    def get(self, server: Hashable, make: Callable[[], Client]) -> Client:
+        """The client of this server."""
+        if server not in self._clients:
+            self._clients[server] = make()
+        return self._clients[server]
+
+
+_lending: Final[ContextVar[Connections | None]] = ContextVar("connections", default=None)
+
+
+def shared(server: Hashable, make: Callable[[], Client]) -> Client | None:
+    """The client of this server, which isn't to be closed; None where nothing is shared."""
+    lender = _lending.get()
+    return None if lender is None else lender.get(server, make)
