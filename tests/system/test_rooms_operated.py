@@ -71,7 +71,9 @@ async def test_a_cap_that_holds(server: Server, tmp_path: Path) -> None:
         held = {caller.id for caller in callers} - set(outside)
         assert {each.id for each in worker.store.conversations()} == held
         worker.wait_for("is left to another worker: all 2 sessions are taken")
-        async with Caller(server.livekit, "cap-after") as caller:  # there is room again
+        await until(worker.metrics, lambda text: "parley_sessions 0.0" in text)
+        # at once, though the server was told last that there is no room
+        async with Caller(server.livekit, "cap-after") as caller:
             await caller.hear_greeting()
             await caller.hang_up()
 
