@@ -52,8 +52,6 @@ traces = typer.Typer(
 )
 app.add_typer(traces, name="traces", rich_help_panel=LOOK)
 
-rooms.register(app)
-
 StoreOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -202,6 +200,9 @@ def show_trace(
     from . import traces as trace_store
 
     trace_store.show_conversation(_stores(store), conversation, words=words)
+
+
+rooms.register(app, panel=ANSWER)
 
 
 @app.command(rich_help_panel=ANSWER)

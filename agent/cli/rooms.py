@@ -26,10 +26,10 @@ DEV_SECRET = "secret"  # noqa: S105 - what `livekit-server --dev` has
 DEV_TOKEN_PORT = 8082
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``parley``."""
-    app.command()(start)
-    app.command()(dev)
+def register(app: typer.Typer, *, panel: str) -> None:
+    """Add the commands to ``parley``, in this panel of its help."""
+    app.command(rich_help_panel=panel)(start)
+    app.command(rich_help_panel=panel)(dev)
 
 
 def start(
@@ -45,6 +45,8 @@ def start(
     Needs LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET. SIGTERM drains: no new calls, those
     that run may end within PARLEY_DRAIN_TIMEOUT, then they are said goodbye to. A second one ends
     at once. Traces are delivered either way.
+
+    Example: `parley start --max-sessions 20`; docs/deploy.md says how to size and deploy it.
     """
     settings = load(max_sessions=max_sessions, agent_name=agent_name)
     _run(settings, livekit(settings))

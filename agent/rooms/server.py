@@ -47,6 +47,9 @@ _IDLE_THREADS: Final = 4
 _IDLE_PROCESSES: Final = 1
 """Threads and processes that stand ready for the next call; a process has its own models."""
 _LOOK: Final = 0.1
+_FULL: Final = 0.99
+"""The load that a worker without room reports. At 1 the server would offer it nothing, by a figure
+that is seconds old: a caller who comes just after another has left would get no agent."""
 
 
 class RoomsError(InputError):
@@ -209,8 +212,8 @@ class Worker:
         return len(running | self._accepted)
 
     def load(self) -> float:
-        """Share of the sessions that are taken; the server offers calls to who has less."""
-        return self.sessions / self._options.max_sessions
+        """Share of the sessions that are taken; the server offers more to who has less."""
+        return min(self.sessions / self._options.max_sessions, _FULL)
 
     async def admit(self, request: JobRequest) -> None:
         """Accept a job, or leave it to another worker."""

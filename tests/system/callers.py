@@ -44,6 +44,7 @@ class Caller:
         agent_name: str = "",
         room: str | None = None,
         headers: dict[str, str] | None = None,
+        open_timeout: float = 20.0,
     ) -> None:
         self.id = id
         self.called_at = time.time()
@@ -57,6 +58,7 @@ class Caller:
             start=gateway.Start(sample_rate=16000, id=id, headers=headers or {}),
             agent_name=agent_name,
             room=room,
+            open_timeout=open_timeout,
         )
         self._stack = AsyncExitStack()
         self._saying: Iterator[bytes] = iter(())

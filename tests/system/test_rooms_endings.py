@@ -37,6 +37,11 @@ def outcome(record: StoredConversation) -> str:
     return str(root.attributes[names.CONVERSATION_OUTCOME])
 
 
+def farewell(record: StoredConversation) -> bool:
+    """Whether the agent spoke once more after its greeting."""
+    return [span.op for span in record.spans].count(names.OP_AGENT_SPEECH) == 2
+
+
 async def test_a_room_that_is_deleted(server: Server, tmp_path: Path) -> None:
     """A room deleted in mid-call ends the call: hung up, delivered."""
     with working(server.livekit, tmp_path) as worker:
@@ -126,7 +131,9 @@ async def test_sigterm_with_five_calls(server: Server, tmp_path: Path) -> None:
         ids = [f"term-{n}" for n in range(5)]
         await drained(server, worker, ids, [signal.SIGTERM], deadline)
         for id in ids:
-            assert outcome_of(worker, id) == Outcome.SHUTDOWN
+            record = worker.conversation(id)
+            assert outcome(record) == Outcome.SHUTDOWN
+            assert farewell(record), f"{id} was not said goodbye to:\n{worker.said}"
 
 
 async def test_a_second_signal(server: Server, tmp_path: Path) -> None:
@@ -155,16 +162,17 @@ async def drained(
 ) -> None:
     """Hold calls, signal the worker, and see it end with 0 within the limit."""
     greeted = [anyio.Event() for _ in ids]
+    callers = [Caller(server.livekit, id) for id in ids]
 
-    async def call(id: str, here: anyio.Event) -> None:
-        async with Caller(server.livekit, id) as caller:
+    async def call(caller: Caller, here: anyio.Event) -> None:
+        async with caller:
             await caller.hear_greeting()
             here.set()
             await caller.over()
 
     async with anyio.create_task_group() as tasks:
-        for id, here in zip(ids, greeted, strict=True):
-            tasks.start_soon(call, id, here)
+        for caller, here in zip(callers, greeted, strict=True):
+            tasks.start_soon(call, caller, here)
         for here in greeted:
             await here.wait()
         began = time.monotonic()
@@ -175,6 +183,7 @@ async def drained(
         took = time.monotonic() - began
     assert code == 0, worker.said
     assert took < limit, worker.said
+    assert all(caller.is_over for caller in callers)
 
 
 def admin(server: Server) -> api.LiveKitAPI:

@@ -1,0 +1,67 @@
+"""What a caller is told, over a connection that takes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+
+from agent.rooms import line
+from agent.rooms.line import RoomLine
+from agent.session import Outcome
+from agent.session.line import ToolCalled
+
+if TYPE_CHECKING:
+    import pytest
+    from livekit import rtc
+
+
+class Room:
+    """A connected room whose data channel takes what it is told to take."""
+
+    name = "room"
+
+    def __init__(self, *, deaf_to: str) -> None:
+        self.deaf_to = deaf_to
+        self.heard: list[dict[str, Any]] = []
+        self.local_participant = self
+
+    def isconnected(self) -> bool:
+        return True
+
+    async def publish_data(self, data: str, **_: object) -> None:
+        message = json.loads(data)
+        if message["type"] == self.deaf_to:
+            await anyio.sleep_forever()
+        self.heard.append(message)
+
+
+def of(room: Room) -> RoomLine:
+    return RoomLine(cast("rtc.Room", room), on_response=lambda _: None)
+
+
+async def test_what_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that isn't taken is given up, and those behind it are sent."""
+    monkeypatch.setattr(line, "SEND_TIMEOUT", 0.01)
+    room = Room(deaf_to="tool")
+    told = of(room)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(told._send)
+            told.send(ToolCalled("book", "{}", ok=True))
+            assert await told.hang_up(Outcome.COMPLETED, 5.0)
+            tasks.cancel_scope.cancel()
+    assert [each["type"] for each in room.heard] == ["ended"]
+
+
+async def test_an_end_that_can_not_be_told() -> None:
+    """Hanging up takes its time and no more, and says that the caller doesn't know."""
+    room = Room(deaf_to="ended")
+    told = of(room)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(told._send)
+            assert not await told.hang_up(Outcome.COMPLETED, 0.01)
+            tasks.cancel_scope.cancel()
+    assert not room.heard
