@@ -32,6 +32,9 @@ class Echo:
         self.closed = anyio.Event()
         self.cancelled = False
         self._lingers = False
+        self._leaving = anyio.Event()
+        """Set unless it has a farewell to say, and then once that is cut short."""
+        self._leaving.set()
         self._over = anyio.Event()
         self._typed, self._turns = anyio.create_memory_object_stream[str](10)
 
@@ -44,6 +47,8 @@ class Echo:
         return TRACE_ID
 
     def end(self, outcome: Outcome) -> None:
+        if self._over.is_set():
+            self._leaving.set()
         self.outcome = self.outcome or outcome
         self._over.set()
 
@@ -61,6 +66,7 @@ class Echo:
                     await self._over.wait()
                     if self._lingers:  # longer than anybody has patience for
                         await anyio.sleep_forever()
+                    await self._leaving.wait()
                     tasks.cancel_scope.cancel()
         except BaseException:
             self.cancelled = True
@@ -87,6 +93,8 @@ class Echo:
                     raise RuntimeError("the session has a bug")
                 case "linger":
                     self._lingers = True
+                case "say a long goodbye":
+                    self._leaving = anyio.Event()
                 case "talk without end":
                     while True:
                         self.line.send(Words("agent", "blah " * 2000, final=False))
