@@ -20,8 +20,8 @@ setup: .venv/ready ## Prepare .venv with everything the other targets need
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv
 
-simulate: setup ## Hold eight spoken conversations with the agent, and check all of it
-	$(RUN)/parley simulate booking opening_hours --callers 8
+simulate: setup ## Hold spoken conversations with the agent, eight at a time, and check all of it
+	$(RUN)/parley simulate --at-once 8
 
 test: setup ## Run the tests
 	$(RUN)/pytest -m "not system"

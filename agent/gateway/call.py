@@ -100,10 +100,13 @@ class Call:
         line.on_overflow = self._overflowed
 
     def end(self, ending: Ending) -> None:
-        """Ask the session to end, and give it ``grace`` to do so. The first ending stands."""
+        """Ask the session to end, and give it ``grace`` to do so. The first ending stands; a caller
+        who is gone since then needs no farewell."""
         if self._ending is None:
             self._ending = ending
             self._patience.deadline = anyio.current_time() + self._limits.grace
+            self._session.end(ending.outcome)
+        elif ending.outcome is Outcome.HUNG_UP:
             self._session.end(ending.outcome)
 
     async def run(self) -> None:

@@ -42,6 +42,12 @@ _CLOCK: Final = (
 
 _CLAUSE: Final = re.compile(r".{15,}?[,;:](?=\s)|.+", re.DOTALL)
 """A part of a sentence that can be said by itself; one that is too short has no melody."""
+_LONG: Final = 45
+"""Letters of a first clause, three seconds of speech, for which nobody is kept waiting."""
+_BREATH: Final = re.compile(
+    r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
+)
+"""The beginning of a long clause, up to where a speaker may breathe."""
 _AHEAD: Final = 0.5
 """Seconds by which the next part is wanted before the last one has been heard."""
 
@@ -51,6 +57,17 @@ def speakable(text: str) -> str:
     for pattern, words in _CLOCK:
         text = pattern.sub(words, text)
     return text
+
+
+def parts(text: str) -> Iterator[str]:
+    """What to synthesise one after the other: clauses, of a long first one the beginning first."""
+    for index, clause in enumerate(_CLAUSE.findall(text)):
+        beginning = _BREATH.match(clause) if index == 0 and len(clause) > _LONG else None
+        if beginning is None:
+            yield clause
+        else:
+            yield f"{beginning[0]},"  # it goes on: the voice must not fall
+            yield clause[beginning.end() :]
 
 
 class Voice:
@@ -95,8 +112,8 @@ class Voice:
 
     def _clauses(self, text: str) -> Iterator[bytes]:
         silent = True
-        for clause in _CLAUSE.findall(text):
-            for chunk in self._voice.synthesize(clause):
+        for part in parts(text):
+            for chunk in self._voice.synthesize(part):
                 silent = False
                 yield chunk.audio_int16_bytes
         if silent:

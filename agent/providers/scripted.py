@@ -127,7 +127,8 @@ class LLMStream(llm.LLMStream):
     async def _run(self) -> None:
         request_id = utils.shortuuid("chat_")
         reply = self._script.reply(self._chat_ctx)
-        await anyio.sleep(self._first_token)
+        first = anyio.current_time() + self._first_token
+        await anyio.sleep_until(first)
         match reply:
             case Say(text):
                 tokens = re.findall(r"\s*\S+\s*", text)
@@ -141,8 +142,7 @@ class LLMStream(llm.LLMStream):
                 )
                 deltas = [llm.ChoiceDelta(role="assistant", tool_calls=[call])]
         for index, delta in enumerate(deltas):
-            if index:
-                await anyio.sleep(self._token)
+            await anyio.sleep_until(first + index * self._token)
             self._event_ch.send_nowait(llm.ChatChunk(id=request_id, delta=delta))
         usage = _usage(self._chat_ctx.items, tokens)
         self._event_ch.send_nowait(llm.ChatChunk(id=request_id, usage=usage))

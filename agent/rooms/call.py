@@ -143,12 +143,15 @@ class Call:
         """Since when there is no connection to the server, on the loop's clock."""
 
     def end(self, outcome: Outcome, why: str) -> None:
-        """Ask the session to end, and give it its time to do so. The first ending stands."""
+        """Ask the session to end, and give it its time to do so. The first ending stands; a caller
+        who is gone since then needs no farewell."""
         if self._ending is None:
             self._ending = outcome, why
             self._patience.deadline = anyio.current_time() + self._limits.grace
             self._asked_to_end.set()
             self._arriving.cancel()
+            self._session.end(outcome)
+        elif outcome is Outcome.HUNG_UP:
             self._session.end(outcome)
 
     async def run(self) -> Outcome:

@@ -56,12 +56,13 @@ TURN_HANDLING: Final = TurnHandlingOptions(
     # nothing; less cuts people off between two clauses.
     endpointing={"mode": "fixed", "min_delay": 0.45, "max_delay": 3.0},
     # Speech stops as soon as a voice is sure, and goes on where it stopped if no words come of it:
-    # so being quick to stop costs little when it was a cough.
+    # so being quick to stop costs little when it was a cough. Recognition has the timeout to find
+    # words: going on before it has would be talking over the caller for a moment.
     interruption={
         "mode": "vad",
         "min_duration": 0.16,
         "resume_false_interruption": True,
-        "false_interruption_timeout": 0.8,
+        "false_interruption_timeout": 1.5,
         # how close to either end of a speech a "mm-hm" is ignored: a cloud model's business
         "backchannel_boundary": None,
     },

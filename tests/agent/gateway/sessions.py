@@ -34,6 +34,9 @@ class Echo:
         self.asked_from: Mapping[str, str] | None = None
         """The trace headers of what was typed last."""
         self._lingers = False
+        self._leaving = anyio.Event()
+        """Set unless it has a farewell to say, and then once that is cut short."""
+        self._leaving.set()
         self._over = anyio.Event()
         self._typed, self._turns = anyio.create_memory_object_stream[str](10)
 
@@ -46,6 +49,8 @@ class Echo:
         return TRACE_ID
 
     def end(self, outcome: Outcome) -> None:
+        if self._over.is_set():
+            self._leaving.set()
         self.outcome = self.outcome or outcome
         self._over.set()
 
@@ -64,6 +69,7 @@ class Echo:
                     await self._over.wait()
                     if self._lingers:  # longer than anybody has patience for
                         await anyio.sleep_forever()
+                    await self._leaving.wait()
                     tasks.cancel_scope.cancel()
         except BaseException:
             self.cancelled = True
@@ -90,6 +96,8 @@ class Echo:
                     raise RuntimeError("the session has a bug")
                 case "linger":
                     self._lingers = True
+                case "say a long goodbye":
+                    self._leaving = anyio.Event()
                 case "talk without end":
                     while True:
                         self.line.send(Words("agent", "blah " * 2000, final=False))

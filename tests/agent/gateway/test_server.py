@@ -7,6 +7,7 @@ import re
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -209,6 +210,19 @@ async def test_leaving_without_a_word() -> None:
         session = echo.sessions["made-up"]
         await session.closed.wait()
         assert session.outcome is Outcome.HUNG_UP
+
+
+async def test_a_farewell_to_nobody() -> None:
+    """A caller who is gone while the session says goodbye is not said goodbye to any longer."""
+    async with gateway(grace=20) as echo:
+        async with connect(echo.url, start=START) as call:
+            await call.send_text("say a long goodbye")
+            await until(call, Words(speaker="user", text="say a long goodbye", final=True))
+            await call.end()
+        session = echo.sessions["made-up"]
+        with anyio.fail_after(10):
+            await session.closed.wait()
+        assert not session.cancelled
 
 
 async def test_a_slow_reader() -> None:

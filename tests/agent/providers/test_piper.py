@@ -12,7 +12,7 @@ import pytest
 from livekit.agents import tts
 
 from agent.providers.inference import Threads
-from agent.providers.piper import TTS, Voice, speakable
+from agent.providers.piper import TTS, Voice, parts, speakable
 
 if TYPE_CHECKING:
     from agent.providers import Models
@@ -73,6 +73,23 @@ async def test_a_long_sentence_is_begun_before_it_is_all_there(models: Models) -
         rest = [audio async for audio in speech]
     assert first.frame.duration < 2.5
     assert sum(audio.frame.duration for audio in rest) > first.frame.duration
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("How can I help you?", ["How can I help you?"]),
+        ("Yes, we are. Every day, from ten.", ["Yes, we are. Every day,", " from ten."]),
+        (
+            "On Saturdays we are open from noon until eleven in the evening.",
+            ["On Saturdays we are open,", " from noon until eleven in the evening."],
+        ),
+        ("a" * 60, ["a" * 60]),
+    ],
+)
+def test_parts_of_a_sentence(text: str, said: list[str]) -> None:
+    """A sentence is cut where a speaker would pause, a long clause where one would breathe."""
+    assert list(parts(text)) == said
 
 
 async def test_text_without_sound_is_a_short_silence(models: Models) -> None:

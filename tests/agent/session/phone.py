@@ -124,10 +124,10 @@ class Phone:
 
 
 @asynccontextmanager
-async def phone(url: str, name: str = "caller") -> AsyncIterator[Phone]:
+async def phone(url: str) -> AsyncIterator[Phone]:
     """Call; the line is open, with silence on it, until the end of the block."""
     async with (
-        gateway.connect(url, start=gateway.Start(sample_rate=RATE, id=name)) as call,
+        gateway.connect(url, start=gateway.Start(sample_rate=RATE)) as call,
         anyio.create_task_group() as tasks,
     ):
         caller = Phone(call)

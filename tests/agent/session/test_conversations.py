@@ -1,7 +1,11 @@
-"""Conversations as people have them: a real worker, real models, a caller with a real voice."""
+"""Conversations as people have them: a real worker, real models, callers with a real voice.
+
+They all call at once, as they do (:func:`held`): each test reads what came of its own call.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -14,11 +18,16 @@ from telemetry.testing import capture
 from tests.agent.session.phone import RATE, desk_worker, phone, recording, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from agent.session import OpenSession
     from telemetry.testing import Captured
     from tests.agent.session.phone import Phone
+
+Conversation = Callable[["OpenSession", str], Awaitable["Phone"]]
+"""Holds a call with a desk, at its gateway's URL."""
+Held = Callable[[Conversation], "Phone"]
+"""What came of it."""
 
 WEEK: Final = "What are your opening hours?"
 ANSWER: Final = "We are open Tuesday to Thursday from five until ten in the evening"
@@ -39,19 +48,41 @@ def captured() -> Iterator[Captured]:
 
 
 @pytest.fixture(scope="module")
-async def desk(
-    captured: Captured, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[OpenSession]:
-    """A front desk that is patient for one second."""
-    async with desk_worker(tmp_path_factory.mktemp("desk") / "book.db", silence=1.0) as desk:
-        yield desk
+async def held(captured: Captured, tmp_path_factory: pytest.TempPathFactory) -> Held:
+    """Hold every conversation of this module with one desk, that is patient for one second."""
+    ended: dict[Conversation, Phone | Exception] = {}
 
+    async def hold(conversation: Conversation, desk: OpenSession, url: str) -> None:
+        try:
+            ended[conversation] = await conversation(desk, url)
+        except Exception as error:  # noqa: BLE001 - the test of this conversation raises it
+            ended[conversation] = error
 
-@pytest.fixture
-async def url(desk: OpenSession) -> AsyncIterator[str]:
-    """The desk's gateway."""
-    async with serving(desk) as url:
-        yield url
+    db = tmp_path_factory.mktemp("desk") / "book.db"
+    async with (
+        desk_worker(db, silence=1.0) as desk,
+        serving(desk) as url,
+        anyio.create_task_group() as calls,
+    ):
+        for conversation in (
+            talking_over,
+            humming,
+            silent,
+            coming_back,
+            hanging_up,
+            staying_too_long,
+            waiting_for_tools,
+            staying_until_the_end,
+        ):
+            calls.start_soon(hold, conversation, desk, url)
+
+    def what_came_of(conversation: Conversation) -> Phone:
+        caller = ended[conversation]
+        if isinstance(caller, Exception):
+            raise caller
+        return caller
+
+    return what_came_of
 
 
 def _trace(captured: Captured, caller: Phone) -> dict[str, Any]:
@@ -66,10 +97,8 @@ def _trace(captured: Captured, caller: Phone) -> dict[str, Any]:
     return {**event["contexts"]["trace"]["data"], "spans": event["spans"]}
 
 
-async def test_a_caller_who_talks_over_the_agent_is_listened_to(
-    url: str, captured: Captured
-) -> None:
-    """The speech stops, what was said of it is what was heard, and the new question is answered."""
+async def talking_over(_: OpenSession, url: str) -> Phone:
+    """The second question comes in the middle of the answer to the first."""
     async with phone(url) as caller:
         await caller.said("How can I help you?")
         await caller.call.send_text(WEEK)
@@ -80,8 +109,18 @@ async def test_a_caller_who_talks_over_the_agent_is_listened_to(
         assert await caller.said("open") != cut
         await caller.call.end()
         await caller.ended()
+    return caller
+
+
+async def test_a_caller_who_talks_over_the_agent_is_listened_to(
+    held: Held, captured: Captured
+) -> None:
+    """The speech stops, what was said of it is what was heard, and the new question is answered."""
+    caller = held(talking_over)
+    _, cut, answer = caller.agent_words()
     assert ANSWER.startswith(cut)
     assert len(cut) < len(ANSWER)
+    assert answer.startswith("On Saturdays we are open")
     spans = _trace(captured, caller)["spans"]
     (interrupted,) = (
         s for s in spans if s["op"] == names.OP_TURN and s["data"].get(names.INTERRUPTED)
@@ -89,8 +128,8 @@ async def test_a_caller_who_talks_over_the_agent_is_listened_to(
     assert interrupted["data"][names.AGENT_WORDS] == cut
 
 
-async def test_a_hum_over_the_agent_is_no_interruption(url: str, captured: Captured) -> None:
-    """The agent pauses, goes on where it stopped, and says all it had to say, once."""
+async def humming(_: OpenSession, url: str) -> Phone:
+    """The caller hums while the agent speaks."""
     async with phone(url) as caller:
         await caller.said("How can I help you?")
         await caller.call.send_text(WEEK)
@@ -99,19 +138,31 @@ async def test_a_hum_over_the_agent_is_no_interruption(url: str, captured: Captu
         caller.say(hum(0.5))
         await caller.until(lambda m: isinstance(m, gateway.State) and m.agent == "listening")
         await caller.until(lambda m: isinstance(m, gateway.State) and m.agent == "speaking")
-        said = await caller.said("We are open")
+        await caller.said("We are open")
         await caller.call.end()
         await caller.ended()
+    return caller
+
+
+async def test_a_hum_over_the_agent_is_no_interruption(held: Held, captured: Captured) -> None:
+    """The agent pauses, goes on where it stopped, and says all it had to say, once."""
+    caller = held(humming)
+    _, said = caller.agent_words()
     assert said.startswith(ANSWER)
     assert said.endswith("closed on Mondays.")
-    assert len(caller.agent_words()) == 2
     assert _trace(captured, caller)[names.CONVERSATION_INTERRUPTIONS] == 0
 
 
-async def test_a_silent_caller_is_asked_twice_and_let_go(url: str, captured: Captured) -> None:
-    """An open, silent line counts as silence; the end is idle, after a farewell."""
+async def silent(_: OpenSession, url: str) -> Phone:
+    """The line is open, and nobody says anything."""
     async with phone(url) as caller:
         assert await caller.ended(within=60) == "idle"
+    return caller
+
+
+async def test_a_silent_caller_is_asked_twice_and_let_go(held: Held, captured: Captured) -> None:
+    """An open, silent line counts as silence; the end is idle, after a farewell."""
+    caller = held(silent)
     assert caller.agent_words()[1:] == [
         "Are you still there?",
         "I'm sorry, I can't hear you. Are you still there?",
@@ -122,38 +173,55 @@ async def test_a_silent_caller_is_asked_twice_and_let_go(url: str, captured: Cap
     assert not any(key.startswith("latency.e2e") for key in facts)
 
 
-async def test_a_caller_who_comes_back_starts_anew(url: str) -> None:
-    """Once the caller has said something, silence is counted from the beginning."""
+async def coming_back(_: OpenSession, url: str) -> Phone:
+    """The caller answers when it is asked, and falls silent again."""
     async with phone(url) as caller:
         await caller.said("Are you still there?")
         caller.say(recording("booking-1"))
         await caller.said("how many people")
-        assert await caller.said("still there") == "Are you still there?"
+        await caller.said("still there")
+    return caller
 
 
-async def test_hanging_up_in_the_middle_of_a_reply(url: str, captured: Captured) -> None:
-    """The end is at once, and the trace whole."""
+async def test_a_caller_who_comes_back_starts_anew(held: Held) -> None:
+    """Once the caller has said something, silence is counted from the beginning."""
+    assert held(coming_back).agent_words()[-1] == "Are you still there?"
+
+
+async def hanging_up(_: OpenSession, url: str) -> Phone:
+    """The caller hangs up in the middle of a reply."""
     async with phone(url) as caller:
         await caller.said("How can I help you?")
         await caller.call.send_text(WEEK)
         await caller.sounds()
         await caller.call.end()
         assert await caller.ended(within=5) == "hung_up"
-    assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "hung_up"
+    return caller
 
 
-async def test_the_time_limit_has_a_farewell(desk: OpenSession, captured: Captured) -> None:
-    """A call that lasts too long is told so before it ends."""
+async def test_hanging_up_in_the_middle_of_a_reply(held: Held, captured: Captured) -> None:
+    """The end is at once, and the trace whole."""
+    assert _trace(captured, held(hanging_up))[names.CONVERSATION_OUTCOME] == "hung_up"
+
+
+async def staying_too_long(desk: OpenSession, _: str) -> Phone:
+    """Two seconds are all that a call may take."""
     async with serving(desk, max_duration=2.0) as url, phone(url) as caller:
         assert await caller.ended() == "time_limit"
+    return caller
+
+
+async def test_the_time_limit_has_a_farewell(held: Held, captured: Captured) -> None:
+    """A call that lasts too long is told so before it ends."""
+    caller = held(staying_too_long)
     assert caller.agent_words()[-1] == (
         "I'm sorry, we have reached the time limit of this call. Goodbye."
     )
     assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "time_limit"
 
 
-async def test_who_waits_for_a_tool_is_told(url: str) -> None:
-    """One moment, once; then the answer, or why there is none."""
+async def waiting_for_tools(_: OpenSession, url: str) -> Phone:
+    """The service is slow on one day, and not there on another."""
     async with phone(url) as caller:
         await caller.said("How can I help you?")
         await caller.call.send_text("Do you have a table for two on December 24th at seven?")
@@ -162,11 +230,16 @@ async def test_who_waits_for_a_tool_is_told(url: str) -> None:
         await caller.call.send_text("Do you have a table for two on December 26th at seven?")
         await caller.said("One moment, please.")
         await caller.said("I can't reach our reservations book")
-        assert caller.agent_words().count("One moment, please.") == 2
+    return caller
 
 
-async def test_a_worker_that_stops_says_goodbye(desk: OpenSession, captured: Captured) -> None:
-    """Told to shut down, the agent takes leave before it ends the call."""
+async def test_who_waits_for_a_tool_is_told(held: Held) -> None:
+    """One moment, once; then the answer, or why there is none."""
+    assert held(waiting_for_tools).agent_words().count("One moment, please.") == 2
+
+
+async def staying_until_the_end(desk: OpenSession, _: str) -> Phone:
+    """The worker is told to shut down in mid-call."""
     scope = anyio.CancelScope()
 
     async def run(*, task_status: anyio.abc.TaskStatus[str]) -> None:
@@ -179,5 +252,11 @@ async def test_a_worker_that_stops_says_goodbye(desk: OpenSession, captured: Cap
             await caller.said("How can I help you?")
             scope.cancel()
             assert await caller.ended() == "shutdown"
+    return caller
+
+
+async def test_a_worker_that_stops_says_goodbye(held: Held, captured: Captured) -> None:
+    """Told to shut down, the agent takes leave before it ends the call."""
+    caller = held(staying_until_the_end)
     assert caller.agent_words()[-1] == "I'm sorry, I have to end this call now. Goodbye."
     assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "shutdown"

@@ -342,11 +342,15 @@ async def test_a_seed_decides_what_chance_does(folder: Path) -> None:
     noisy = scenario(folder, SPOKEN, line={"snr_db": 10, "loss": 0.3})
     sent: dict[int, list[bytes]] = {}
 
-    for number, seed in enumerate((1, 1, 2)):
+    async def run(number: int, seed: int) -> None:
         async with fake_agent(Answer("Hi.")) as agent:
             await simulation(agent, noisy).run(Load(1, seed=seed))
         (heard,) = agent.conversations.values()
         sent[number] = heard.frames[:20]
+
+    async with anyio.create_task_group() as runs:
+        for number, seed in enumerate((1, 1, 2)):
+            runs.start_soon(run, number, seed)
     assert sent[0] == sent[1]
     assert sent[0] != sent[2]
 
