@@ -10,9 +10,10 @@ from . import context, runtime
 from .ambient import Marker
 from .conversation import Conversation, headers_of
 from .foreign import ForeignSpan
+from .headers import valid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from sentry_sdk import tracing
     from sentry_sdk.traces import StreamedSpan
@@ -148,6 +149,26 @@ def trace_headers() -> dict[str, str]:
     if _sentrys_span() is None:
         return {}
     return dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
+
+
+def inject(carrier: MutableMapping[str, Any]) -> None:
+    """Write the current span's trace headers into what goes to another process.
+
+    A message for a queue, a job's metadata, a form: any mapping that takes text. Without a current
+    span nothing is written.
+    """
+    carrier.update(trace_headers())
+
+
+def extract(carrier: Mapping[str, Any]) -> dict[str, str]:
+    """The trace headers in what came from another process, for ``headers=``; empty without any.
+
+    Names may be in any case, values text or bytes; ``traceparent`` counts where there is no
+    ``sentry-trace``. What is malformed or oversized is passed over and counted, never an error, and
+    what the sender says of sampling isn't believed. So use it for what strangers send: ``headers=``
+    itself takes the word of whoever it is given.
+    """
+    return valid(carrier)
 
 
 def _sentrys_span() -> tracing.Span | StreamedSpan | None:

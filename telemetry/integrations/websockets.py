@@ -2,7 +2,7 @@
 
 A connection lives longer than the span that opened it. So its handshake is one span,
 ``websocket.client``, and what is sent later carries its own context, if anything is to continue
-it: :func:`inject` into a message, ``telemetry.conversation(…, headers=message)`` where it arrives.
+it: ``telemetry.inject(message)``, and ``headers=telemetry.extract(message)`` where it arrives.
 
 ``connect`` is websockets' own with :class:`TracedConnection`; a redirect or a reconnect computes
 the headers anew, for the host that it goes to.
@@ -18,12 +18,12 @@ from websockets.datastructures import Headers
 
 from .. import api, context
 from .harmless import harmless
-from .wire import headers_for, inject
+from .wire import headers_for
 
 if TYPE_CHECKING:
     from websockets.datastructures import HeadersLike
 
-__all__ = ["TracedConnection", "connect", "inject"]
+__all__ = ["TracedConnection", "connect"]
 
 
 class TracedConnection(client.ClientConnection):

@@ -13,8 +13,6 @@ from ..api import trace_headers
 from ..headers import traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
     from ..context import Link
 
 
@@ -36,14 +34,6 @@ def headers_for(url: str, *, w3c: bool = False) -> dict[str, str]:
     if w3c and (parent := traceparent(headers.get("sentry-trace", ""))) is not None:
         headers["traceparent"] = parent
     return headers
-
-
-def inject(message: MutableMapping[str, str]) -> None:
-    """Write the current span's trace headers into a message, for a queue or a socket.
-
-    Whoever gets it continues the trace with ``telemetry.conversation(…, headers=message)``.
-    """
-    message.update(trace_headers())
 
 
 class Shown:

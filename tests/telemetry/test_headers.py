@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import UserDict
 from typing import Any
 
@@ -161,3 +163,29 @@ def test_strict_continuation(organisation: str | None, continued: bool) -> None:
             pass
         assert len(captured.conversations) == 1
     assert (conversation.trace_id == TRACE) is continued
+
+
+async def test_a_message_carries_its_context() -> None:
+    """What takes it from a queue, elsewhere and later, continues the trace below the sender."""
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    with capture() as captured:
+        async with telemetry.conversation("sender"):
+            with telemetry.span("publish") as span:
+                message = {"words": "Good evening"}
+                telemetry.inject(message)
+                await queue.put(json.dumps(message))
+        sent = telemetry.extract(json.loads(await queue.get()))
+        with telemetry.transaction("queue.process", "words", headers=sent):
+            pass
+        sender, received = (event["contexts"]["trace"] for event in captured.transactions)
+    assert sent.keys() == {"sentry-trace", "baggage"}
+    assert received["trace_id"] == sender["trace_id"]
+    assert received["parent_span_id"] == span.id
+
+
+def test_a_message_without_context() -> None:
+    """Outside of any span nothing is written, and what came without begins a trace of its own."""
+    message: dict[str, str] = {}
+    with capture():
+        telemetry.inject(message)
+    assert message == telemetry.extract(message) == {}

@@ -35,7 +35,7 @@ def run(source: str) -> dict[str, Any]:
 
 def test_every_block_is_run_here() -> None:
     """A block that is added gets a test."""
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
 
 
 def test_any_agent(
@@ -63,6 +63,20 @@ def test_every_boundary() -> None:
                 "   └─ user.speech",
             )
         )
+
+
+def test_through_a_queue() -> None:
+    """What is done with a message hangs below the span that sent it."""
+    with capture() as captured:
+        run(block("telemetry.inject(job)"))
+        sender, done = captured.transactions
+    [tool] = sender["spans"]
+    trace = done["contexts"]["trace"]
+    assert trace["trace_id"] == sender["contexts"]["trace"]["trace_id"]
+    assert trace["parent_span_id"] == tool["span_id"]
+    assert captured.tree(done) == (
+        "queue.process confirmation\n└─ db.query SELECT email FROM guests WHERE id = ?"
+    )
 
 
 def test_testing() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 import sentry_sdk
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 import telemetry
 from telemetry import attributes as names
+from telemetry.headers import refused
 from telemetry.integrations.asgi import TraceRequests
 from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.store import TraceStore
@@ -45,13 +47,18 @@ async def _health(_: Request) -> Response:
     return PlainTextResponse("ok")
 
 
-def _captured(store: Path | None = None) -> AbstractContextManager[Captured]:
+def _captured(store: Path | None = None, **options: Any) -> AbstractContextManager[Captured]:
     # Sentry's own Starlette integration would open a scope of its own around each handler
-    return capture(store=store, integrations=[HttpxIntegration()], auto_enabling_integrations=False)
+    return capture(
+        store=store,
+        integrations=[HttpxIntegration()],
+        auto_enabling_integrations=False,
+        **options,
+    )
 
 
 @asynccontextmanager
-async def _service() -> AsyncIterator[str]:
+async def _service(*, trusted: bool = False) -> AsyncIterator[str]:
     app = Starlette(
         routes=[
             Route("/tables/{id}", _table),
@@ -60,7 +67,11 @@ async def _service() -> AsyncIterator[str]:
         ]
     )
     config = uvicorn.Config(
-        TraceRequests(app), ws="none", lifespan="off", log_config=None, access_log=False
+        TraceRequests(app, trusted=trusted),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
     )
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -123,3 +134,66 @@ async def test_what_fails_is_marked_and_what_asks_for_health_is_left_out() -> No
     data = events["GET /broken"]["data"]
     assert data[names.HTTP_RESPONSE_STATUS_CODE] == 500
     assert data[names.ERROR_TYPE] == "RuntimeError"
+
+
+TRACE, SPAN = "0123456789abcdef" * 2, "fedcba9876543210"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [("sentry-trace", "nonsense")],
+        [("sentry-trace", f"{TRACE}-{SPAN}-1" + "0" * 4_000)],
+        [("sentry-trace", b"\xff\xfe")],
+        [("sentry-trace", f"{'0' * 32}-{SPAN}")],
+        [("sentry-trace", f"{TRACE}-{SPAN}"), ("sentry-trace", f"{'1' * 32}-{SPAN}")],
+        [("traceparent", f"ff-{TRACE}-{SPAN}-01")],
+    ],
+)
+async def test_unsound_headers_are_passed_over(sent: list[tuple[str, str | bytes]]) -> None:
+    """The request is answered, in a trace of its own, and the headers are counted."""
+    before = refused.read()
+    with _captured() as captured:
+        async with _service() as url, httpx.AsyncClient(base_url=url) as client:
+            asked = [(name.encode(), v.encode() if isinstance(v, str) else v) for name, v in sent]
+            assert (await client.get("/tables/1", headers=asked)).status_code == 200
+        [event] = captured.transactions
+    trace = event["contexts"]["trace"]
+    assert trace["trace_id"] not in (TRACE, "1" * 32)
+    assert trace.get("parent_span_id") is None
+    assert refused.read() == before + 1
+
+
+@pytest.mark.parametrize(("trusted", "recorded"), [(False, 1), (True, 0)])
+async def test_strangers_do_not_decide_what_is_sampled(trusted: bool, recorded: int) -> None:
+    """A request that says it isn't sampled is recorded, unless whoever asks is trusted."""
+    asked = {"sentry-trace": f"{TRACE}-{SPAN}-0", "baggage": f"sentry-trace_id={TRACE}"}
+    with _captured() as captured:
+        async with _service(trusted=trusted) as url, httpx.AsyncClient(base_url=url) as client:
+            answer = await client.get("/tables/1", headers=asked)
+        assert len(captured.transactions) == recorded
+    assert answer.text.startswith(TRACE)
+
+
+@pytest.mark.parametrize(
+    ("baggage", "continued"),
+    [
+        ([f"sentry-trace_id={TRACE},sentry-org_id=7"], True),
+        (["other=1", f"sentry-trace_id={TRACE}", "sentry-org_id=7"], True),
+        ([f"sentry-trace_id={TRACE},sentry-org_id=8"], False),
+        ([f"sentry-trace_id={TRACE}"], False),
+        ([f"sentry-trace_id={TRACE},sentry-org_id=8", "sentry-org_id=7"], False),
+        ([f"sentry-trace_id={'1' * 32},sentry-org_id=7"], False),
+        ([], False),
+    ],
+)
+async def test_never_in_another_organisations_trace(baggage: list[str], continued: bool) -> None:
+    """With strict continuation, only callers of this organisation are continued."""
+    asked = [("sentry-trace", f"{TRACE}-{SPAN}-1"), *(("baggage", text) for text in baggage)]
+    with _captured(strict_trace_continuation=True, dsn="http://key@o7.localhost/1") as captured:
+        async with _service() as url, httpx.AsyncClient(base_url=url) as client:
+            await client.get("/tables/1", headers=asked)
+        [event] = captured.transactions
+    trace = event["contexts"]["trace"]
+    assert (trace["trace_id"] == TRACE) is continued
+    assert (trace.get("parent_span_id") == SPAN) is continued

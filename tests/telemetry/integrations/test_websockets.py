@@ -135,7 +135,7 @@ async def test_a_message_continues_the_trace_of_its_span(
     ):
         with telemetry.span("ask") as span:
             message: dict[str, str] = {}
-            traced.inject(message)
+            telemetry.inject(message)
             await connection.send(json.dumps({"words": "Hello", "trace": message}))
             assert await connection.recv() == "Hello"
     [answered] = [event for event in captured.conversations if event["transaction"] == "server"]

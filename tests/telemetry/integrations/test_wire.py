@@ -17,7 +17,7 @@ import telemetry
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.integrations.httpx2 import Httpx2Integration
-from telemetry.integrations.wire import headers_for, inject
+from telemetry.integrations.wire import headers_for
 from telemetry.testing import Captured, capture
 
 from .server import Service, serving
@@ -154,6 +154,32 @@ async def test_a_client_older_than_telemetry(
             assert above(captured, service.parent(f"/{name}")) == conversation.transaction.span_id
     await client.aclose()
     assert service.connections == 1
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
+async def test_a_client_made_in_another_conversation(
+    service: Service, lifecycle: Lifecycle, library: str
+) -> None:
+    """Made and used in one span of A, it is B's when B uses it, also while A still does."""
+    with tracing(lifecycle) as captured:
+        async with telemetry.conversation("a"):
+            with telemetry.span("tool", "a") as in_a:
+                client = made(library)
+                await client.get(f"{service.url}/first")
+
+                async def converse() -> str:
+                    async with telemetry.conversation("b"):
+                        with telemetry.span("tool", "b") as in_b:
+                            await client.get(f"{service.url}/b")
+                    return in_b.id
+
+                other = asyncio.create_task(converse())
+                await client.get(f"{service.url}/a")
+                in_b = await other
+        await client.aclose()
+        for path in ("/first", "/a"):
+            assert above(captured, service.parent(path)) == in_a.id
+        assert above(captured, service.parent("/b")) == in_b
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
@@ -337,19 +363,3 @@ def test_what_aiohttp_serves_is_not_traced() -> None:
     program = SERVER.format(telemetry=telemetry.__name__)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[['http.client']]\n", "")
-
-
-async def test_a_message_carries_its_context(lifecycle: Lifecycle) -> None:
-    """What takes it from a queue, elsewhere and later, continues the trace below the sender."""
-    queue: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-    with tracing(lifecycle) as captured:
-        async with telemetry.conversation("sender"):
-            with telemetry.span("publish") as span:
-                message = {"words": "Good evening"}
-                inject(message)
-                await queue.put(message)
-        async with telemetry.conversation("receiver", headers=await queue.get()):
-            pass
-        sent, received = captured.conversations
-    assert received["contexts"]["trace"]["trace_id"] == sent["contexts"]["trace"]["trace_id"]
-    assert received["contexts"]["trace"]["parent_span_id"] == span.id
