@@ -56,6 +56,15 @@ class Run:
     junit: str
 
     @property
+    def conversations(self) -> list[dict[str, Any]]:
+        """The transactions of the agent's side."""
+        return [
+            event
+            for event in self.transactions
+            if event["contexts"]["trace"]["op"] == "conversation"
+        ]
+
+    @property
     def turns(self) -> list[dict[str, Any]]:
         return [turn for call in self.report["conversations"] for turn in call["turns"]]
 
@@ -149,10 +158,8 @@ def test_callers_are_understood(run: Run) -> None:
 
 def test_exactly_one_complete_transaction_each(run: Run) -> None:
     """Sentry's ingestion takes them, spans have their parents, and no op is missing."""
-    conversations = [
-        event for event in run.transactions if event["contexts"]["trace"]["op"] == "conversation"
-    ]
-    assert len(conversations) == len(run.transactions) == CALLERS
+    conversations = run.conversations
+    assert len(conversations) == CALLERS
     told = {call["id"] for call in run.report["conversations"]}
     ids = {event["contexts"]["trace"]["data"]["gen_ai.conversation.id"] for event in conversations}
     assert ids == told
@@ -162,6 +169,16 @@ def test_exactly_one_complete_transaction_each(run: Run) -> None:
     stats = run.report["stats"]
     assert [stats[n] for n in ("conversations", "orphan_spans", "dropped_spans")] == [8, 0, 0]
     assert stats["late_spans"] == 0
+
+
+def test_each_conversation_is_below_its_caller(run: Run) -> None:
+    """Every caller has a transaction of its own; the conversation is its child, in its trace."""
+    roots = [event["contexts"]["trace"] for event in run.transactions]
+    callers = {root["trace_id"]: root for root in roots if root["op"] == "caller"}
+    assert len(callers) == CALLERS
+    for event in run.conversations:
+        root = event["contexts"]["trace"]
+        assert root["parent_span_id"] == callers[root["trace_id"]]["span_id"]
 
 
 def test_inside_a_stage_sentry_sees_that_stage(run: Run) -> None:
@@ -180,7 +197,7 @@ def test_inside_a_stage_sentry_sees_that_stage(run: Run) -> None:
 def test_tags_never_cross(run: Run) -> None:
     """What plain `sentry_sdk.set_tag` wrote in a conversation is on its transaction and errors."""
     own = {}
-    for event in run.transactions:
+    for event in run.conversations:
         trace = event["contexts"]["trace"]
         own[trace["trace_id"]] = trace["data"]["gen_ai.conversation.id"]
         plain = {name: tag for name, tag in event["tags"].items() if name != "voice"}
