@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import secrets
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SILENCE: Final = 3.0
 """Seconds until a silent caller is asked again: people get longer, callers from a file needn't."""
+
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds that a thread may keep the interpreter from another."""
 
 
 @asynccontextmanager
@@ -75,6 +79,9 @@ async def livekit(
         await probe(server.url, server.key, server.secret)
     except Problem as problem:
         raise rooms.RoomsError(str(problem)) from None
+    # Calls and callers are threads of this process: each hop between two of them waits for the
+    # interpreter, by default 5 ms for each thread that is busy.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     name = f"simulation-{secrets.token_hex(4)}"
     stopping = rooms.Stopping()
     async with anyio.create_task_group() as tasks:

@@ -41,6 +41,9 @@ SPOKEN_RATE: Final = 24_000
 """Hz of the agent's audio as it is published."""
 LEAD: Final = 0.04
 """Seconds that published audio is ahead of its playing, so that a late event loop leaves no gap."""
+CODEC: Final = 0.0265
+"""Seconds between a sample and its packet's leaving: Opus sends 20 ms at a time, and looks 6.5 ms
+ahead (RFC 6716, 2). The caller's voice takes as long, and the agent's."""
 SUBSCRIBE_TIMEOUT: Final = 5.0
 """Seconds that the agent's first words wait for the caller to listen."""
 SEND_TIMEOUT: Final = 5.0
@@ -100,7 +103,7 @@ class RoomLine:
     def voiced_until(self) -> float | None:
         """When the caller was last heard."""
         arrived = self.microphone.voiced_until()
-        self._spoke_until = None if arrived is None else arrived - self._held_back
+        self._spoke_until = None if arrived is None else arrived - self._held_back - CODEC
         return self._spoke_until
 
     def on_audible(self, function: Callable[[float], None]) -> None:
@@ -238,7 +241,7 @@ class RoomLine:
         self._tell(message)
 
     def _audible(self, at: float) -> None:
-        at += LEAD
+        at += LEAD + CODEC
         if self.first_audible_at is None:
             self.first_audible_at = at
             self.on_first_audible()

@@ -51,12 +51,25 @@ class Run:
     output: str
     report: dict[str, Any]
     transactions: list[dict[str, Any]]
-    """The conversations'."""
-    requests: list[dict[str, Any]]
-    """Transactions of the reservations service, which runs in the same process."""
+    """The callers', the agent's and the service's: all in one process."""
     errors: list[dict[str, Any]]
     store: Path
     junit: str
+
+    @property
+    def callers(self) -> list[dict[str, Any]]:
+        return self._of("caller")
+
+    @property
+    def conversations(self) -> list[dict[str, Any]]:
+        return self._of("conversation")
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return self._of("http.server")
+
+    def _of(self, op: str) -> list[dict[str, Any]]:
+        return [event for event in self.transactions if event["contexts"]["trace"]["op"] == op]
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -99,16 +112,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             exit_code=process.returncode,
             output=output,
             report=json.loads((folder / "report.json").read_text()),
-            transactions=_of("conversation", ingest.transactions),
-            requests=_of("http.server", ingest.transactions),
+            transactions=ingest.transactions,
             errors=ingest.errors,
             store=folder / "traces.db",
             junit=(folder / "junit.xml").read_text(),
         )
-
-
-def _of(op: str, transactions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [event for event in transactions if event["contexts"]["trace"]["op"] == op]
 
 
 pytestmark = pytest.mark.timeout(300)
@@ -130,7 +138,7 @@ def test_agent_falls_silent_when_talked_over(run: Run) -> None:
     assert all(turn["stop_ms"] > 0 for turn in cutting)
     cut = {
         event["contexts"]["trace"]["trace_id"]
-        for event in run.transactions
+        for event in run.conversations
         for span in event["spans"]
         if span["op"] == "agent.speech" and span.get("data", {}).get("agent.speech.interrupted")
     }
@@ -157,11 +165,11 @@ def test_callers_are_understood(run: Run) -> None:
 
 def test_exactly_one_complete_transaction_each(run: Run) -> None:
     """Sentry's ingestion takes them, spans have their parents, and no op is missing."""
-    assert len(run.transactions) == CALLERS
+    assert len(run.conversations) == CALLERS
     told = {call["id"] for call in run.report["conversations"]}
-    traces = [event["contexts"]["trace"] for event in run.transactions]
+    traces = [event["contexts"]["trace"] for event in run.conversations]
     assert {trace["data"]["gen_ai.conversation.id"] for trace in traces} == told
-    for event in run.transactions:
+    for event in run.conversations:
         assert_accepted(event)
         assert not OPS - {span["op"] for span in event["spans"]}
     stats = run.report["stats"]
@@ -173,7 +181,7 @@ def test_services_hang_below_the_requests_made_of_them(run: Run) -> None:
     """Each request of a tool has its service below it, in the right conversation."""
     asked = {
         span["span_id"]: span
-        for event in run.transactions
+        for event in run.conversations
         for span in event["spans"]
         if span["op"] == "http.client"
     }
@@ -188,11 +196,21 @@ def test_services_hang_below_the_requests_made_of_them(run: Run) -> None:
         assert_accepted(event)
 
 
+def test_each_conversation_is_below_its_caller(run: Run) -> None:
+    """Every caller has a transaction of its own; the conversation is its child, in its trace."""
+    roots = [event["contexts"]["trace"] for event in run.callers]
+    callers = {root["trace_id"]: root for root in roots}
+    assert len(callers) == CALLERS
+    for event in run.conversations:
+        root = event["contexts"]["trace"]
+        assert root["parent_span_id"] == callers[root["trace_id"]]["span_id"]
+
+
 def test_inside_a_stage_sentry_sees_that_stage(run: Run) -> None:
     """In the LLM node, the tool and the TTS node `get_current_span()` is the stage's own span."""
     stages = {"llm": "gen_ai.chat", "tool": "gen_ai.execute_tool", "tts": "tts.synthesize"}
     seen = []
-    for event in run.transactions:
+    for event in run.conversations:
         for span in event["spans"]:
             if stage := span.get("data", {}).get("seen.stage"):
                 assert span["op"] == stages[stage]
@@ -204,7 +222,7 @@ def test_inside_a_stage_sentry_sees_that_stage(run: Run) -> None:
 def test_tags_never_cross(run: Run) -> None:
     """What plain `sentry_sdk.set_tag` wrote in a conversation is on its transaction and errors."""
     own = {}
-    for event in run.transactions:
+    for event in run.conversations:
         trace = event["contexts"]["trace"]
         own[trace["trace_id"]] = trace["data"]["gen_ai.conversation.id"]
         plain = {name: tag for name, tag in event["tags"].items() if name != "voice"}

@@ -74,6 +74,8 @@ class Conversation:
     """What it listened to, while it did."""
     cuts: list[float] = field(default_factory=list)
     """When it was cut short."""
+    typed: list[str] = field(default_factory=list)
+    """The trace context of each typed turn, but for whether it is sampled."""
     loud_at: float | None = None
     """When the first loud frame of what it was talked over with arrived."""
 
@@ -149,6 +151,8 @@ class FakeAgent:
                     case "end":
                         raise _HungUpError
                     case "text":
+                        headers = json.loads(message)["headers"]
+                        this.typed.append(headers["sentry-trace"][:49])
                         return None
                 continue
             this.frames.append(message)

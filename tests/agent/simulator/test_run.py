@@ -13,6 +13,9 @@ from agent.gateway import connect
 from agent.session.line import Outcome
 from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
+from telemetry import attributes as names
+from telemetry.store import TraceStore
+from telemetry.testing import capture
 from tests.agent.simulator.fake_agent import Answer, FakeAgent, fake_agent
 from tests.agent.simulator.recordings import silence, tone, write_wav
 
@@ -91,6 +94,49 @@ async def test_conversation_that_goes_as_expected(folder: Path) -> None:
     assert report.word_error_rate == pytest.approx(2 / 8)
     assert {event.conversation for event in told} == {each.id for each in report.calls}
     assert told[-1].what == "ended: hung_up"
+
+
+@pytest.mark.parametrize("sample_rate", [0.0, 1.0])
+async def test_callers_trace_their_own_side(folder: Path, sample_rate: float) -> None:
+    """What a caller said, heard and measured is in a transaction above the conversation; its words
+    stay here. Whether Sentry gets it is of no consequence."""
+    both = scenario(folder, SPOKEN, {"text": "Four of us"})
+    store = folder / "traces.db"
+    with capture(store=store, sample_rate=sample_rate) as captured:
+        async with fake_agent(Answer("For how many?"), Answer("It is booked.")) as agent:
+            report = await call(agent, both)
+            (there,) = agent.conversations.values()
+        sent = captured.transactions
+    assert report.passed, report.calls
+    assert report.calls[0].trace_id == there.context[0]
+    (own,) = TraceStore(store).trace(there.context[0])
+    root, spoken, typed = own.spans
+    assert (own.op, own.name, own.status) == (names.OP_CALLER, "test", "ok")
+    assert root.span_id == there.context[1]
+    assert spoken.attributes[names.AGENT_WORDS] == "For how many?"
+    assert typed.attributes[names.USER_WORDS] == "Four of us"
+    assert report.measured == pytest.approx([1000 * spoken.attributes[names.RESPONSE_LATENCY]])
+    assert there.typed == [f"{there.context[0]}-{typed.span_id}"]
+    assert len(sent) == sample_rate
+    assert not any(words in str(sent) for words in ("Four of us", "For how many?", "Hello there"))
+
+
+async def test_conversation_elsewhere_fails_the_run(folder: Path) -> None:
+    """A conversation that isn't below its caller is a flaw of its trace."""
+
+    async def stray(id: str) -> ConversationRecord | None:
+        record = await agent.trace(id)
+        if record is None:
+            return None
+        root, *spans = record.spans
+        return replace(record, spans=(replace(root, parent_span_id=None), *spans))
+
+    async with fake_agent(Answer("Hi.")) as agent:
+        run = simulation(agent, scenario(folder, {"text": "Hi"}), read_trace=stray)
+        report = await run.run(Load(1))
+    (wrong,) = report.calls[0].trace_failures
+    assert wrong.startswith("the root's parent is None, not ")
+    assert not report.passed
 
 
 async def test_reply_that_never_comes(folder: Path) -> None:
