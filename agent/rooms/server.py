@@ -48,10 +48,12 @@ _IDLE_PROCESSES: Final = 1
 """Threads and processes that stand ready for the next call; a process has its own models."""
 _LOOK: Final = 0.1
 _FULL: Final = 0.69
-"""The load that a worker without room reports. Where all workers report 0.7 (the server's
-``target_load``) or more, it offers calls to none of them, by figures that are seconds old, and never
-again: a third of the sessions would stay empty, and who calls just after another has left would get
-no agent. So it is always asked, and decided here."""
+"""The load that a worker without room reports.
+
+Where all workers report 0.7 (the server's ``target_load``) or more, it offers a call to none of
+them, by figures that are seconds old, and never again: a third of the sessions would stay empty,
+and who calls just after another has left would get no agent. So it is always asked, and decided
+here."""
 
 
 class RoomsError(InputError):
