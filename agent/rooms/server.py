@@ -47,9 +47,13 @@ _IDLE_THREADS: Final = 4
 _IDLE_PROCESSES: Final = 1
 """Threads and processes that stand ready for the next call; a process has its own models."""
 _LOOK: Final = 0.1
-_FULL: Final = 0.99
-"""The load that a worker without room reports. At 1 the server would offer it nothing, by a figure
-that is seconds old: a caller who comes just after another has left would get no agent."""
+_FULL: Final = 0.69
+"""The load that a worker without room reports.
+
+Where all workers report 0.7 (the server's ``target_load``) or more, it offers a call to none of
+them, by figures that are seconds old, and never again: a third of the sessions would stay empty,
+and who calls just after another has left would get no agent. So it is always asked, and decided
+here."""
 
 
 class RoomsError(InputError):
@@ -212,8 +216,8 @@ class Worker:
         return len(running | self._accepted)
 
     def load(self) -> float:
-        """Share of the sessions that are taken; the server offers more to who has less."""
-        return min(self.sessions / self._options.max_sessions, _FULL)
+        """Share of the sessions that are taken, as it is reported: up to :data:`_FULL`."""
+        return _FULL * self.sessions / self._options.max_sessions
 
     async def admit(self, request: JobRequest) -> None:
         """Accept a job, or leave it to another worker."""

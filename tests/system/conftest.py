@@ -1,4 +1,4 @@
-"""What the system tests share: a LiveKit server, the reservations service."""
+"""What the system tests share: a LiveKit server."""
 
 from __future__ import annotations
 

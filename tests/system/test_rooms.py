@@ -10,7 +10,7 @@ import pytest
 from agent.session import Outcome
 from telemetry import attributes as names
 from tests.system.callers import Caller, question
-from tests.system.worker import working
+from tests.system.worker import said, working
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,3 +48,6 @@ async def test_ten_rooms(server: Server, tmp_path: Path) -> None:
             assert record.status == "ok"
             assert [span.op for span in record.spans].count(names.OP_CONVERSATION) == 1
             assert record.trace_id == caller.call.trace_id
+        metrics = (await said(worker.metrics)).splitlines()
+        assert "parley_telemetry_conversations_total 10.0" in metrics
+        assert "parley_telemetry_orphan_spans_total 0.0" in metrics

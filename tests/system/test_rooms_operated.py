@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -18,7 +17,7 @@ from agent.session import Outcome
 from telemetry import attributes as names
 from tests.system.callers import Caller, question
 from tests.system.livekit import Ports
-from tests.system.worker import working
+from tests.system.worker import said, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +63,7 @@ async def test_a_cap_that_holds(server: Server, tmp_path: Path) -> None:
             assert "parley_sessions 2.0" in metrics
             assert "parley_sessions_max 2.0" in metrics
             await until(
-                worker.health + "/worker", lambda text: json.loads(text)["worker_load"] > 0.98
+                worker.health + "/worker", lambda text: json.loads(text)["worker_load"] > 0.68
             )
             assert await said(worker.health) == "OK"
             leave.set()
@@ -197,18 +196,6 @@ def outcome(record: StoredConversation) -> str:
     """How a conversation ended."""
     (root,) = [span for span in record.spans if span.op == names.OP_CONVERSATION]
     return str(root.attributes[names.CONVERSATION_OUTCOME])
-
-
-async def said(url: str, *, method: str = "GET") -> str:
-    """What an endpoint answers."""
-
-    def ask() -> str:
-        request = urllib.request.Request(url, method=method)  # noqa: S310 - our own, HTTP
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            found: Any = answer.read()
-        return str(found.decode())
-
-    return await asyncio.to_thread(ask)
 
 
 async def until(url: str, holds: Callable[[str], bool]) -> None:

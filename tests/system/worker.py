@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -135,3 +137,15 @@ def working(
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait(5)
+
+
+async def said(url: str, *, method: str = "GET") -> str:
+    """What an endpoint answers."""
+
+    def ask() -> str:
+        request = urllib.request.Request(url, method=method)  # noqa: S310 - our own, HTTP
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            found: bytes = answer.read()
+        return found.decode()
+
+    return await asyncio.to_thread(ask)
