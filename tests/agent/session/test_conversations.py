@@ -6,19 +6,28 @@ They all call at once, as they do (:func:`held`): each test reads what came of i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import numpy as np
 import pytest
+from livekit.agents import Agent
 
 from agent import gateway
+from agent.audio import audible
+from agent.desk import FrontDesk
 from telemetry import attributes as names
 from telemetry.testing import capture
 from tests.agent.session.phone import RATE, desk_worker, phone, recording, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Iterator
+
+    from livekit import rtc
+    from livekit.agents import ModelSettings
+    from livekit.agents.stt import SpeechEvent
 
     from agent.session import OpenSession
     from telemetry.testing import Captured
@@ -66,6 +75,7 @@ async def held(captured: Captured, tmp_path_factory: pytest.TempPathFactory) -> 
     ):
         for conversation in (
             talking_over,
+            talking_to_slow_ears,
             humming,
             silent,
             coming_back,
@@ -126,6 +136,53 @@ async def test_a_caller_who_talks_over_the_agent_is_listened_to(
         s for s in spans if s["op"] == names.OP_TURN and s["data"].get(names.INTERRUPTED)
     )
     assert interrupted["data"][names.AGENT_WORDS] == cut
+
+
+async def talking_to_slow_ears(_: OpenSession, __: str) -> Phone:
+    """The same, and it takes a second to find out what was said."""
+    with TemporaryDirectory() as folder:
+        async with (
+            desk_worker(Path(folder) / "book.db", agent=f"{__name__}:SlowEars") as desk,
+            serving(desk) as url,
+            phone(url) as caller,
+        ):
+            await caller.said("How can I help you?")
+            await caller.call.send_text(WEEK)
+            await caller.sounds()
+            await anyio.sleep(1.0)
+            caller.say(recording("opening_hours-2"))
+            await caller.said("On Saturdays")
+    return caller
+
+
+class SlowEars(FrontDesk):
+    """A desk whose recognition takes as long as it may."""
+
+    async def stt_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncIterator[SpeechEvent]:
+        """What is heard, late."""
+        async for event in Agent.default.stt_node(self, audio, model_settings):
+            await anyio.sleep(0.9)
+            yield event
+
+
+async def test_an_interrupted_agent_waits_for_the_words(held: Held) -> None:
+    """While it isn't known yet what the caller said, the speech doesn't go on."""
+    messages = [message for _, message in held(talking_to_slow_ears).arrived]
+    paused = next(
+        at
+        for at, message in enumerate(messages)
+        if isinstance(message, gateway.State)
+        and (message.agent, message.user) == ("listening", "speaking")
+    )
+    known = messages.index(
+        next(
+            m for m in messages if isinstance(m, gateway.Words) and m.speaker == "user" and m.final
+        )
+    )
+    assert paused < known
+    assert not any(isinstance(m, bytes) and audible(m).size for m in messages[paused:known])
 
 
 async def humming(_: OpenSession, url: str) -> Phone:
