@@ -267,7 +267,8 @@ class Call:
             with anyio.fail_after(ASK_TIMEOUT):
                 await self._job.api.room.remove_participant(who)
         except Exception as error:  # noqa: BLE001 - it is over for us in any case
-            log.info("rooms: %s: the caller stays: %s", self._room.name, error)
+            if caller.identity in self._room.remote_participants:
+                log.info("rooms: %s: the caller stays: %s", self._room.name, error)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run one of the call's tasks; what it raises ends the call as anything else does."""

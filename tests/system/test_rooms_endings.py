@@ -127,7 +127,8 @@ def test_an_unreachable_server(tmp_path: Path) -> None:
 async def test_sigterm_with_five_calls(server: Server, tmp_path: Path) -> None:
     """SIGTERM: calls are said goodbye to within the deadline, all of them are delivered."""
     deadline = 14.0
-    with working(server.livekit, tmp_path, PARLEY_DRAIN_TIMEOUT=f"{deadline:g}") as worker:
+    settings = {"PARLEY_DRAIN_TIMEOUT": f"{deadline:g}", "PARLEY_SILENCE_TIMEOUT": "0"}
+    with working(server.livekit, tmp_path, **settings) as worker:
         ids = [f"term-{n}" for n in range(5)]
         await drained(server, worker, ids, [signal.SIGTERM], deadline)
         for id in ids:
