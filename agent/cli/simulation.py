@@ -155,11 +155,13 @@ async def _simulate(
         environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
         # twice as many as call: with --hold the next calls while the last still closes
         sessions = 2 * load.callers
+        agreement = simulator.AGREEMENT_MS
         match transport:
             case Transport.GATEWAY:
                 reached = transports.gateway(settings, environ, sessions=sessions)
             case Transport.LIVEKIT:
                 reached = transports.livekit(settings, environ, sessions=sessions, runtime=runtime)
+                agreement = transports.ROOMS_AGREE_MS
         async with reached as connect:
             with simulator.watch(console) as on_progress:
                 simulation = simulator.Simulation(
@@ -169,6 +171,7 @@ async def _simulate(
                     read_reservations=read_reservations,
                     stats=stats,
                     line=line,
+                    agreement_ms=agreement,
                     stop=stop,
                     on_progress=on_progress,
                 )

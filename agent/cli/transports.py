@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SILENCE: Final = 3.0
 """Seconds until a silent caller is asked again: people get longer, callers from a file needn't."""
 
+ROOMS_AGREE_MS: Final = 150.0
+"""Milliseconds by which telemetry and a caller in a room may differ on response latency (p95): the
+caller's own jitter buffer is nothing that the worker can know of."""
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds that a thread may keep the interpreter from another."""
 

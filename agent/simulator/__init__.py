@@ -28,12 +28,13 @@ from agent.simulator.display import render, watch
 from agent.simulator.impairment import Conditions
 from agent.simulator.junit import junit
 from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
-from agent.simulator.report import CallResult, Progress, Report, TurnResult
+from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report, TurnResult
 from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
 from agent.simulator.written import as_json
 
 __all__ = [
+    "AGREEMENT_MS",
     "CallResult",
     "Conditions",
     "Connect",

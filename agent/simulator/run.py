@@ -13,7 +13,7 @@ import numpy as np
 
 from agent.simulator.booked import unmet
 from agent.simulator.caller import Caller, Connect
-from agent.simulator.report import CallResult, Progress, Report
+from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report
 from agent.simulator.verdict import Happened, judge
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Simulation:
         read_reservations: all reservations there are; None when nobody knows.
         stats: telemetry's counts, by the names of ``telemetry.Stats``; read once, at the end.
         line: every caller's line, instead of its scenario's.
+        agreement_ms: by how much telemetry and the callers may differ on latency (p95).
         patience: seconds a caller waits for a reply before it gives up.
         delivery: seconds to wait for a call's trace.
         stop: set it (on Ctrl-C, say) and the callers hang up; the report is then of what was.
@@ -79,6 +80,7 @@ class Simulation:
     read_reservations: ReadReservations | None = None
     stats: Callable[[], Mapping[str, Any]]
     line: Conditions | None = None
+    agreement_ms: float = AGREEMENT_MS
     patience: float = 15.0
     delivery: float = 10.0
     stop: anyio.Event = field(default_factory=anyio.Event)
@@ -102,6 +104,7 @@ class Simulation:
             stats=dict(self.stats()),
             interrupted=interrupted or self.stop.is_set(),
             seed=load.seed,
+            agreement_ms=self.agreement_ms,
         )
 
 
