@@ -84,6 +84,8 @@ class RoomLine:
         self._source = AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
         self._frames = _Queue[bytes](_MAX_UNSENT)
         self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
+        self._shown = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
+        """What LiveKit's frontends show: it takes several answers each, nothing waits for it."""
         self._hearing: anyio.CancelScope | None = None
         self._caller: str | None = None
         self._tasks = anyio.create_task_group()
@@ -115,11 +117,11 @@ class RoomLine:
         match event:
             case session.StateChanged(agent=agent, user=user):
                 self._tell(gateway.State(agent=agent, user=user))
-                self._messages.put(functools.partial(self._show_state, agent))
+                self._shown.put(functools.partial(self._show_state, agent))
             case session.Words(speaker=speaker, text=text, final=final):
                 self._tell(gateway.Words(speaker=speaker, text=_text(text), final=final))
                 if final:
-                    self._messages.put(functools.partial(self._transcribe, speaker, _text(text)))
+                    self._shown.put(functools.partial(self._transcribe, speaker, _text(text)))
             case session.ToolCalled(name=name, arguments=arguments, ok=ok):
                 self._tell(gateway.Tool(name=_text(name), arguments=_text(arguments), ok=ok))
 
@@ -132,7 +134,8 @@ class RoomLine:
         self._room.on("track_subscribed", subscribed)
         try:
             async with self._tasks as tasks:
-                tasks.start_soon(self._send)
+                tasks.start_soon(self._send, self._messages)
+                tasks.start_soon(self._send, self._shown)
                 for publication in caller.track_publications.values():
                     if publication.track is not None:
                         subscribed(publication.track, publication, caller)
@@ -214,10 +217,10 @@ class RoomLine:
         async for frame in self._frames:
             await self._source.capture_frame(rtc.AudioFrame(frame, SPOKEN_RATE, 1, len(frame) // 2))
 
-    async def _send(self) -> None:
+    async def _send(self, messages: _Queue[Callable[[], Awaitable[object]]]) -> None:
         """Send what is queued, in order. What can't be sent is said once: the call goes on."""
         failed = False
-        async for message in self._messages:
+        async for message in messages:
             try:
                 with anyio.fail_after(SEND_TIMEOUT):
                     await message()

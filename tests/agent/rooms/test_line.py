@@ -48,7 +48,7 @@ async def test_what_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) ->
     told = of(room)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(told._send)
+            tasks.start_soon(told._send, told._messages)
             told.send(ToolCalled("book", "{}", ok=True))
             assert await told.hang_up(Outcome.COMPLETED, 5.0)
             tasks.cancel_scope.cancel()
@@ -61,7 +61,7 @@ async def test_an_end_that_can_not_be_told() -> None:
     told = of(room)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(told._send)
+            tasks.start_soon(told._send, told._messages)
             assert not await told.hang_up(Outcome.COMPLETED, 0.01)
             tasks.cancel_scope.cancel()
     assert not room.heard
