@@ -13,7 +13,7 @@ help: ## Say what there is
 setup: .venv/ready ## Prepare .venv with everything the other targets need
 
 .venv/ready: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --all-extras --python $(PYTHON)
+	$(UV) sync --frozen --all-extras --compile-bytecode --python $(PYTHON)
 	@touch $@
 
 .cache/uv/bin/uv: # only where uv isn't installed
