@@ -23,6 +23,9 @@ OVER_NOISE: Final = 2.5
 """How far what stands out from noise (8 dB) is above the quietest of it, as RMS of some 20 ms."""
 
 
+_NOTHING: Final = np.zeros(1, np.int16)
+
+
 def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.intp]:
     """Indices of the samples that can be heard, in order.
 
@@ -38,23 +41,36 @@ def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.in
 
 def noise_level(frames: Sequence[bytes | NDArray[np.int16]]) -> float:
     """How loud the quietest of some frames are: RMS, full scale 1; 0 without frames."""
-    blocks = [np.frombuffer(f, "<i2") if isinstance(f, bytes) else f for f in frames if len(f)]
-    if not blocks:
-        return 0.0
-    sizes = np.array([block.size for block in blocks])
-    squares = np.square(np.concatenate(blocks), dtype=np.float32)
-    means = np.add.reduceat(squares, np.cumsum(sizes) - sizes) / sizes
-    return math.sqrt(np.percentile(means, QUIET)) / 2**15
+    return _quiet(_levels(frames))
 
 
 def last_over_noise(frames: Sequence[bytes]) -> tuple[int, int] | None:
     """The last sample that can be heard over the noise between and after the words in some seconds
     of audio: its frame and its index in it; None when none can."""
-    noise = noise_level(frames)
-    for number in range(len(frames) - 1, -1, -1):
+    levels = _levels(frames)
+    noise = _quiet(levels)
+    for number in np.flatnonzero(levels > OVER_NOISE * noise)[::-1].tolist():
         if (loud := audible(frames[number], noise)).size:
             return number, int(loud[-1])
     return None
+
+
+def _levels(frames: Sequence[bytes | NDArray[np.int16]]) -> NDArray[np.float64]:
+    """The RMS of each; one call of numpy's for each step, not for each frame."""
+    blocks = [np.frombuffer(f, "<i2") if isinstance(f, bytes) else f for f in frames]
+    sizes = np.array([max(block.size, 1) for block in blocks])
+    if not blocks:
+        return np.empty(0)
+    squares = np.square(np.concatenate([b if b.size else _NOTHING for b in blocks]), dtype="f4")
+    means: NDArray[np.float64] = np.add.reduceat(squares, np.cumsum(sizes) - sizes) / sizes
+    return np.sqrt(means) / 2**15
+
+
+def _quiet(levels: NDArray[np.float64]) -> float:
+    if not levels.size:
+        return 0.0
+    rank = int(levels.size * QUIET / 100)
+    return float(np.partition(levels, rank)[rank])
 
 
 def _rms(samples: NDArray[np.int16]) -> float:
