@@ -49,10 +49,12 @@ class AmbiguousId(TraceStoreError):  # noqa: N818 - the contract's name, read as
 
     Attributes:
         matches: the newest of them, without spans.
+        more: whether there are others.
     """
 
     def __init__(self, asked: str, matches: tuple[StoredConversation, ...], more: bool) -> None:
         self.matches = matches
+        self.more = more
         listed = ", ".join(
             f"{match.id} (trace {match.trace_id}, root {match.root_span_id or 'unknown'}, "
             f"{datetime.fromtimestamp(match.started_at, UTC):%Y-%m-%d %H:%M:%S} UTC)"

@@ -7,6 +7,7 @@ conversation may be in another one: given all of them, a trace is shown whole.
 from __future__ import annotations
 
 import datetime
+import heapq
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from telemetry.store import AmbiguousId, TraceStore
 from telemetry.tree import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from telemetry.store import StoredConversation
@@ -51,15 +52,14 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
         named = _newest(stores, 1)
         if not named:
             raise TelemetryError(f"{where}: no conversation in it yet")
+        [found] = named
     else:
-        named = _named(stores, wanted)
-        if not named:
+        one = _named(stores, wanted)
+        if one is None:
             raise TelemetryError(f"{where}: no conversation {wanted!r}; see `parley traces list`")
-    if len(named) > 1:
-        raise AmbiguousId(wanted or "", tuple(named), more=False)
-    [found] = named
+        found = one
     trace = _once(each for store in stores for each in store.trace(found.trace_id))
-    shown = next(each for each in trace if _identity(each) == _identity(found))
+    shown = _shown(trace, found)
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
     others = [each for each in trace if each is not shown]
@@ -67,29 +67,64 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
     console.print(Text(tree), soft_wrap=True)
 
 
+def _shown(trace: Sequence[StoredConversation], found: StoredConversation) -> StoredConversation:
+    """What the tree is of: what was found or, for a request, its conversation in any store."""
+    conversations = [each for each in trace if each.op == OP_CONVERSATION]
+    if conversations and found.op != OP_CONVERSATION:
+        return conversations[0]
+    same = (each for each in trace if _identity(each) == _identity(found))
+    return next(same, found)  # it may have been forgotten since
+
+
 def _newest(stores: Sequence[TraceStore], limit: int) -> list[StoredConversation]:
     """The newest of all stores. What a service did is listed where its conversation isn't."""
-    rows = _once(row for store in stores for row in store.conversations(limit=limit))
-    held = {row.trace_id for row in rows if row.op == OP_CONVERSATION}
-    listed = [row for row in rows if row.op == OP_CONVERSATION or row.trace_id not in held]
-    return sorted(listed, key=lambda row: row.started_at, reverse=True)[:limit]
+    rows = heapq.merge(
+        *(_rows(store) for store in stores), key=lambda row: row.started_at, reverse=True
+    )
+    listed: dict[tuple[object, ...], StoredConversation] = {}
+    for row in rows:  # read as far as needed: most of a service's are passed over
+        if row.op == OP_CONVERSATION or not _has_conversation(stores, row.trace_id):
+            listed[_identity(row)] = row
+        if len(listed) == limit:
+            break
+    return list(listed.values())
 
 
-def _named(stores: Sequence[TraceStore], wanted: str) -> list[StoredConversation]:
-    """What goes by this; one, unless it is ambiguous."""
+def _rows(store: TraceStore) -> Iterator[StoredConversation]:
+    """All of a store, the newest first, a few read at a time."""
+    before = None
+    while rows := store.conversations(before=before):
+        yield from rows
+        before = rows[-1].started_at
+
+
+def _has_conversation(stores: Sequence[TraceStore], trace_id: str) -> bool:
+    return any(each.op == OP_CONVERSATION for store in stores for each in store.trace(trace_id))
+
+
+def _named(stores: Sequence[TraceStore], wanted: str) -> StoredConversation | None:
+    """What goes by this, or None.
+
+    Raises:
+        AmbiguousId: several do.
+    """
     matches: list[StoredConversation] = []
+    more = False
     for store in stores:
         try:
             found = store.conversation(wanted)
         except AmbiguousId as several:
             matches += several.matches
+            more |= several.more
         else:
             matches += [] if found is None else [found]
     matches = _once(matches)
     matches = [each for each in matches if each.op == OP_CONVERSATION] or matches
     if matches and all(each.trace_id == wanted for each in matches):
-        return [min(matches, key=lambda each: each.started_at)]
-    return matches
+        return min(matches, key=lambda each: each.started_at)
+    if len(matches) > 1:
+        raise AmbiguousId(wanted, tuple(matches), more=more)
+    return matches[0] if matches else None
 
 
 def _once(records: Iterable[StoredConversation]) -> list[StoredConversation]:

@@ -2,7 +2,8 @@
 
 Recognition and the first words of a reply are waited for by a caller; the words after them are
 not, while the first ones are being heard. In the order they come, one long sentence delays
-everybody by its half second.
+everybody by its half second. Each call runs in its caller's context, so in its caller's
+conversation: the threads belong to nobody.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import queue
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -55,9 +58,13 @@ class Threads:
         Cancelled, it isn't called any more; if it is running, nobody waits for it. Raises
         ``RuntimeError`` after :meth:`close`.
         """
-        call = _Call(time.monotonic() + spare, next(self._numbers), function)
+        call = _Call(
+            time.monotonic() + spare, next(self._numbers), partial(copy_context().run, function)
+        )
         self._waiting.put(call)
-        self._executor.submit(self._serve)
+        # what serves may serve another than this one, and lives on: it takes nothing of this
+        # caller's along, which Sentry gives to whatever is submitted and to the thread it starts
+        Context().run(self._executor.submit, self._serve)
         result: _T = await asyncio.wrap_future(call.result)
         return result
 

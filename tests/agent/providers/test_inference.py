@@ -9,11 +9,15 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
+import sentry_sdk
 
+import telemetry
 from agent.providers.inference import Threads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from telemetry.testing import Captured
 
 
 @asynccontextmanager
@@ -85,3 +89,45 @@ async def test_nobody_waits_for_closed_threads() -> None:
     await closing_them
     with pytest.raises(RuntimeError):
         await threads.run(lambda: None)
+
+
+async def test_what_is_served_out_of_turn_is_its_own_conversations(captured: Captured) -> None:
+    """Whoever is overtaken, each call runs in its caller's conversation, span and Sentry scope."""
+    opened: dict[str, sentry_sdk.Scope] = {}
+    served: list[tuple[str, str | None, bool]] = []
+
+    def look(caller: str) -> None:
+        conversation = telemetry.current_conversation()
+        id = None if conversation is None else conversation.id
+        served.append((caller, id, sentry_sdk.get_isolation_scope() is opened[caller]))
+
+    def infer(caller: str) -> None:
+        look(caller)
+        with telemetry.span("infer", caller):
+            sentry_sdk.capture_message(caller)
+
+    async def converse(caller: str, spare: float) -> None:
+        async with telemetry.conversation("host", id=caller):
+            sentry_sdk.set_tag("caller", caller)
+            opened[caller] = sentry_sdk.get_isolation_scope()
+            await threads.run(partial(infer, caller), spare=spare)
+
+    with closing(Threads(1)) as threads:
+        async with asyncio.TaskGroup() as tasks, occupied(threads):
+            for caller, spare in (("later", 60.0), ("soon", 9.0), ("now", 0.0)):
+                tasks.create_task(converse(caller, spare))
+            await asyncio.sleep(0)
+        opened["nobody"] = sentry_sdk.get_isolation_scope()
+        await threads.run(partial(look, "nobody"))
+    assert served == [
+        ("now", "now", True),
+        ("soon", "soon", True),
+        ("later", "later", True),
+        ("nobody", None, True),
+    ]
+    trees = {event["tags"]["caller"]: captured.tree(event) for event in captured.conversations}
+    assert trees == {
+        caller: f"conversation host\n└─ infer {caller}" for caller in ("later", "soon", "now")
+    }
+    errors = [(error["message"], error["tags"]["caller"]) for error in captured.errors]
+    assert errors == [("now", "now"), ("soon", "soon"), ("later", "later")]

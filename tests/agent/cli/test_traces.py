@@ -1,0 +1,119 @@
+"""Several stores read as one: the agent's, and those of the services it asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.cli.traces import list_conversations, show_conversation
+from telemetry.attributes import OP_CONVERSATION
+from telemetry.records import ConversationRecord, SpanRecord
+from telemetry.store import AmbiguousId, TraceStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = 1_795_000_000.0
+
+
+def _conversation(number: int, *, second: float) -> ConversationRecord:
+    return _transaction(number, f"c-{number}", OP_CONVERSATION, second)
+
+
+def _request(number: int, *, second: float) -> ConversationRecord:
+    """What a service did for that conversation."""
+    return _transaction(number, f"GET /{number}", "http.server", second)
+
+
+def _transaction(trace: int, name: str, op: str, second: float) -> ConversationRecord:
+    started = START + second
+    above = None if op == OP_CONVERSATION else f"{OP_CONVERSATION:.12}{trace:04}"
+    root = SpanRecord(f"{op:.12}{trace:04}", above, op, name, started, started + 1)
+    return ConversationRecord(
+        id=name,
+        trace_id=f"{trace:032}",
+        name=name,
+        started_at=started,
+        ended_at=started + 1,
+        status="ok",
+        op=op,
+        spans=(root,),
+    )
+
+
+def _stores(folder: Path, **contents: list[ConversationRecord]) -> list[Path]:
+    for name, records in contents.items():
+        store = TraceStore(folder / name)
+        for record in records:
+            store.close_conversation(record)
+        store.close()
+    return [folder / name for name in contents]
+
+
+def _listed(capsys: pytest.CaptureFixture[str], paths: list[Path], limit: int) -> list[str]:
+    list_conversations(paths, limit)
+    rows = capsys.readouterr().out.splitlines()[1:]
+    return [row[19:].split("  ")[1].strip() for row in rows]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_requests_stand_for_no_conversation_that_another_store_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: int
+) -> None:
+    """However few are wanted: the newest conversation is it, though requests are newer."""
+    paths = _stores(
+        tmp_path,
+        agent=[_conversation(1, second=0), _conversation(2, second=1)],
+        service=[
+            _request(9, second=0.5),  # its conversation is in no store
+            _request(1, second=60),
+            _request(2, second=61),
+            _request(1, second=62),
+        ],
+    )[::order]
+    show_conversation(paths, None, words=True)
+    shown = capsys.readouterr().out
+    assert "c-2" in shown.splitlines()[0]
+    assert "GET /2" in shown
+    assert _listed(capsys, paths, 1) == ["c-2"]
+    assert _listed(capsys, paths, 2) == ["c-2", "GET /9"]
+    assert _listed(capsys, paths, 9) == ["c-2", "GET /9", "c-1"]
+
+
+def test_what_is_older_than_a_page_of_requests_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store of both kinds: its own conversations count, however many requests are newer."""
+    paths = _stores(
+        tmp_path,
+        agent=[_conversation(number, second=-100 + number) for number in range(30)],
+        both=[
+            _conversation(99, second=-50),
+            *(_request(number, second=number) for number in range(30)),
+        ],
+    )
+    assert _listed(capsys, paths, 1) == ["c-99"]
+
+
+def test_a_conversation_is_shown_for_its_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named by what a service did for it, the conversation is what the tree is of."""
+    paths = _stores(tmp_path, service=[_request(1, second=60)], agent=[_conversation(1, second=0)])
+    show_conversation(paths, "GET /1", words=True)
+    assert "c-1" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_what_is_ambiguous_says_that_there_are_others(tmp_path: Path) -> None:
+    """A store names a few of many; so does the answer over all stores, and says it."""
+    paths = _stores(
+        tmp_path,
+        one=[_conversation(number, second=number) for number in range(20)],
+        two=[_conversation(99, second=99)],
+    )
+    with pytest.raises(AmbiguousId, match=r"c-99.*, and others"):
+        show_conversation(paths, "c-", words=True)
+    with pytest.raises(AmbiguousId) as few:
+        show_conversation(paths, "c-9", words=True)
+    assert "and others" not in str(few.value)
