@@ -43,7 +43,9 @@ def test_w3c_trace_headers_continue_a_trace() -> None:
 @pytest.mark.parametrize("headers", [None, "none"])
 def test_headers_that_are_none_cost_nothing_else(headers: object) -> None:
     """Metadata whose headers are null, or no object, still says who calls."""
-    found = request.from_metadata(json.dumps({"id": "c-1", "user": {"id": "u"}, "headers": headers}))
+    found = request.from_metadata(
+        json.dumps({"id": "c-1", "user": {"id": "u"}, "headers": headers})
+    )
     assert found == SessionRequest(id="c-1", user={"id": "u"})
 
 
