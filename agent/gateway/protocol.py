@@ -62,7 +62,7 @@ from pydantic import (
 
 from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
-from telemetry.headers import valid
+from telemetry.headers import refused, valid
 
 _Text = TypeVar("_Text")
 
@@ -160,8 +160,12 @@ def _plain(value: object) -> object:
             raise ValueError(f"should be {what}")
 
 
-def _sound(headers: object) -> object:
-    return valid(headers, trusted=True) if isinstance(headers, dict) else headers
+def _sound(headers: object) -> dict[str, str]:
+    if isinstance(headers, dict):
+        return valid(headers, trusted=True)
+    if headers is not None:
+        refused.add()
+    return {}
 
 
 _Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]

@@ -3,8 +3,8 @@
 A job's metadata (explicit dispatch), else its room's, may be a JSON object with the fields of the
 gateway's ``start``: ``id``, ``user``, ``tags``, ``headers``. Other applications put what they like
 there, so what isn't ours is left alone. Without either, the caller's own attributes speak:
-``sentry-trace`` and ``baggage`` continue its trace, ``parley.conversation`` is the id, the rest are
-tags.
+``sentry-trace`` (or ``traceparent``) and ``baggage`` continue its trace, ``parley.conversation`` is
+the id, the rest are tags.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRACE: Final = "parley.trace"
 """Attribute of the agent's participant: the trace the conversation is recorded in."""
 
 _FIELDS: Final = frozenset({"id", "user", "tags", "headers"})
-_TRACE_HEADERS: Final = ("sentry-trace", "baggage")
+_TRACE_HEADERS: Final = ("sentry-trace", "traceparent", "baggage")
 _NOT_TAGS: Final = ("lk.", "sip.", "parley.")
 """Prefixes of attributes that are LiveKit's or ours; a SIP caller's are its telephone number."""
 _MAX_TAGS: Final = 32

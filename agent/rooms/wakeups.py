@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Key = tuple[str, int]
     """The kind of an event, and the number of what it is about."""
+    _Owner = tuple[asyncio.AbstractEventLoop, Callable[[FfiEvent], None]]
 
 _numbers: Final = itertools.count(1 << 62)
 """Of requests that are numbered here: far from livekit's own."""
@@ -76,32 +77,39 @@ class AudioSource(rtc.AudioSource):
 class _Switch(FfiQueue["FfiEvent"]):
     """The client's queue of events, with an index of who owns which.
 
-    It is called by the client's own threads; a dictionary's look-up needs no lock.
+    It is called by the client's own threads. Whoever is found to own an event is handed it without
+    the lock; that nobody owns it is certain only with it.
     """
 
     def __init__(self, before: FfiQueue[FfiEvent]) -> None:
         super().__init__()
-        self._subscribers = before._subscribers
-        self._owners: dict[Key, tuple[asyncio.AbstractEventLoop, Callable[[FfiEvent], None]]] = {}
+        self._subscribers, self._lock = before._subscribers, before._lock
+        self._owners: dict[Key, _Owner] = {}
         self._keys: dict[int, Key] = {}
         """Of the queues that own events, by their ids."""
 
     def put(self, item: FfiEvent) -> None:
         """Hand an event to its owner; to all subscribers if it has none."""
-        owner = None
-        match kind := item.WhichOneof("message"):
-            case "audio_stream_event":
-                owner = self._owners.get((kind, item.audio_stream_event.stream_handle))
-            case "room_event":
-                owner = self._owners.get((kind, item.room_event.room_handle))
-            case "capture_audio_frame":  # the only one of its number
-                owner = self._owners.pop((kind, item.capture_audio_frame.async_id), None)
+        owner = self._owner(item)
         if owner is None:
-            super().put(item)
-            return
+            with self._lock:
+                owner = self._owner(item)  # named since then, it is left out by the others' filters
+                if owner is None:
+                    super().put(item)
+                    return
         loop, take = owner
         with suppress(RuntimeError):  # the loop is closed: its call has ended without leaving
             loop.call_soon_threadsafe(take, item)
+
+    def _owner(self, item: FfiEvent) -> _Owner | None:
+        match kind := item.WhichOneof("message"):
+            case "audio_stream_event":
+                return self._owners.get((kind, item.audio_stream_event.stream_handle))
+            case "room_event":
+                return self._owners.get((kind, item.room_event.room_handle))
+            case "capture_audio_frame":  # the only one of its number
+                return self._owners.pop((kind, item.capture_audio_frame.async_id), None)
+        return None
 
     def give(self, key: Key, queue: Any) -> None:
         """Give a subscriber's own events to it, and those of others no longer."""

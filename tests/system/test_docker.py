@@ -40,6 +40,16 @@ def test_the_services(services: dict[str, Any]) -> None:
         assert "healthcheck" in service, name
 
 
+def test_the_image_is_built_once(services: dict[str, Any]) -> None:
+    """Services of one image have one build, which the others depend on: of two at once, the second
+    finds the tag taken."""
+    ours = {name: each for name, each in services.items() if each["image"] == "parley"}
+    (built,) = [name for name, each in ours.items() if "build" in each]
+    for name, each in ours.items():
+        assert each["pull_policy"] == "never", name
+        assert name == built or built in each["depends_on"], name
+
+
 def test_a_file_that_is_wrong(tmp_path: Path) -> None:
     """A key that Compose doesn't know is refused: the check is one."""
     wrong = tmp_path / "compose.yaml"
@@ -86,7 +96,8 @@ def test_the_image() -> None:
     assert build.index(
         ("RUN", "uv sync --frozen --no-dev --extra local --extra openai --no-install-project")
     ) < build.index(("COPY", "agent agent"))
-    let_in = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines()}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     for name, said in build:
         if name == "COPY":
             for source in said.split()[:-1]:

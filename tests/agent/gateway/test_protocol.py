@@ -94,7 +94,6 @@ def test_nothing_but_a_protocol_error(data: str | bytes) -> None:
         ('{"type": "start", "sample_rate": 8000, "tags": {"a": 1}}', CloseCode.INVALID, "tags.a"),
         ('{"type": "start", "sample_rate": 8000, "user": {"a": []}}', CloseCode.INVALID, "user.a"),
         ('{"type": "start", "sample_rate": 8000, "user": {"a": NaN}}', CloseCode.INVALID, "user.a"),
-        ('{"type": "start", "sample_rate": 8000, "headers": 7}', CloseCode.INVALID, "headers"),
         ('{"type": "text", "text": " "}', CloseCode.INVALID, "text.text"),
         (
             '{"type": "text", "text": 1}',
@@ -135,6 +134,9 @@ def test_start() -> None:
         {"sentry-trace": "0" * 32 + "-" + "0" * 16},
         {"sentry-trace": f"{CONTEXT}{'-1' * 1000}"},
         {"sentry-trace": 1},
+        CONTEXT,
+        [CONTEXT],
+        7,
     ],
 )
 def test_unsound_headers_are_passed_over(type: str, bad: object) -> None:
@@ -145,6 +147,17 @@ def test_unsound_headers_are_passed_over(type: str, bad: object) -> None:
     assert isinstance(message, Start | Text)
     assert message.headers == {}
     assert headers.refused.read() > before
+
+
+@pytest.mark.parametrize("type", ["start", "text"])
+def test_no_headers_may_be_null(type: str) -> None:
+    """A caller that says it has none has none; there is nothing to count."""
+    before = headers.refused.read()
+    fields = {"sample_rate": 8000} if type == "start" else {"text": "Hello"}
+    message = parse_caller_message(json.dumps({"type": type, **fields, "headers": None}))
+    assert isinstance(message, Start | Text)
+    assert message.headers == {}
+    assert headers.refused.read() == before
 
 
 def test_a_turn_may_have_a_context() -> None:

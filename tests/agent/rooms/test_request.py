@@ -28,6 +28,27 @@ def test_trace_headers_alone_continue_a_trace() -> None:
     assert found.headers == TRACE
 
 
+def test_w3c_trace_headers_continue_a_trace() -> None:
+    """``traceparent`` does what ``sentry-trace`` does, in metadata and as an attribute; it's no
+    tag."""
+    w3c = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    found = request.from_metadata(json.dumps({**w3c, "theirs": [1, 2]}))
+    assert found == SessionRequest(headers={"sentry-trace": TRACE["sentry-trace"]})
+    found = request.from_participant("u-1", "", w3c)
+    assert found == SessionRequest(
+        user={"id": "u-1"}, headers={"sentry-trace": TRACE["sentry-trace"]}
+    )
+
+
+@pytest.mark.parametrize("headers", [None, "none"])
+def test_headers_that_are_none_cost_nothing_else(headers: object) -> None:
+    """Metadata whose headers are null, or no object, still says who calls."""
+    found = request.from_metadata(
+        json.dumps({"id": "c-1", "user": {"id": "u"}, "headers": headers})
+    )
+    assert found == SessionRequest(id="c-1", user={"id": "u"})
+
+
 @pytest.mark.parametrize("text", ["", "plain text", "[1]", "{}", '{"theirs": 1}', '{"id": "a b"}'])
 def test_metadata_that_is_not_ours_is_left_alone(text: str) -> None:
     """Metadata of other applications, or beyond our limits, says nothing to us."""
