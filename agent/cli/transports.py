@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import secrets
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -30,8 +29,6 @@ SILENCE: Final = 3.0
 ROOMS_AGREE_MS: Final = 150.0
 """Milliseconds by which telemetry and a caller in a room may differ on response latency (p95): the
 caller's own jitter buffer is nothing that the worker can know of."""
-SWITCH_INTERVAL: Final = 0.0005
-"""Seconds that a thread may keep the interpreter from another."""
 
 
 @asynccontextmanager
@@ -82,9 +79,6 @@ async def livekit(
         await probe(server.url, server.key, server.secret)
     except Problem as problem:
         raise rooms.RoomsError(str(problem)) from None
-    # Calls and callers are threads of this process: each hop between two of them waits for the
-    # interpreter, by default 5 ms for each thread that is busy.
-    sys.setswitchinterval(SWITCH_INTERVAL)
     name = f"simulation-{secrets.token_hex(4)}"
     stopping = rooms.Stopping()
     async with anyio.create_task_group() as tasks:

@@ -64,12 +64,21 @@ class Microphone(io.AudioInput):
         self._changed.set()
 
     def voiced_until(self) -> float | None:
-        """When the last sample that can be heard over the noise arrived, of those still known."""
+        """When the last sample that can be heard over the noise arrived, of those still known.
+
+        A busy machine takes a frame when it gets round to it. But frames are spoken one after
+        another: none is later than one after it less the audio from here to there.
+        """
         found = last_over_noise([frame for _, frame in self._recent])
         if found is None:
             return None
-        arrived, frame = self._recent[found[0]]
-        return arrived - (len(frame) // 2 - 1 - found[1]) / self._sample_rate
+        last, sample = found
+        arrived, after = float("inf"), -(sample + 1)
+        for number in range(last, len(self._recent)):
+            taken, frame = self._recent[number]
+            after += len(frame) // 2
+            arrived = min(arrived, taken - after / self._sample_rate)
+        return arrived
 
     def close(self) -> None:
         """No more will come: iteration ends after the frames that did."""

@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import multiprocessing
+import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -47,6 +48,9 @@ _IDLE_THREADS: Final = 4
 _IDLE_PROCESSES: Final = 1
 """Threads and processes that stand ready for the next call; a process has its own models."""
 _LOOK: Final = 0.1
+_SWITCH_INTERVAL: Final = 0.0005
+"""Seconds that a thread may keep the interpreter from another. Each frame hops between threads, and
+by default waits up to 5 ms for every call that is busy."""
 _FULL: Final = 0.69
 """The load that a worker without room reports.
 
@@ -152,6 +156,7 @@ async def _worker(
     stops = Stops(goodbye=event(), now=event())
     work = jobs.Jobs(choice, agent, environ, options.silence, options.limits, stops, traced)
     if threads:
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         runtime = resources.enter_context(traced())
         # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
         # start two, and wait for callbacks that the other gets: then LiveKit ends the process.

@@ -27,6 +27,8 @@ KEY: Final = "devkey"
 SECRET: Final = "a-secret-for-tests-of-32-characters"
 _BUILD_TIMEOUT: Final = 1200.0
 _START_TIMEOUT: Final = 30.0
+_MOVES: Final = 5
+_TAKEN: Final = "address already in use"
 
 
 class NoServerError(Exception):
@@ -101,11 +103,36 @@ class Server:
     """A LiveKit server on loopback; it can be stopped and started again where it was."""
 
     def __init__(self, start: list[str], log: Path) -> None:
+        self._start = start
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._move()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        The first time it goes elsewhere when somebody has taken a port meanwhile.
+        """
+        for _ in range(_MOVES):
+            if self._answers():
+                self._settled = True
+                return
+            if self._settled or _TAKEN not in self._said():
+                break
+            self._move()
+        raise NoServerError(f"the LiveKit server did not start: {self._said()[-2000:]}")
+
+    def _move(self) -> None:
+        """Take other ports."""
         self.ports = Ports.free()
         self.livekit = LiveKit(f"ws://127.0.0.1:{self.ports.http}", KEY, SECRET)
-        self._log = log
-        self._command = [
-            *start,
+        self._settled = False
+        """Whether it has been reached there: callers and workers know it by these ports then."""
+
+    def _answers(self) -> bool:
+        """Whether the server, started now, answers in time."""
+        command = [
+            *self._start,
             "--bind=127.0.0.1",
             "--node-ip=127.0.0.1",
             "--config-body",
@@ -116,21 +143,23 @@ class Server:
             "room: {departure_timeout: 5}\n"
             "logging: {level: warn}\n",
         ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+        self._began = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                break
+                return False
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}", timeout=1).close()
-                return
+                return True
             time.sleep(0.05)
-        raise NoServerError(f"the LiveKit server did not start: {self._log.read_text()[-2000:]}")
+        self.stop(kill=True)
+        return False
+
+    def _said(self) -> str:
+        """Its log since it was last started."""
+        return self._log.read_bytes()[self._began :].decode(errors="replace")
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop it; ``kill`` is as a crash, callers and workers are told nothing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 
 from agent.gateway.exchange import Exchange
@@ -48,6 +50,17 @@ async def test_microphone() -> None:
         microphone.push(frame(3))
         microphone.close()
     assert rest == [frame(2), frame(3)]
+
+
+async def test_voice_taken_late() -> None:
+    """Frames that a busy machine takes all at once were spoken one after another."""
+    microphone = Microphone(sample_rate=16000)
+    microphone.push(frame(10_000))
+    for _ in range(25):
+        microphone.push(frame(0))
+    voiced_until = microphone.voiced_until()
+    assert voiced_until is not None
+    assert voiced_until <= time.time() - 25 * FRAME_SECONDS
 
 
 async def test_slow_session() -> None:
