@@ -188,11 +188,11 @@ class Dialogue:
             wrong = meaning.mentions if task is Intent.CHANGE else frozenset[Slot]()
             details = self.details.updated(meaning.details)
             return replace(self, task=task, details=details, wrong=wrong - {Slot.NAME})
-        if meaning.agrees is False:
+        if meaning.agrees is False and not meaning.waits:
             return replace(self, ending=Step.END_CALL)
         if meaning.thanks:
             return replace(self, remark=Remark.WELCOME)
-        if meaning.agrees:
+        if meaning.agrees or meaning.waits:
             return replace(self, served=False)
         return self if meaning.greeting else replace(self, remark=Remark.NOT_UNDERSTOOD)
 

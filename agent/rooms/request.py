@@ -13,6 +13,9 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+from livekit import api
+from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from pydantic import ValidationError
 
 from agent.gateway import Start
@@ -20,6 +23,8 @@ from agent.session import SessionRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from livekit.agents import JobContext
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +34,33 @@ tells it."""
 TRACE: Final = "parley.trace"
 """Attribute of the agent's participant: the trace the conversation is recorded in."""
 
+ASK_TIMEOUT: Final = 2.0
+"""Seconds to ask the server something about a room."""
+_CALLERS: Final = frozenset(map(int, DEFAULT_PARTICIPANT_KINDS))
+"""Kinds of participants that are people: the others are agents, recorders and the like."""
 _FIELDS: Final = frozenset({"id", "user", "tags", "headers"})
 _TRACE_HEADERS: Final = ("sentry-trace", "traceparent", "baggage")
 _NOT_TAGS: Final = ("lk.", "sip.", "parley.")
 """Prefixes of attributes that are LiveKit's or ours; a SIP caller's are its telephone number."""
 _MAX_TAGS: Final = 32
+
+
+async def who_calls(job: JobContext) -> SessionRequest:
+    """The caller's request: the job's metadata, else the room's, else who is there already."""
+    for text in (job.job.metadata, job.job.room.metadata):
+        if (found := from_metadata(text)) is not None:
+            return found
+    try:
+        with anyio.fail_after(ASK_TIMEOUT):
+            asked = api.ListParticipantsRequest(room=job.job.room.name)
+            present = (await job.api.room.list_participants(asked)).participants
+    except Exception as error:  # noqa: BLE001 - the caller can be asked once we are connected
+        log.info("rooms: %s: could not ask who is there: %s", job.job.room.name, error)
+        return SessionRequest()
+    for each in present:
+        if each.kind in _CALLERS:
+            return from_participant(each.identity, each.name, dict(each.attributes))
+    return SessionRequest()
 
 
 def from_metadata(text: str) -> SessionRequest | None:

@@ -120,7 +120,8 @@ class Session(Protocol):
         """
 
     def end(self, outcome: Outcome) -> None:
-        """Ask the conversation to end, for this reason. Idempotent; the first reason stands."""
+        """Ask the conversation to end, for this reason; the first reason stands. A second one cuts
+        the farewell short: the caller has gone, or patience has."""
 
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
         """A turn the caller typed instead of speaking it, with the trace headers it came with."""

@@ -31,6 +31,8 @@ SILENCE: Final = bytes(FRAME)
 QUIET: Final = 0.6
 """Seconds without a sound after which the agent has finished."""
 PATIENCE: Final = 40.0
+_TAKEN_LATE: Final = 50
+"""Frames after one that tell when it came."""
 
 
 class Caller:
@@ -48,9 +50,7 @@ class Caller:
     ) -> None:
         self.id = id
         self.called_at = time.time()
-        self.greeted_at: float | None = None
         self.spoke_until: float | None = None
-        self.replied_at: float | None = None
         self.outcome: Outcome | None = None
         self.disconnected: str | None = None
         self._connecting = client.connect(
@@ -62,6 +62,10 @@ class Caller:
         )
         self._stack = AsyncExitStack()
         self._saying: Iterator[bytes] = iter(())
+        self._arrivals: list[float] = []
+        self._greeted: tuple[int, float] | None = None
+        self._replied: tuple[int, float] | None = None
+        """Where sound begins: the frame, and seconds into it."""
         self._last_sound = 0.0
         self._playing = False
         self._spoken = anyio.Event()
@@ -78,6 +82,16 @@ class Caller:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def greeted_at(self) -> float | None:
+        """When the greeting was first audible."""
+        return self._sounded(self._greeted)
+
+    @property
+    def replied_at(self) -> float | None:
+        """When the reply to what was asked last was first audible."""
+        return self._sounded(self._replied)
+
     # -- what a caller does ------------------------------------------------------------------------
 
     async def hear_greeting(self) -> None:
@@ -87,7 +101,7 @@ class Caller:
 
     async def ask(self, speech: bytes) -> None:
         """Say something, and hear the reply until its end."""
-        self.replied_at = None
+        self._replied = None
         self._answered = False
         self._saying = iter([speech[at : at + FRAME] for at in range(0, len(speech), FRAME)])
         self._spoken = anyio.Event()
@@ -121,16 +135,20 @@ class Caller:
     # -- its microphone and its ear ----------------------------------------------------------------
 
     async def _microphone(self) -> None:
-        start = anyio.current_time()
+        start, sent_until = anyio.current_time(), 0.0
         with suppress(gateway.Disconnected):
             for count in itertools.count():
                 await anyio.sleep_until(start + count * FRAME_SECONDS)
-                frame = next(self._saying, None)
+                frame, now = next(self._saying, None), time.time()
                 if frame is None:
                     self._spoken.set()
-                elif (loud := audible(frame)).size:
+                    if sent_until > now:  # it was late: no microphone has that wait for ever
+                        continue
+                # what is handed over late leaves one after another
+                sent_until = max(now, sent_until + FRAME_SECONDS)
+                if frame is not None and (loud := audible(frame)).size:
                     ago = FRAME_SECONDS - (int(loud[-1]) + 1) / client.RATE
-                    self.spoke_until = time.time() - ago
+                    self.spoke_until = sent_until - ago
                 await self.call.send_audio((frame or SILENCE).ljust(FRAME, b"\0"))
 
     async def _listen(self) -> None:
@@ -146,15 +164,15 @@ class Caller:
     def _hear(self, message: gateway.GatewayMessage) -> None:
         match message:
             case bytes():
+                self._arrivals.append(time.time())
                 if not (loud := audible(message)).size:
                     return
-                # a frame arrives as it begins to be played
-                at = time.time() + int(loud[0]) / client.RATE
-                self._last_sound = at
-                if self.greeted_at is None:
-                    self.greeted_at = at
-                elif self._answered and self.replied_at is None:
-                    self.replied_at = at
+                self._last_sound = self._arrivals[-1]
+                begins = len(self._arrivals) - 1, int(loud[0]) / client.RATE
+                if self._greeted is None:
+                    self._greeted = begins
+                elif self._answered and self._replied is None:
+                    self._replied = begins
             case gateway.AudioStarted():
                 self._playing = self._answered = True
             case gateway.AudioEnded():
@@ -163,6 +181,18 @@ class Caller:
                 self.outcome = outcome
 
     _answered = False
+
+    def _sounded(self, begins: tuple[int, float] | None) -> float | None:
+        """When a sound was heard: its frame arrives as it begins to be played.
+
+        Frames are played one after another: none is later than one after it less the audio from
+        here to there, even if this process took it later.
+        """
+        if begins is None:
+            return None
+        frame, offset = begins
+        after = self._arrivals[frame : frame + _TAKEN_LATE]
+        return offset + min(at - number * FRAME_SECONDS for number, at in enumerate(after))
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         with anyio.fail_after(PATIENCE):

@@ -144,7 +144,14 @@ def test_the_manager_hears_complaints(words: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["No thank you.", "No, I do not think so.", "No, I don't think so, thanks.", "No, can't you?"],
+    [
+        "No thank you.",
+        "No, I do not think so.",
+        "No, I don't think so, thanks.",
+        "No, we're fine.",
+        "No problem.",
+        "No, can't you?",
+    ],
 )
 def test_a_no_to_the_manager_is_no_complaint(words: str) -> None:
     """Whoever needs nothing more goes back to the desk, however the no is put, or recognised."""
@@ -152,6 +159,30 @@ def test_a_no_to_the_manager_is_no_complaint(words: str) -> None:
     call.answers("speak_to_manager", "")
     call.says("The waiter was very rude.")
     assert call.says(words) == CallTool("back_to_desk", {})
+
+
+@pytest.mark.parametrize("words", ["No hot water.", "No refund.", "No parking.", "No one came."])
+def test_a_short_complaint_is_one(words: str) -> None:
+    """After "anything else?" a "no" may say what there wasn't, in two words."""
+    call = Call("Can I speak to the manager?")
+    call.answers("speak_to_manager", "")
+    call.says("The waiter was very rude.")
+    assert said(call.says(words)).startswith("I'm very sorry to hear that.")
+
+
+@pytest.mark.parametrize(
+    "words", ["No, wait.", "No, one moment.", "No, another thing.", "No, hold on, please."]
+)
+@pytest.mark.parametrize("manager", [True, False])
+def test_who_asks_to_wait_has_more_to_say(words: str, manager: bool) -> None:
+    """It is no complaint, and nobody takes leave; the caller is asked what it is."""
+    call = Call("Can I speak to the manager?")
+    call.answers("speak_to_manager", "")
+    call.says("The waiter was very rude.")
+    if not manager:
+        assert call.says("No, thanks.") == CallTool("back_to_desk", {})
+        call.answers("back_to_desk", "")
+    assert said(call.says(words)) == "How can I help you?"
 
 
 def test_plain_no_asks_what_is_wrong() -> None:

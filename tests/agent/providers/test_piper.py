@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import closing
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from agent.providers.inference import Threads
 from agent.providers.piper import TTS, Voice, parts, speakable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.providers import Models
 
 
@@ -40,6 +42,36 @@ async def test_sentences_of_a_reply_come_one_by_one(models: Models) -> None:
         spoken = [audio async for audio in stream]
     assert 2 < sum(audio.frame.duration for audio in spoken) < 8
     await adapter.aclose()
+
+
+class Recorded(Threads):
+    """Threads that remember how much time each call had."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.spares: list[float] = []
+
+    async def run(self, function: Callable[[], Any], *, spare: float = 0.0) -> Any:
+        self.spares.append(spare)
+        return await super().run(function, spare=spare)
+
+
+async def test_later_sentences_can_wait_while_the_first_is_heard() -> None:
+    """In one reply only its first words are urgent; in the next one they are so again, though
+    the one before has not been heard to its end."""
+    with closing(Recorded()) as threads:
+        adapter = tts.StreamAdapter(tts=TTS(Voice(threads)))
+        for _ in range(2):
+            threads.spares.clear()
+            async with adapter.stream() as reply:
+                reply.push_text("We are open on Sundays and on Mondays until ten. ")
+                reply.push_text("On every other day of the week we close at eleven. ")
+                reply.end_input()
+                async for _audio in reply:
+                    pass
+            assert threads.spares[0] == 0
+            assert all(spare > 0 for spare in threads.spares[2:]), threads.spares
+        await adapter.aclose()
 
 
 async def test_closing_stops_synthesis() -> None:

@@ -10,9 +10,11 @@ import pytest
 from livekit import rtc
 
 import telemetry
-from agent.rooms import call
+from agent.gateway import Text, encode
+from agent.gateway.protocol import MAX_TYPED
+from agent.rooms import call, chat
 from agent.rooms.call import Call, Limits, Stops
-from agent.rooms.line import RoomLine
+from agent.rooms.line import TOPIC, RoomLine
 from agent.session import Outcome, SessionRequest
 from telemetry import attributes as names
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from agent.session import VoiceSession
     from telemetry.testing import Captured
+
+
+RELIABLE = rtc.DataPacketKind.KIND_RELIABLE
 
 
 class Room(rtc.Room):
@@ -54,9 +59,14 @@ class Session:
     def __init__(self) -> None:
         self.conversation = telemetry.conversation("call")
         self.id, self.trace_id = self.conversation.id, self.conversation.trace_id
+        self.heard: list[str] = []
+        self.ended: list[Outcome] = []
 
     def end(self, outcome: Outcome) -> None:
-        """Nothing to end."""
+        self.ended.append(outcome)
+
+    def hear(self, text: str, _: object = None) -> None:
+        self.heard.append(text)
 
 
 @pytest.fixture
@@ -67,19 +77,22 @@ async def job(monkeypatch: pytest.MonkeyPatch) -> Job:
 
 async def held(job: Job, said: list[Outcome]) -> None:
     """Hold a call of the job; tells how it ended."""
-    never = threading.Event()
-    line = RoomLine(job.room, on_response=lambda _: None)
     session = Session()
-    the_call = Call(
+    with session.conversation.attach():
+        said.append(await a_call(job, session).run())
+
+
+def a_call(job: Job, session: Session) -> Call:
+    """A call of the job."""
+    never = threading.Event()
+    return Call(
         cast("JobContext", job),
         SessionRequest(),
-        line,
+        RoomLine(job.room, on_response=lambda _: None),
         cast("VoiceSession", session),
         Limits(),
         Stops(never, never),
     )
-    with session.conversation.attach():
-        said.append(await the_call.run())
 
 
 async def test_a_room_that_goes_before_its_reason(captured: Captured, job: Job) -> None:
@@ -112,6 +125,48 @@ async def test_a_room_that_goes_for_no_reason(
             job.room.go()
     assert said == [Outcome.FAILED]
     assert outcome(captured) == "failed"
+
+
+class Participant:
+    """Somebody in the room."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+
+class Unread:
+    """A text that nobody is to read."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_typing_faster_than_anybody(job: Job) -> None:
+    """Ten typed turns at once are heard, from the caller alone; the next one, in whatever way it
+    comes, ends the call."""
+    session = Session()
+    with session.conversation.attach():
+        the_call = a_call(job, session)
+        caller, other = (cast("rtc.RemoteParticipant", Participant(who)) for who in ("me", "you"))
+        the_call._caller = caller
+        with the_call._listening():
+            for number in range(MAX_TYPED):
+                for who in (caller, other):
+                    text = encode(Text(text=f"{who.identity} {number}"))
+                    assert isinstance(text, str)
+                    packet = rtc.DataPacket(text.encode(), RELIABLE, who, TOPIC)
+                    job.room.emit("data_received", packet)
+            assert session.heard == [f"me {number}" for number in range(MAX_TYPED)]
+            assert session.ended == []
+            chatted = job.room._text_stream_handlers[chat.TOPIC]
+            for who, ended in ((other, []), (caller, [Outcome.REFUSED])):
+                reader = Unread()
+                chatted(cast("rtc.TextStreamReader", reader), who.identity)
+                assert reader.closed
+                assert session.ended == ended
+        session.conversation.close()
 
 
 def outcome(captured: Captured) -> object:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
+from agent import gateway
 from agent.rooms import line
 from agent.rooms.line import RoomLine
 from agent.session import Outcome
@@ -65,3 +67,26 @@ async def test_an_end_that_can_not_be_told() -> None:
             assert not await told.hang_up(Outcome.COMPLETED, 0.01)
             tasks.cancel_scope.cancel()
     assert not room.heard
+
+
+async def test_speech_that_is_handed_over_late() -> None:
+    """Frames that the track gets all at once are heard one after another."""
+    told, audible, heard = of(Room(deaf_to="")), anyio.Event(), list[float]()
+
+    def note(at: float) -> None:
+        heard.append(at)
+        audible.set()
+
+    told.on_audible(note)
+    before = time.time()
+    told._say(gateway.AudioStarted())
+    for sample in (0, 0, 0, 8000, 8000):
+        told._say(sample.to_bytes(2, "little") * (line.SPOKEN_RATE // 50))
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(told._play)
+            await audible.wait()
+            tasks.cancel_scope.cancel()
+    await told._source.aclose()
+    assert len(heard) == 1
+    assert heard[0] >= before + line.LEAD + 3 * 0.02 + line.CODEC
