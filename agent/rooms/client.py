@@ -206,11 +206,12 @@ class Call:
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._agent:
-            self._tasks.start_soon(self._be_alone)
+            self._tasks.start_soon(self._be_alone, participant.identity)
 
-    async def _be_alone(self) -> None:
+    async def _be_alone(self, agent: str) -> None:
         await anyio.sleep(_LAST_WORDS)
-        self._lost("the agent left the call")
+        if agent not in self._room.remote_participants:  # it may have reconnected
+            self._lost("the agent left the call")
 
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         self._lost(f"LiveKit disconnected the caller: {rtc.DisconnectReason.Name(reason)}")

@@ -147,12 +147,14 @@ class _Run:
         """Call once, and again for as long as the load is to be held."""
         with anyio.move_on_after(offset):
             await self._of.stop.wait()
-        while not self._of.stop.is_set():
+        called = False
+        while True:
             async with self._seats:
-                if not self._of.stop.is_set():  # set while it waited
-                    await self._call(judges)
-            if anyio.current_time() >= until:
-                return
+                # looked at once it has its seat: either may have come while it waited
+                if self._of.stop.is_set() or (called and anyio.current_time() >= until):
+                    return
+                await self._call(judges)
+            called = True
 
     async def _call(self, judges: TaskGroup) -> None:
         number = next(self._numbers)

@@ -177,6 +177,8 @@ async def test_two_workers(server: Server, tmp_path: Path) -> None:
             one.signal(signal.SIGKILL)
             for id in spread[1]:
                 hang_up[id].set()
+            # while it is full it refuses, and a room that is refused by all isn't offered again
+            await until(two.metrics, lambda text: "parley_sessions 0.0" in text)
             async with Caller(server.livekit, "spread-next") as caller:
                 await caller.hear_greeting()
                 await caller.hang_up()

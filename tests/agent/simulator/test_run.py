@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,9 +22,10 @@ from tests.agent.simulator.fake_agent import Answer, FakeAgent, fake_agent
 from tests.agent.simulator.recordings import silence, tone, write_wav
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from agent.gateway import Call
     from agent.simulator.report import Progress, Report
     from telemetry.records import ConversationRecord
 
@@ -46,7 +49,7 @@ def scenario(folder: Path, *turns: Mapping[str, object], **others: object) -> Sc
 def simulation(agent: FakeAgent, *scenarios: Scenario, **others: Any) -> Simulation:
     return Simulation(
         scenarios=scenarios,
-        connect=partial(connect, agent.url),
+        connect=others.pop("connect", partial(connect, agent.url)),
         read_trace=others.pop("read_trace", agent.trace),
         stats=lambda: STATS,
         **{"patience": 5.0, "delivery": 0.5, **others},
@@ -422,6 +425,24 @@ async def test_calls_at_once_are_limited(folder: Path) -> None:
     calls = [(call.started_at, call.ended_at) for call in report.calls]
     assert len(calls) == 4
     assert all(sum(began <= at < ended for began, ended in calls) <= 2 for at, _ in calls)
+
+
+async def test_who_waits_does_not_call_again_once_the_hold_is_over(folder: Path) -> None:
+    """A load that is held ends with the calls of that moment: only who never called still does."""
+    hold, numbers = 2.0, count()
+
+    @asynccontextmanager
+    async def call_again_too_late(**options: Any) -> AsyncIterator[Call]:
+        if next(numbers):  # the first caller waits for the second one's seat meanwhile
+            await anyio.sleep(hold)
+        async with connect(agent.url, **options) as call:
+            yield call
+
+    async with fake_agent(Answer("Hi.")) as agent:
+        run = simulation(agent, scenario(folder, {"text": "Hi"}), connect=call_again_too_late)
+        report = await run.run(Load(2, at_once=1, hold=hold))
+    assert report.passed
+    assert len(report.calls) == 2
 
 
 async def test_a_caller_that_fails_costs_nobody_anything(folder: Path) -> None:

@@ -1,0 +1,46 @@
+"""A caller whose agent goes, and comes back or doesn't: what no server can be made to time."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import anyio
+import pytest
+from livekit import rtc
+
+from agent.gateway import Disconnected
+from agent.rooms import client
+from agent.rooms.wakeups import AudioSource
+
+
+class Agent:
+    """The agent's participant."""
+
+    identity = "agent"
+
+
+AGENT = cast("rtc.RemoteParticipant", Agent())
+
+
+@pytest.mark.parametrize("returns", [True, False])
+async def test_an_agent_that_goes(monkeypatch: pytest.MonkeyPatch, returns: bool) -> None:
+    """The call is over when its agent stays away; one that reconnects goes on with it."""
+    monkeypatch.setattr(client, "_LAST_WORDS", 0.01)
+    room, source = rtc.Room(), AudioSource(client.RATE, 1)
+    call = client.Call(room, source)
+    call._agent = AGENT.identity
+    try:
+        with anyio.fail_after(10):
+            async with call._tasks:
+                call._left(AGENT)
+                if returns:
+                    room._remote_participants[AGENT.identity] = AGENT
+            if returns:
+                call._check()
+            else:
+                with pytest.raises(Disconnected, match="the agent left the call"):
+                    await anext(call)
+    finally:
+        call._incoming.close()
+        call._received.close()
+        await source.aclose()
