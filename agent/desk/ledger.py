@@ -192,7 +192,8 @@ class Ledger:
             try:
                 yield db
             except BaseException:
-                _query(db, "ROLLBACK")
+                if db.in_transaction:  # some errors have ended it already
+                    _query(db, "ROLLBACK")
                 raise
             _query(db, "COMMIT")
 

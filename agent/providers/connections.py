@@ -1,11 +1,13 @@
 """HTTP clients that the sessions of one event loop share: one for each server.
 
 A client of its own for each session would shake hands with the server again in each conversation,
-while the caller waits for the first words.
+while the caller waits for the first words. The sessions of the gateway run on one loop and share
+them; in rooms each job has a loop of its own, so each call makes its own client.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,6 +17,12 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator
     from typing import Self
+
+
+log = logging.getLogger(__name__)
+
+CLOSING: Final = 2.0
+"""Seconds that the clients have to close, all together."""
 
 
 class Client(Protocol):
@@ -33,14 +41,21 @@ class Connections:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator[Self]:
-        """None yet; each is made when it is first asked for, all are closed at the end."""
+        """None yet; each is made when it is first asked for, all are closed at the end.
+
+        What can't be closed within two seconds is left, and said in the log.
+        """
         connections = cls()
         try:
             yield connections
         finally:
-            with anyio.CancelScope(shield=True):  # closing sockets waits for nobody
-                while connections._clients:
-                    await connections._clients.popitem()[1].close()
+            with anyio.move_on_after(CLOSING, shield=True) as limit:
+                async with anyio.create_task_group() as closing:
+                    for client in connections._clients.values():
+                        closing.start_soon(_close, client)
+            connections._clients.clear()
+            if limit.cancelled_caught:
+                log.warning("some HTTP clients were not closed within %g s", CLOSING)
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -56,6 +71,13 @@ class Connections:
         if server not in self._clients:
             self._clients[server] = make()
         return self._clients[server]
+
+
+async def _close(client: Client) -> None:
+    try:
+        await client.close()
+    except Exception as error:  # noqa: BLE001 - the others close, the block's error stays
+        log.warning("an HTTP client did not close: %r", error)
 
 
 _lending: Final[ContextVar[Connections | None]] = ContextVar("connections", default=None)

@@ -2,14 +2,14 @@
 
 The plugin makes an HTTP client for each of its objects, so for each conversation, and leaves that
 of recognition open. Here the sessions of an event loop share one for each server, if they are made
-with :class:`~agent.providers.connections.Connections`. Whose trace a request belongs to is found
-when it is sent.
+with :class:`~agent.providers.connections.Connections`: those of the gateway. In rooms each job has
+a loop of its own, so each call its client. Whose trace a request belongs to is found when it is
+sent.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import httpx2
 import openai
@@ -17,10 +17,14 @@ from livekit.plugins import openai as plugin
 
 from . import connections
 
-if TYPE_CHECKING:
-    import ssl
-
-_POOL = httpx2.Limits(max_connections=100, max_keepalive_connections=50, keepalive_expiry=120)
+_POOL: Final = httpx2.Limits(
+    max_connections=None,  # how many call at once is decided where they are let in
+    max_keepalive_connections=50,
+    keepalive_expiry=120,
+)
+_TLS: Final = httpx2.create_ssl_context()
+"""Made at import, before the first call: it takes up to 0.16 s, in which an event loop would stand
+still."""
 
 
 class LLM(plugin.LLM):
@@ -64,11 +68,5 @@ def _client(options: dict[str, Any]) -> openai.AsyncClient:
         api_key=options.get("api_key"),
         base_url=options.get("base_url"),
         max_retries=0,  # LiveKit retries, and gives each request its time limit
-        http_client=httpx2.AsyncClient(follow_redirects=True, limits=_POOL, verify=_tls()),
+        http_client=httpx2.AsyncClient(follow_redirects=True, limits=_POOL, verify=_TLS),
     )
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Made once: it takes up to 0.16 s, in which nothing else runs on the event loop."""
-    return httpx2.create_ssl_context()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,6 +20,7 @@ from agent.desk import (
     create_app,
     serve,
 )
+from agent.desk.ledger import Ledger
 from agent.desk.wire import Availability, Booking, Change, Reason, Reservation, Seating
 from tests.agent.desk.conftest import HOUSE, NOW, TODAY
 
@@ -50,6 +53,19 @@ async def test_booking_is_found_changed_and_cancelled(reservations: Reservations
     assert await reservations.under("Johnson") == [changed]
     await reservations.cancel(booked.id)
     assert await reservations.under("Johnson") == []
+
+
+def test_what_went_wrong_is_said_though_nothing_is_left_to_roll_back(tmp_path: Path) -> None:
+    """SQLite ends the transaction itself on some errors, as here: that error is raised."""
+    ledger = Ledger(tmp_path / "book.db", HOUSE)
+    ledger.prepare()
+    with closing(sqlite3.connect(ledger.path)) as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON reservations "
+            "BEGIN SELECT RAISE(ROLLBACK, 'the book is full'); END"
+        )
+    with pytest.raises(sqlite3.IntegrityError, match="the book is full"):
+        ledger.add(booking(), NOW)
 
 
 async def test_opening_hours(reservations: Reservations) -> None:

@@ -20,6 +20,7 @@ from telemetry.tree import outline
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Literal
 
 FRIDAY = dt.date(2026, 11, 27)
 BOOKING = Booking(name="Johnson", date=FRIDAY, time=dt.time(19, 30), party=2)
@@ -83,10 +84,19 @@ async def test_a_booking_is_one_tree(
     assert (stats.conversations, stats.orphan_spans, stats.dropped_spans) == (20, 0, 0)
 
 
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
 async def test_what_callers_said_is_in_no_query(
-    captured: Captured, reservations: Reservations
+    lifecycle: Literal["transaction", "stream"], reservations: Reservations
 ) -> None:
-    """Every kind of request: names and ids stay out of what is sent."""
+    """Every kind of request: a caller's name is in nothing that is sent. A reservation's id, which
+    says nothing about anybody, is in the URLs asked for, and in nothing of the service's."""
+    with capture(
+        lifecycle=lifecycle, auto_enabling_integrations=False, integrations=[HttpxIntegration()]
+    ) as captured:
+        await _ask_everything(captured, reservations)
+
+
+async def _ask_everything(captured: Captured, reservations: Reservations) -> None:
     async with telemetry.conversation("host"):
         booked = await reservations.book(BOOKING)
         await reservations.under("Johnson")
@@ -95,7 +105,12 @@ async def test_what_callers_said_is_in_no_query(
         await reservations.cancel(booked.id)
         with pytest.raises(ReservationsError):
             await reservations.cancel(booked.id)
-    requests = [event for event in captured.transactions if event["transaction"] != "host"]
+    sent = captured.transactions
+    assert len(sent) == 7
+    assert all("Johnson" not in str(event) for event in sent)
+    [host] = [event for event in sent if event["transaction"] == "host"]
+    assert f"/reservations/{booked.id}" in str(host)
+    requests = [event for event in sent if event is not host]
     assert [event["transaction"] for event in requests] == [
         "POST /reservations",
         "GET /reservations",
@@ -106,7 +121,6 @@ async def test_what_callers_said_is_in_no_query(
     ]
     assert requests[-1]["contexts"]["trace"]["status"] == "not_found"
     for event in requests:
-        assert "Johnson" not in str(event)
         assert booked.id not in str(event)
 
 
