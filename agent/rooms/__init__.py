@@ -12,6 +12,7 @@ module       what is in it
 ``metrics``  what Prometheus is told
 ``client``   a caller's end, for the simulator and for tests
 ``wakeups``  each room, stream and source is woken by what is its own
+``loops``    LiveKit's watch over event loops, off where it can stop the process
 ``tokens``   tokens for callers in development
 ===========  =====================================================================================
 """

@@ -67,6 +67,12 @@ class Call:
         self._hearing: dict[str, anyio.CancelScope] = {}
         self._tasks = anyio.create_task_group()
 
+    @property
+    def admitted_at(self) -> float | None:
+        """When the server let the caller in, by its own clock (Unix seconds); None before."""
+        joined = self._room.local_participant.joined_at if self.joined_at else None
+        return None if joined is None else joined.timestamp()
+
     async def send_audio(self, frame: bytes) -> None:
         """Send 20 ms of mono PCM16 at :data:`RATE`. Pacing is the caller's."""
         self._check()

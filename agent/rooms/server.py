@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import multiprocessing
+import os
 import sys
 import threading
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ from agent.worker import load
 
 from . import jobs, metrics
 from .call import Limits, Stops
+from .loops import watch_if_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,6 +153,7 @@ async def _worker(
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
     threads = options.executor == "thread"
+    watch_if_safe(os.environ)  # LiveKit reads it as each job starts, in whichever process
     # forkserver, and not fork: other threads run here, and hold locks
     event = threading.Event if threads else multiprocessing.get_context("forkserver").Event
     stops = Stops(goodbye=event(), now=event())

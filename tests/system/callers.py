@@ -111,12 +111,13 @@ class Caller:
 
     async def quiet(self) -> None:
         """Wait until the agent has been silent for a while."""
-        while not self.is_over:
-            left = self._last_sound + QUIET - time.time()
-            if not self._playing and left <= 0:
-                return
-            with anyio.move_on_after(max(left, 0.05)):
-                await self._changed.wait()
+        with anyio.fail_after(PATIENCE):
+            while not self.is_over:
+                left = self._last_sound + QUIET - time.time()
+                if not self._playing and left <= 0:
+                    return
+                with anyio.move_on_after(max(left, 0.05)):
+                    await self._changed.wait()
 
     async def hang_up(self) -> None:
         """Say that the call is over, and hear it confirmed."""

@@ -4,7 +4,8 @@ A LiveKit server, a worker (``parley start``) and all the callers are a process 
 The callers come a second apart, hear the greeting, ask and hear the reply some times, and hang up.
 *Apart* is the difference of both figures, by size. Where it comes from: how much *later* than for
 telemetry the interval begins for the caller, who has joined once the connection stands, and ends,
-when the sound comes out of the caller's own jitter buffer.
+when the sound comes out of the caller's own jitter buffer. Whoever gets no answer is named and
+counted, and makes the program exit with 1.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import numpy as np
 
+from agent import gateway
 from agent.rooms.call import JOIN_TO_GREETING
 from telemetry import attributes as names
 from tests.system import livekit
-from tests.system.callers import Caller, question
+from tests.system.callers import PATIENCE, Caller, question
 from tests.system.worker import working
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ STAGGER: Final = 1.0
 """Seconds between two callers' coming."""
 GREETING: Final = "join to greeting"
 REPLY: Final = "speech end to reply"
-_TICK: Final = 0.02
-_REPLIES_MATCH: Final = 2.0
-"""Seconds between a reply that was heard and telemetry's, at most, if they are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +57,55 @@ class Measured:
         return self.caller - self.telemetry
 
 
-async def measure(server: LiveKit, rooms: int, rounds: int, home: Path) -> list[Measured]:
-    """Have so many callers call a worker of their own, and ask so many times each."""
-    speech, found = question(), list[Measured]()
-    with working(server, home, name=f"rooms-{rooms}") as worker:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one run with so many callers."""
+
+    found: list[Measured] = field(default_factory=list)
+    unanswered: list[str] = field(default_factory=list)
+    """Who got no answer, and to what."""
+
+
+async def measure(server: LiveKit, name: str, rooms: int, rounds: int, home: Path) -> Run:
+    """Have so many callers call a worker of their own, and ask so many times each.
+
+    ``name`` is this run's alone: conversations and the worker's store have it in theirs.
+    """
+    speech, run = question(), Run()
+    with working(server, home, name=name) as worker:
 
         async def call(number: int) -> None:
             await anyio.sleep(number * STAGGER)
-            caller, replies = Caller(server, f"{rooms}-{number}"), list[tuple[float, float]]()
-            async with caller:
-                await caller.hear_greeting()
-                for _ in range(rounds):
-                    await caller.ask(speech)
-                    assert caller.spoke_until is not None
-                    assert caller.replied_at is not None, f"{caller.id}: no reply"
-                    replies.append((caller.spoke_until, caller.replied_at))
-                await caller.hang_up()
+            caller, replies = Caller(server, f"{name}-{number}"), list[tuple[float, float]]()
+            what = "the call"
+            try:
+                async with caller:
+                    what = "the greeting"
+                    await caller.hear_greeting()
+                    for asked in range(1, rounds + 1):
+                        what = f"question {asked}"
+                        await caller.ask(speech)
+                        replies.append(answered(caller))
+                    what = "the hanging up"
+                    await caller.hang_up()
+            except (TimeoutError, gateway.ConnectError, gateway.Disconnected) as error:
+                why = str(error) or f"nothing heard in {PATIENCE:g} s"
+                run.unanswered.append(f"{caller.id}, {what}: {why}")
+                return
             record = await anyio.to_thread.run_sync(worker.conversation, caller.id)
-            found.extend(compare(caller, replies, record))
+            run.found.extend(compare(caller, replies, record))
 
         async with anyio.create_task_group() as tasks:
             for number in range(rooms):
                 tasks.start_soon(call, number)
-    return found
+    return run
+
+
+def answered(caller: Caller) -> tuple[float, float]:
+    """When a caller had asked, and when it was answered; ``TimeoutError`` if it was not."""
+    if caller.spoke_until is None or caller.replied_at is None:
+        raise TimeoutError("the call was over before")
+    return caller.spoke_until, caller.replied_at
 
 
 def compare(
@@ -89,15 +114,15 @@ def compare(
     """A call's intervals, each beside telemetry's."""
     root = next(span for span in record.spans if span.op == names.OP_CONVERSATION)
     responses = [span for span in record.spans if span.op == names.OP_RESPONSE]
+    joined = caller.call.admitted_at
     assert caller.greeted_at is not None
-    joined = caller.call._room.local_participant.joined_at
     assert joined is not None
     found = [
         Measured(
             GREETING,
             caller.greeted_at - caller.call.joined_at,
             root.attributes[JOIN_TO_GREETING],
-            caller.call.joined_at - joined.timestamp(),
+            caller.call.joined_at - joined,
         )
     ]
     for spoke, replied in replies:
@@ -107,11 +132,13 @@ def compare(
     return found
 
 
-def table(rooms: int, found: Sequence[Measured]) -> str:
+def table(rooms: int, run: Run) -> str:
     """Lines of the table, in milliseconds."""
     lines = []
     for what in (GREETING, REPLY):
-        of_it = [each for each in found if each.what == what]
+        of_it = [each for each in run.found if each.what == what]
+        if not of_it:
+            continue
         apart = [abs(each.later) for each in of_it]
         figures = (
             np.median([each.caller for each in of_it]),
@@ -123,19 +150,24 @@ def table(rooms: int, found: Sequence[Measured]) -> str:
         cells = "".join(f"{figure * 1000:12.0f}" for figure in figures)
         ok = "" if figures[2] <= TARGET else "  over"
         lines.append(f"{rooms:5}  {what:20}{len(of_it):4}{cells}{ok}\n")
+    lines += [f"{rooms:5}  UNANSWERED {each}\n" for each in run.unanswered]
     return "".join(lines)
 
 
-async def run(server: LiveKit, rooms: Sequence[int], rounds: int, home: Path) -> None:
-    """Measure with so many rooms, one after another."""
+async def measure_all(server: LiveKit, rooms: Sequence[int], rounds: int, home: Path) -> int:
+    """Measure with so many rooms, one after another; returns how many callers got no answer."""
     titles = ("caller p50", "apart p50", "apart p95", "begins later", "ends later")
     sys.stdout.write(
         f"milliseconds; both are to agree within {TARGET * 1000:.0f} (p95)\n"
         f"rooms  {'interval':22} n{''.join(f'{title:>12}' for title in titles)}\n"
     )
-    for count in rooms:
-        sys.stdout.write(table(count, await measure(server, count, rounds, home)))
+    unanswered = 0
+    for number, count in enumerate(rooms, 1):
+        run = await measure(server, f"run{number}", count, rounds, home)
+        unanswered += len(run.unanswered)
+        sys.stdout.write(table(count, run))
         sys.stdout.flush()
+    return unanswered
 
 
 def main() -> None:
@@ -145,7 +177,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, metavar="R", help="questions in each")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, livekit.running(Path(home) / "log") as server:
-        anyio.run(run, server.livekit, asked.rooms, asked.rounds, Path(home))
+        lost = anyio.run(measure_all, server.livekit, asked.rooms, asked.rounds, Path(home))
+    sys.exit(1 if lost else 0)
 
 
 if __name__ == "__main__":
