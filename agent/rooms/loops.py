@@ -33,7 +33,7 @@ def watch_if_safe(
     name = loop_monitor.ENV_WARN_THRESHOLD_MS
     if environ.get(name, "0") != "0":
         log.warning(
-            "rooms: %s is left alone: on Python %d.%d watching loops can stop the process for good "
+            "rooms: %s is ignored on Python %d.%d: watching loops could stop the process for good "
             "(python/cpython#106883): use 3.12 or later",
             name,
             *version,
