@@ -285,8 +285,8 @@ async def test_the_longest_call() -> None:
 
 async def test_no_start() -> None:
     """Who connects and doesn't start a call is disconnected."""
-    async with gateway(start_timeout=0.01) as echo, raw(echo.url) as caller:
-        assert await closing(caller) == (CloseCode.NO_START, "no 'start' within 0.01 s")
+    async with gateway(start_timeout=0.5) as echo, raw(echo.url) as caller:
+        assert await closing(caller) == (CloseCode.NO_START, "no 'start' within 0.5 s")
 
 
 async def test_a_session_that_does_not_end(caplog: pytest.LogCaptureFixture) -> None:
