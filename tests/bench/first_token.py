@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import anyio
 from livekit.agents import Agent, AgentSession
 
-from agent.providers import Choice, Connections, Models, load, require
+from agent.providers import Connections, Models, load, require
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 from telemetry.integrations.httpx2 import Httpx2Integration
 from telemetry.testing import capture
-from tests.agent.providers.openai_server import Chat, OpenAIServer
+from tests.agent.providers.openai_server import Chat, OpenAIServer, all_openai
 
 from .figures import Figure
 
@@ -62,14 +62,7 @@ async def _converse(models: Models, connections: Connections) -> None:
 
 async def _converse_all(server: OpenAIServer) -> None:
     async with server.serving() as base_url, Connections.open() as connections:
-        choice = Choice(
-            stt=("openai",),
-            llm=("openai",),
-            tts=("openai",),
-            llm_model="bench",
-            base_url=base_url,
-            api_key="key",
-        )
+        choice = all_openai(base_url)
         require(choice)
         with load(choice) as models:
             await asyncio.gather(*(_converse(models, connections) for _ in range(CALLERS)))

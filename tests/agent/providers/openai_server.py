@@ -16,6 +16,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agent.providers import Choice
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -23,6 +25,19 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 RATE = 24_000
+
+
+def all_openai(base_url: str, **further: Any) -> Choice:
+    """Everything by such a server."""
+    return Choice(
+        stt=("openai",),
+        llm=("openai",),
+        tts=("openai",),
+        llm_model="tiny",
+        base_url=base_url,
+        api_key="key",
+        **further,
+    )
 
 
 @dataclass

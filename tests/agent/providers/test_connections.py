@@ -12,9 +12,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 from livekit.agents import llm
 
-from agent.providers import Choice, Connections, connections, load, remote, require
+from agent.providers import Connections, connections, load, remote, require
 
-from .openai_server import OpenAIServer
+from .openai_server import OpenAIServer, all_openai
 
 if TYPE_CHECKING:
     from agent.providers import Plugins
@@ -22,22 +22,10 @@ if TYPE_CHECKING:
 CALLERS = 130
 
 
-def _choice(base_url: str) -> Choice:
-    return Choice(
-        stt=("openai",),
-        llm=("openai",),
-        tts=("openai",),
-        llm_model="tiny",
-        base_url=base_url,
-        api_key="key",
-        timeout=30,
-    )
-
-
 async def test_a_first_call_waits_for_no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Certificates are read when the plugin is required, not on the loop where others speak."""
     monkeypatch.delitem(sys.modules, "agent.providers.openai", raising=False)
-    make = remote.maker("llm", "openai", _choice("https://127.0.0.1:9/v1"))
+    make = remote.maker("llm", "openai", all_openai("https://127.0.0.1:9/v1", timeout=30))
 
     def late(*_: object, **__: object) -> ssl.SSLContext:
         raise AssertionError
@@ -53,7 +41,7 @@ async def test_as_many_ask_at_once_as_were_let_in() -> None:
     """No caller waits for another's connection."""
     server = OpenAIServer(hangs=True)
     async with server.serving() as base_url, Connections.open() as clients:
-        choice = _choice(base_url)
+        choice = all_openai(base_url, timeout=30)
         require(choice)
         models = load(choice)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from livekit.agents import Agent, AgentSession
 
-from agent.providers import Choice, Connections, load, require
+from agent.providers import Connections, load, require
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 from telemetry.integrations.httpx2 import Httpx2Integration
 from telemetry.testing import capture
 
-from .openai_server import OpenAIServer
+from .openai_server import OpenAIServer, all_openai
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -47,14 +47,7 @@ async def test_twenty_conversations_ask_through_one_client(
         lifecycle=lifecycle, auto_enabling_integrations=False, integrations=[Httpx2Integration()]
     ) as captured:
         async with server.serving() as base_url, Connections.open() as connections:
-            choice = Choice(
-                stt=("openai",),
-                llm=("openai",),
-                tts=("openai",),
-                llm_model="tiny",
-                base_url=base_url,
-                api_key="key",
-            )
+            choice = all_openai(base_url)
             require(choice)
             with load(choice) as models:
                 await asyncio.gather(
