@@ -17,7 +17,7 @@ from agent import gateway
 
 from .line import TOPIC
 from .request import CONVERSATION, TRACE
-from .wakeups import AudioSource, own_events_only, own_frames_only
+from .wakeups import AudioSource, frames, own_events_only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 RATE: Final = 16_000
 """Hz of a caller's audio, both ways."""
 TOKEN_TTL: Final = timedelta(minutes=10)
-_FRAME_MS: Final = 20
 _CLOSE_TIMEOUT: Final = 3.0
 _LAST_WORDS: Final = 1.0
 """Seconds for what an agent said before it left: data and departures come by different ways."""
@@ -197,18 +196,10 @@ class Call:
             scope.cancel()
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        stream = own_frames_only(
-            rtc.AudioStream.from_track(
-                track=track, sample_rate=RATE, num_channels=1, frame_size_ms=_FRAME_MS
-            )
-        )
-        try:
+        async with frames(track, sample_rate=RATE) as stream:
             with scope:
                 async for event in stream:
                     self._put(bytes(event.frame.data))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._agent:

@@ -26,7 +26,7 @@ from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.session import line as session
 
-from .wakeups import AudioSource, own_frames_only
+from .wakeups import AudioSource, frames
 
 if TYPE_CHECKING:
     from livekit.agents.voice import io
@@ -53,7 +53,6 @@ SEND_TIMEOUT: Final = 5.0
 MEASURE_EVERY: Final = 1.0
 """Seconds between two looks at how long the caller's audio is kept on its way."""
 _LEAD: Final = bytes(round(SPOKEN_RATE * LEAD) * 2)
-_FRAME_MS: Final = 20
 _SOURCE_QUEUE_MS: Final = 200
 _MAX_UNSENT: Final = 256
 """Messages kept for a connection that doesn't take them; more are dropped, oldest first."""
@@ -185,21 +184,15 @@ class RoomLine:
             self._tasks.start_soon(self._hear, track, self._hearing)
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        stream = own_frames_only(
-            rtc.AudioStream.from_track(
-                track=track, sample_rate=HEARD_RATE, num_channels=1, frame_size_ms=_FRAME_MS
-            )
-        )
-        self._tasks.start_soon(self._measure, track, scope)
-        try:
-            with scope:
-                async for event in stream:
-                    self.heard_at = anyio.current_time()
-                    self.microphone.push(bytes(event.frame.data))
-        finally:
-            scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
+        async with frames(track, sample_rate=HEARD_RATE) as stream:
+            self._tasks.start_soon(self._measure, track, scope)
+            try:
+                with scope:
+                    async for event in stream:
+                        self.heard_at = anyio.current_time()
+                        self.microphone.push(bytes(event.frame.data))
+            finally:
+                scope.cancel()
 
     async def _measure(self, track: rtc.Track, hearing: anyio.CancelScope) -> None:
         """Keep up with the jitter buffer's delay, as WebRTC's statistics have it."""

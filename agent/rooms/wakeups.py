@@ -15,16 +15,17 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
 from livekit.rtc._proto import ffi_pb2
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from livekit.rtc._proto.ffi_pb2 import FfiEvent
 
@@ -41,6 +42,21 @@ def own_frames_only(stream: rtc.AudioStream) -> rtc.AudioStream:
     """Have a stream woken by its own frames; returns it."""
     _switch().give(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
     return stream
+
+
+@asynccontextmanager
+async def frames(track: rtc.Track, *, sample_rate: int) -> AsyncIterator[rtc.AudioStream]:
+    """A track's audio inside the block: 20 ms of mono PCM16 at a time, at ``sample_rate`` Hz."""
+    stream = own_frames_only(
+        rtc.AudioStream.from_track(
+            track=track, sample_rate=sample_rate, num_channels=1, frame_size_ms=20
+        )
+    )
+    try:
+        yield stream
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()
 
 
 def own_events_only(room: rtc.Room) -> None:
