@@ -21,7 +21,7 @@ from agent.simulator.report import (
 from telemetry.attributes import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console, RenderableType
 
@@ -87,13 +87,7 @@ def _call(call: CallResult) -> RenderableType:
             (call.id, "bold"), f"  {call.outcome or 'no outcome'}  ", (line, "dim"), _trace(call)
         ),
         table,
-        *_failed("call", call.failures),
-        *(
-            line
-            for at, turn in enumerate(call.turns, 1)
-            for line in _failed(f"turn {at}", turn.failures)
-        ),
-        *_failed("trace", call.trace_failures),
+        *(Text(failure, style="red") for failure in call.all_failures),
     )
 
 
@@ -171,10 +165,6 @@ def _trace(call: CallResult) -> Text:
     return Text(f"trace {call.trace_id} is complete", style="green")
 
 
-def _failed(where: str, failures: Sequence[str]) -> list[Text]:
-    return [Text(f"{where}: {failure}", style="red") for failure in failures]
-
-
 def _sum(report: Report) -> Iterator[Text]:
     passed = sum(call.passed for call in report.calls)
     facts = [f"{passed} of {len(report.calls)} conversations passed"]
@@ -195,6 +185,9 @@ def _sum(report: Report) -> Iterator[Text]:
     if len(rates) > 1 or any(line != "clean" for _, line in rates):
         said = (f"{name} ({line}) {rate:.1%}" for (name, line), rate in sorted(rates.items()))
         yield Text(f"word error rate by scenario (line): {', '.join(said)}", style="dim")
+    # Once more, and last: what failed is what is looked for first, and its table may be far above.
+    for call in report.calls:
+        yield from (Text(f"{call.id}: {failure}", style="red") for failure in call.all_failures)
     yield from (Text(failure, style="red") for failure in report.failures)
     if report.busy is not None:
         late = f"callers' own audio left them up to {report.busy:.0f} ms late"

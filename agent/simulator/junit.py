@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from agent.simulator.report import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from agent.simulator.report import CallResult, Report
 
@@ -32,7 +32,7 @@ def junit(report: Report) -> str:
         suite = ET.SubElement(root, "testsuite", name=scenario)
         _properties(suite, dataclasses.replace(report, calls=calls))
         for call in calls:
-            case = _case(suite, scenario, call.id, tuple(_failures(call)), _seconds(call))
+            case = _case(suite, scenario, call.id, call.all_failures, _seconds(call))
             trace = call.trace_id or "none"
             ET.SubElement(
                 case, "system-out"
@@ -77,17 +77,6 @@ def _case(
 
 def _seconds(call: CallResult) -> float:
     return call.ended_at - call.started_at
-
-
-def _failures(call: CallResult) -> Iterator[str]:
-    yield from call.failures
-    for number, turn in enumerate(call.turns, 1):
-        yield from _prefixed(f"turn {number}", turn.failures)
-    yield from _prefixed("trace", call.trace_failures)
-
-
-def _prefixed(what: str, failures: Iterable[str]) -> Iterator[str]:
-    return (f"{what}: {failure}" for failure in failures)
 
 
 def _count(suite: ET.Element, tests: int, seconds: float) -> None:

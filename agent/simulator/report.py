@@ -119,8 +119,15 @@ class CallResult:
     @property
     def passed(self) -> bool:
         """Whether every expectation and the trace held."""
-        return not (
-            self.failures or self.trace_failures or any(turn.failures for turn in self.turns)
+        return not self.all_failures
+
+    @property
+    def all_failures(self) -> tuple[str, ...]:
+        """Everything that failed, with where: in the call, in one of its turns, in its trace."""
+        return (
+            *self.failures,
+            *(f"turn {n}: {why}" for n, turn in enumerate(self.turns, 1) for why in turn.failures),
+            *(f"trace: {why}" for why in self.trace_failures),
         )
 
 

@@ -68,7 +68,7 @@ class CallerTrace:
         whole = self._transaction
         if result.outcome is not None:
             whole.set({names.CONVERSATION_OUTCOME: result.outcome.value})
-        _fail(whole.root, [*result.failures, *(each for t in result.turns for each in t.failures)])
+        _fail(whole.root, result.all_failures)
         ends = [*self._began[1:], time.time()]
         for span, turn, ended_at in zip(self._turns, result.turns, ends, strict=False):
             _describe(span, turn)

@@ -25,6 +25,7 @@ def test_make_simulate_on_a_fresh_clone(tmp_path: Path) -> None:
     done = subprocess.run(
         ["make", "simulate"], cwd=clone, env=clean, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    last = "\n".join([*done.stdout.splitlines()[-60:], *done.stderr.splitlines()[-20:]])
+    assert done.returncode == 0, last
     assert "13 of 13 conversations passed" in done.stdout
     assert (clone / "traces.db").exists()

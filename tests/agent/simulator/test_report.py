@@ -157,6 +157,8 @@ def test_tables_show_what_happened() -> None:
         "To see it fail again: parley simulate booking --seed 7",
     ):
         assert part in shown
+    _, _, after = shown.partition("1 of 2 conversations passed")
+    assert "booking-2: trace: no span of op [bold]tts" in after, "what failed comes last, again"
 
 
 def test_a_machine_too_busy_to_measure_on_is_named() -> None:
