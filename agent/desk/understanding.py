@@ -179,7 +179,8 @@ _WAIT: Final = re.compile(
 )
 _GOODBYE: Final = re.compile(
     r"\b(good[ -]?bye|bye|nothing else"
-    r"|(that's|that is|that will be|that would be|that'll be) (all|it|everything)(?! right))\b"
+    r"|(that's|that is|that will be|that would be|that'll be) (all|it|everything)(?! right)"
+    r"|i (want|wanted|need|needed) to know (thanks|thank you))\b"
 )
 _THANKS: Final = re.compile(r"\b(thanks|thank you|cheers)\b")
 _GREETING: Final = re.compile(r"\b(hello|hi|hey|good (morning|afternoon|evening|day))\b")

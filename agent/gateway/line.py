@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 MAX_UNHEARD: Final = 2.0
 """Seconds of the caller's audio kept for a session that is slow to take it."""
+VOICED_WITHIN: Final = 2.0
+"""Seconds back in which the end of what a caller has just said is looked for."""
+NOISE_FROM: Final = 6.0
+"""Seconds of the caller's audio from which is told what in it is noise; 190 kB a call."""
 MAX_UNREAD: Final = 5.0
 """Seconds of audio kept for a caller that is slow to read."""
 
@@ -48,7 +52,7 @@ class Microphone(io.AudioInput):
         """Frames lost because the session was too slow."""
         self._sample_rate = sample_rate
         self._frames: deque[bytes] = deque(maxlen=round(MAX_UNHEARD / FRAME_SECONDS))
-        self._recent: deque[tuple[float, bytes]] = deque(maxlen=self._frames.maxlen)
+        self._recent: deque[tuple[float, bytes]] = deque(maxlen=round(NOISE_FROM / FRAME_SECONDS))
         self._attached = True  # a session that is still starting hears what was said meanwhile
         self._closed = False
         self._changed = anyio.Event()
@@ -64,12 +68,14 @@ class Microphone(io.AudioInput):
         self._changed.set()
 
     def voiced_until(self) -> float | None:
-        """When the last sample that can be heard over the noise arrived, of those still known.
+        """When the last sample that can be heard over the noise arrived, of the last two seconds.
 
         A busy machine takes a frame when it gets round to it. But frames are spoken one after
         another: none is later than one after it less the audio from here to there.
         """
-        found = last_over_noise([frame for _, frame in self._recent])
+        found = last_over_noise(
+            [frame for _, frame in self._recent], round(VOICED_WITHIN / FRAME_SECONDS)
+        )
         if found is None:
             return None
         last, sample = found

@@ -186,7 +186,7 @@ class Caller:
         line = Impairment(self._conditions, self._chance, level=level)
         hearing = self._hearing
         return Microphone(
-            call.send_audio, hearing.voiced, lambda frame: [line.outgoing(frame, hearing.echo())]
+            call.send_audio, hearing.voiced, lambda frame: line.outgoing(frame, hearing.echo())
         )
 
     async def _listen(self, call: Call) -> None:

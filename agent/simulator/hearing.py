@@ -82,6 +82,8 @@ class Round:
     """The caller's first voiced sample, or when it typed; None while it has done neither."""
     voiced_until: float | None = None
     """The caller's last voiced sample."""
+    reached_until: float | None = None
+    """The last of them that the line didn't swallow."""
     answered: bool = False
     """The agent has begun to speak, and the caller not spoken since."""
     audible_at: float | None = None
@@ -97,6 +99,13 @@ class Round:
         if self.voiced_until is None or self.audible_at is None:
             return None
         return self.audible_at - self.voiced_until
+
+    @property
+    def swallowed(self) -> float:
+        """Seconds of the end of what the caller said that the line swallowed."""
+        if self.voiced_until is None or self.reached_until is None:
+            return 0.0
+        return self.voiced_until - self.reached_until
 
 
 class Hearing:
@@ -123,8 +132,11 @@ class Hearing:
         self.current = Round()
         return self.current
 
-    def voiced(self, since: float, until: float) -> None:
-        """The caller is speaking; what the agent said meanwhile doesn't answer this."""
+    def voiced(self, since: float, until: float, *, swallowed: bool = False) -> None:
+        """The caller is speaking; what the agent said meanwhile doesn't answer this.
+
+        ``swallowed``: the line lost these samples, or they drowned in its noise.
+        """
         this = self.current
         self.caller.add(since, until)
         if this.began_at is None:
@@ -132,6 +144,8 @@ class Hearing:
         elif this.answered:
             this.spoken_into += 1
         this.voiced_until = until
+        if not swallowed:
+            this.reached_until = until
         this.answered = False
         this.audible_at = None
 

@@ -11,13 +11,14 @@ import dataclasses
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from agent.audio import audible
 from agent.errors import InputError
 from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE
+from agent.simulator.concealment import Concealment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,10 +33,8 @@ ECHO_DELAY: Final = 0.12
 """Seconds after which the caller hears the agent, and the agent itself."""
 PAUSE: Final = 0.5
 """Seconds without a sound after which what is said is a new utterance."""
-FADE: Final = 0.5
-"""What a lost frame keeps of the amplitude of the frame before it."""
-CONCEALED: Final = 3
-"""Lost frames in a row that are filled in: 60 ms, as in ITU-T G.711 appendix I."""
+DROWNED: Final = 2.0
+"""Speech that isn't so much louder than the noise (6 dB, RMS of 20 ms) can't be told from it."""
 NOISE_SECONDS: Final = 8.0
 """Length of the noise, which is then repeated."""
 ACTIVE: Final = 10 ** (-15.9 / 10)
@@ -121,6 +120,16 @@ _RANGES: Final = {
 }
 
 
+class Arrival(NamedTuple):
+    """What becomes of a frame on the line."""
+
+    late: float
+    """Seconds by which it comes late."""
+    frame: bytes
+    swallowed: bool = False
+    """The line lost it, or what was said in it can't be told from the noise."""
+
+
 class Impairment:
     """One caller's line.
 
@@ -145,9 +154,11 @@ class Impairment:
         self._rate = sample_rate
         sound, self._drops, self._gaps, self._lateness = rng.spawn(4)
         self._noise = np.zeros(0, np.float32)
+        self._noise_level = 0.0
         if conditions.snr_db is not None:
-            amplitude = 2**15 * level * 10 ** (-conditions.snr_db / 20)
-            self._noise = (amplitude * noise(NOISE_SECONDS, sound, sample_rate)).astype(np.float32)
+            self._noise_level = 2**15 * level * 10 ** (-conditions.snr_db / 20)
+            room = noise(NOISE_SECONDS, sound, sample_rate)
+            self._noise = (self._noise_level * room).astype(np.float32)
         self._at = 0
         self._losing = self._drops.random() < conditions.loss
         self._next_gap = self._gaps.exponential(GAP_EVERY)
@@ -156,11 +167,10 @@ class Impairment:
         self._to_clip = 0
         silent_frames = round(ECHO_DELAY / FRAME_SECONDS)
         self._played: deque[bytes | None] = deque([None] * silent_frames)
-        self._last: NDArray[np.float32] = np.zeros(0, np.float32)
-        self._lost_in_a_row = 0
+        self._receiver = Concealment(sample_rate)
 
-    def outgoing(self, frame: bytes, heard: bytes | None = None) -> tuple[float, bytes]:
-        """What the agent gets for this frame of the caller's microphone, and how late in seconds.
+    def outgoing(self, frame: bytes, heard: bytes | None = None) -> Arrival:
+        """What the agent gets for this frame of the caller's microphone.
 
         Call it for each frame in turn, silent ones too. ``heard`` is what the caller hears in the
         same 20 ms, if anything. Frames stay in order: none is so late that the next overtakes it.
@@ -168,14 +178,17 @@ class Impairment:
         samples = np.frombuffer(frame, "<i2").astype(np.float32)
         if self._conditions.clip_start_ms:
             self._clip(samples, audible(frame))
+        drowned = math.sqrt(np.square(samples).mean()) < DROWNED * self._noise_level
         if self._conditions.echo_db is not None:
             self._add_echo(samples, heard)
         if self._noise.size:
             at = np.arange(self._at, self._at + samples.size)
             samples += self._noise.take(at, mode="wrap")
         self._at += samples.size
-        arrived = self._conceal(samples) if self._lost(samples.size) else self._receive(samples)
-        return self._delay(), np.clip(arrived.round(), -(2**15), 2**15 - 1).astype("<i2").tobytes()
+        lost = self._lost(samples.size)
+        played = self._receiver.lost(samples.size) if lost else self._receiver.arrived(samples)
+        sent = np.clip(played.round(), -(2**15), 2**15 - 1).astype("<i2").tobytes()
+        return Arrival(self._delay(), sent, swallowed=lost or drowned)
 
     def _clip(self, samples: NDArray[np.float32], loud: NDArray[np.intp]) -> None:
         """Cut the beginning off an utterance; all of it that is louder comes through."""
@@ -207,22 +220,6 @@ class Impairment:
             if self._next_gap <= -gap:
                 self._next_gap = self._gaps.exponential(GAP_EVERY)
         return bool(self._losing) or (gap > 0 and self._next_gap <= 0)
-
-    def _receive(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._last, self._lost_in_a_row = samples, 0
-        return samples
-
-    def _conceal(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What a receiver plays for a lost frame: the one before, fading, then nothing.
-
-        Silence at once would put clicks and holes into words that no telephone lets through, and
-        that a voice detector takes for pauses.
-        """
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row > CONCEALED or self._last.size != samples.size:
-            return np.zeros_like(samples)
-        self._last = FADE * self._last
-        return self._last
 
     def _delay(self) -> float:
         if self._conditions.jitter_ms:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from agent.simulator.audio import FRAME_SECONDS, SILENCE, first_audible, last_audible
+from agent.simulator.impairment import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator
 
     from agent.simulator.audio import Speech
 
 
-def _perfect(frame: bytes) -> Sequence[tuple[float, bytes]]:
+def _perfect(frame: bytes) -> Arrival:
     """A line that does nothing."""
-    return ((0.0, frame),)
+    return Arrival(0.0, frame)
+
+
+class OnVoice(Protocol):
+    """Told of a voiced frame."""
+
+    def __call__(self, since: float, until: float, *, swallowed: bool) -> None:
+        """Its first and last audible sample (Unix seconds); whether the line swallowed it."""
 
 
 class Microphone:
@@ -27,18 +35,17 @@ class Microphone:
 
     Args:
         send: takes a frame to the agent.
-        on_voice: told the Unix times of the first and the last audible sample of each frame that
-            has one. They are of what was said: what the line makes of it is not the caller's. A
-            frame is sent when it is full, so its last sample is as old as its sending and its
-            first one 20 ms older.
-        line: what becomes of a frame on its way: frames, and how many seconds late each is.
+        on_voice: told of each frame that has an audible sample. The times are of what was said:
+            what the line makes of it is not the caller's. A frame is sent when it is full, so its
+            last sample is as old as its sending and its first one 20 ms older.
+        line: what becomes of a frame on its way.
     """
 
     def __init__(
         self,
         send: Callable[[bytes], Awaitable[None]],
-        on_voice: Callable[[float, float], None],
-        line: Callable[[bytes], Sequence[tuple[float, bytes]]] = _perfect,
+        on_voice: OnVoice,
+        line: Callable[[bytes], Arrival] = _perfect,
     ) -> None:
         self._send = send
         self._on_voice = on_voice
@@ -59,16 +66,15 @@ class Microphone:
             await anyio.sleep_until(tick)
             self.late = max(self.late, anyio.current_time() - tick)
             frame = next(self._saying, None)
+            arrival = self._line(frame or SILENCE)
             if frame is None:
                 self._said.set()
-                frame = SILENCE
             else:
-                self._listen(frame)
-            for late, sent in self._line(frame):
-                due = tick + late
-                if self._under_way:
-                    due = max(due, self._under_way[-1][0])
-                self._under_way.append((due, sent))
+                self._listen(frame, arrival)
+            due = tick + arrival.late
+            if self._under_way:
+                due = max(due, self._under_way[-1][0])
+            self._under_way.append((due, arrival.frame))
 
     async def say(self, speech: Speech) -> None:
         """Say something; returns once all of it is sent."""
@@ -76,11 +82,11 @@ class Microphone:
         self._saying = speech.frames()
         await self._said.wait()
 
-    def _listen(self, frame: bytes) -> None:
+    def _listen(self, frame: bytes, arrival: Arrival) -> None:
         first, last = first_audible(frame), last_audible(frame)
         if first is not None and last is not None:
             began = time.time() - FRAME_SECONDS
-            self._on_voice(began + first, began + last)
+            self._on_voice(began + first, began + last, swallowed=arrival.swallowed)
 
     async def _arrive(self, *, before: float) -> None:
         """Hand over the frames that are due before that time."""

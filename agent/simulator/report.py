@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jiwer
 import numpy as np
 
+from agent.simulator.truth import apart
 from telemetry.attributes import STAGES
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class TurnResult:
     """When the caller's last voiced sample was sent."""
     measured_ms: float | None = None
     """Last voiced sample → first audible sample of the reply, at the caller, from the audio."""
+    swallowed_ms: float = 0.0
+    """So much of the end of what it said the line lost, or drowned in noise. The agent can't know
+    of it: telemetry may tell so much more."""
     e2e_ms: float | None = None
     """The same, as telemetry has it."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
@@ -81,6 +85,13 @@ class TurnResult:
     spurious: int = 0
     """Speeches of the agent's that answer nothing: into the turn, or after one that asks none."""
     failures: tuple[str, ...] = ()
+
+    @property
+    def apart_ms(self) -> float | None:
+        """How far telemetry's response latency is from what the caller can have measured."""
+        if self.e2e_ms is None or self.measured_ms is None:
+            return None
+        return apart(self.e2e_ms, self.measured_ms, self.swallowed_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +196,7 @@ class Report:
     @property
     def disagreements(self) -> list[float]:
         """How far telemetry is from the caller, for each turn that both measured."""
-        return [
-            abs(turn.e2e_ms - turn.measured_ms)
-            for turn in self.turns
-            if turn.e2e_ms is not None and turn.measured_ms is not None
-        ]
+        return [turn.apart_ms for turn in self.turns if turn.apart_ms is not None]
 
     @property
     def stops(self) -> list[float]:

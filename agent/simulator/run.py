@@ -214,6 +214,7 @@ def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> C
         expected=[turn.expect for turn in caller.scenario.turns],
         voiced=[None if turn.measured_ms is None else turn.voiced_until for turn in result.turns],
         measured=[None if ms is None else ms / 1000 for ms in measured],
+        swallowed=[turn.swallowed_ms / 1000 for turn in result.turns],
         answered=any(turn.reply and turn.kind in {"spoken", "typed"} for turn in result.turns),
         speeches=caller.speeches,
         until=caller.over_at - ENDING,

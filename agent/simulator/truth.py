@@ -76,14 +76,27 @@ def both_heard(caller: Voice, speeches: Sequence[AgentSpeech]) -> float:
     return sum(overlap(caller.stretches, speech.voice.stretches) for speech in speeches)
 
 
+def apart(told: float, measured: float, swallowed: float) -> float:
+    """How far a response latency that telemetry tells is from what a caller measured.
+
+    Of the end of what the caller said the line swallowed so much; nobody can tell how much of that
+    the agent still heard, so it may tell anything up to so much more.
+    """
+    more = told - measured
+    return max(-more, more - swallowed, 0.0)
+
+
 def check_latency(
-    measured: Sequence[float | None], told: Sequence[Response | None]
+    measured: Sequence[float | None],
+    swallowed: Sequence[float],
+    told: Sequence[Response | None],
 ) -> Iterator[str]:
     """Telemetry's response latency is the caller's; seconds, for each turn."""
-    for turn, (at_caller, response) in enumerate(zip(measured, told, strict=True), 1):
+    turns = enumerate(zip(measured, swallowed, told, strict=True), 1)
+    for turn, (at_caller, less, response) in turns:
         if at_caller is None or response is None:
             continue
-        if 1000 * abs(response.latency - at_caller) > LATENCY_APART_MS:
+        if 1000 * apart(response.latency, at_caller, less) > LATENCY_APART_MS:
             yield (
                 f"turn {turn}: it has a response latency of {1000 * response.latency:.0f} ms, "
                 f"the caller measured {1000 * at_caller:.0f} ms"

@@ -58,6 +58,7 @@ def _result(
         reply=" ".join(this.reply),
         voiced_until=this.voiced_until,
         measured_ms=None if measured is None else 1000 * measured,
+        swallowed_ms=1000 * this.swallowed,
         interruption=None if over is None else over.effect,
         stop_ms=None if stopped_after is None else 1000 * stopped_after,
         missed=missed,

@@ -65,6 +65,8 @@ class Happened:
     """For each turn the Unix time of its last voiced sample, if it was said aloud and answered."""
     measured: Sequence[float | None]
     """For each turn its response latency in seconds, if it has one."""
+    swallowed: Sequence[float]
+    """For each turn how many seconds of its end the line swallowed."""
     answered: bool
     """Whether any turn, typed or spoken, was answered."""
     speeches: Sequence[AgentSpeech]
@@ -82,7 +84,7 @@ def judge(record: ConversationRecord, happened: Happened) -> Verdict:
         *check_tree(record, happened.origin),
         *check_times(record),
         *check_latency(record),
-        *truth.check_latency(happened.measured, matched),
+        *truth.check_latency(happened.measured, happened.swallowed, matched),
     ]
     if not happened.stopped:
         failures += [

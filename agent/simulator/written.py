@@ -67,6 +67,7 @@ def _turn(turn: TurnResult) -> dict[str, Any]:
         "reply": turn.reply,
         "e2e_ms": _rounded(turn.e2e_ms),
         "measured_ms": _rounded(turn.measured_ms),
+        "swallowed_ms": _rounded(turn.swallowed_ms),
         "stages_ms": {stage: round(ms, 1) for stage, ms in turn.stages_ms.items()},
         "interruption": turn.interruption,
         "stop_ms": _rounded(turn.stop_ms),

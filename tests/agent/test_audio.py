@@ -12,6 +12,8 @@ from config import scenario_files
 
 NOTICED_AFTER = 20
 """Frames of silence after which detection notices that somebody is silent."""
+BEFORE = 200
+"""Frames of noise before somebody speaks."""
 
 
 @pytest.mark.parametrize(
@@ -24,19 +26,42 @@ def test_the_end_of_speech_is_found_over_noise(conditions: str, closeness: float
         line = Impairment(
             Conditions.parse(conditions), np.random.default_rng(1), level=active_level(speech.pcm)
         )
-        said = [SILENCE] * 50 + [*speech.frames()] + [SILENCE] * NOTICED_AFTER
-        found = last_over_noise([line.outgoing(frame)[1] for frame in said][-100:])
+        said = [SILENCE] * BEFORE + [*speech.frames()] + [SILENCE] * NOTICED_AFTER
+        found = last_over_noise([line.outgoing(frame).frame for frame in said], 100)
         assert found is not None
-        frame = found[0] + max(0, len(said) - 100)
         ends = last_audible(b"".join(said))
-        assert frame * FRAME_SECONDS + found[1] / SAMPLE_RATE == pytest.approx(ends, abs=closeness)
+        at = found[0] * FRAME_SECONDS + found[1] / SAMPLE_RATE
+        assert at == pytest.approx(ends, abs=closeness)
+
+
+def test_noise_that_swells_is_no_voice() -> None:
+    """Whatever the noise does after the words, it is never taken for more of them."""
+    speech = read_speech(scenario_files()[0].parent / "audio" / "opening_hours-1.wav")
+    said = [SILENCE] * BEFORE + [*speech.frames()] + [SILENCE] * NOTICED_AFTER
+    ends = last_audible(b"".join(said))
+    assert ends is not None
+    for seed in range(60):
+        line = Impairment(
+            Conditions(snr_db=20), np.random.default_rng(seed), level=active_level(speech.pcm)
+        )
+        found = last_over_noise([line.outgoing(frame).frame for frame in said], 100)
+        assert found is not None
+        assert found[0] * FRAME_SECONDS < ends + 0.05, seed
+
+
+def test_what_was_heard_long_ago_is_not_the_end_of_what_is_said() -> None:
+    """Only the latest frames are looked at; those before tell what is noise."""
+    loud = (8000).to_bytes(2, "little") * 320
+    assert last_over_noise([loud, *[SILENCE] * 100], 101) == (0, 319)
+    assert last_over_noise([loud, *[SILENCE] * 100], 100) is None
 
 
 def test_noise_alone_is_not_heard() -> None:
     """Where nobody speaks nothing stands out, however loud the room."""
     line = Impairment(Conditions(snr_db=10), np.random.default_rng(1))
-    room = [line.outgoing(SILENCE)[1] for _ in range(100)]
+    room = [line.outgoing(SILENCE).frame for _ in range(300)]
     assert audible(b"".join(room)).size
     assert not any(audible(frame, noise_level(room)).size for frame in room)
-    assert last_over_noise([SILENCE] * 100) is None
-    assert last_over_noise([]) is None
+    assert last_over_noise(room, 300) is None
+    assert last_over_noise([SILENCE] * 100, 100) is None
+    assert last_over_noise([], 100) is None

@@ -146,7 +146,13 @@ def test_agreement(text: str, agrees: bool | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "goodbye"),
-    [("Good-bye.", True), ("No thank you that is everything", True), ("That's all right", False)],
+    [
+        ("Good-bye.", True),
+        ("No thank you that is everything", True),
+        ("That is why I wanted to know thank you.", True),  # heard for "that is all"
+        ("I wanted to know when you open", False),
+        ("That's all right", False),
+    ],
 )
 def test_goodbye(text: str, goodbye: bool) -> None:
     """A call is over when the caller says so."""

@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def tone(seconds: float, *, rate: int = 16_000) -> bytes:
+def tone(seconds: float, *, rate: int = 16_000, amplitude: int = 8_000) -> bytes:
     """A loud tone, PCM16; its first sample is not zero."""
-    samples = (
-        int(8_000 * math.cos(2 * math.pi * 440 * n / rate)) for n in range(round(seconds * rate))
-    )
+    times = (n / rate for n in range(round(seconds * rate)))
+    samples = (int(amplitude * math.cos(2 * math.pi * 440 * at)) for at in times)
     return b"".join(struct.pack("<h", sample) for sample in samples)
 
 

@@ -54,6 +54,18 @@ def test_what_began_before_the_caller_finished_answers_nothing() -> None:
     assert turn.measured is not None
 
 
+def test_what_the_line_swallowed_of_the_end_is_known() -> None:
+    """Only what is lost after the last sample that got through; nothing, where nothing did."""
+    hearing = Hearing()
+    turn = hearing.begin()
+    hearing.voiced(1.0, 1.2, swallowed=True)
+    assert turn.swallowed == 0
+    hearing.voiced(1.2, 1.4)
+    assert turn.swallowed == 0
+    hearing.voiced(1.4, 1.5, swallowed=True)
+    assert turn.swallowed == pytest.approx(0.1)
+
+
 def test_words_belong_to_the_turn_in_which_they_were_begun() -> None:
     """Words that were cut off by the caller's next turn are not a reply to that turn."""
     hearing = Hearing()

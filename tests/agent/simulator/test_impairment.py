@@ -10,8 +10,8 @@ import pytest
 from agent.errors import InputError
 from agent.simulator.audio import FRAME_BYTES, SILENCE, Speech, read_speech
 from agent.simulator.impairment import (
-    CONCEALED,
     NOMINAL_LEVEL,
+    Arrival,
     Conditions,
     Impairment,
     active_level,
@@ -76,7 +76,7 @@ def test_a_clean_line_changes_nothing(speech: Speech) -> None:
     """With no conditions the agent gets what the caller's microphone takes, at once."""
     clean = line(Conditions())
     for frame in speech.frames():
-        assert clean.outgoing(frame, LOUD) == (0.0, frame)
+        assert clean.outgoing(frame, LOUD) == Arrival(0.0, frame)
 
 
 def test_a_seed_is_a_line(speech: Speech) -> None:
@@ -133,27 +133,38 @@ def test_noise_is_pink_and_repeats_without_a_click() -> None:
 def test_as_many_frames_are_lost_as_asked_and_in_bursts(loss: float) -> None:
     """The share of lost frames is right over a long call, and losses come two at a time."""
     lossy = line(Conditions(loss=loss))
-    lost = np.array([lossy.outgoing(LOUD)[1] != LOUD for _ in range(60_000)])
+    lost = np.array([lossy.outgoing(LOUD).swallowed for _ in range(60_000)])
     bursts = np.count_nonzero(np.diff(lost.astype(np.int8)) == 1)
     assert lost.mean() == pytest.approx(loss, rel=0.15)
     assert lost.sum() / bursts == pytest.approx(2, rel=0.1)
 
 
-def test_a_lost_frame_is_the_one_before_fading_away() -> None:
+def test_a_frame_that_is_lost_is_filled_in() -> None:
     """A short loss is filled in as a receiver does it, a long one ends in silence."""
     gaps = line(Conditions(gap_ms=200))
-    peaks = [int(np.abs(pcm(gaps.outgoing(LOUD)[1])).max()) for _ in range(3000)]
-    start = next(n for n, peak in enumerate(peaks) if peak != 8000)
-    filled = peaks[start : start + CONCEALED]
-    assert filled == [4000, 2000, 1000]
-    assert set(peaks[start + CONCEALED : start + 10]) == {0}
-    assert peaks[start + 10] == 8000
+    arrivals = [gaps.outgoing(LOUD) for _ in range(3000)]
+    start = next(n for n, arrival in enumerate(arrivals) if arrival.swallowed)
+    peaks = [int(np.abs(pcm(arrival.frame)).max()) for arrival in arrivals[start : start + 11]]
+    assert peaks[0] == 8000 > peaks[1] > peaks[2] > peaks[3] == 0
+    assert set(peaks[3:10]) == {0}
+    assert peaks[10] == 8000
+
+
+def test_what_the_line_swallows_is_told() -> None:
+    """A frame that is lost, and one that can't be told from the noise; no other."""
+    assert not line(Conditions()).outgoing(LOUD).swallowed
+    lossy = line(Conditions(loss=0.5))
+    assert 0 < sum(lossy.outgoing(LOUD).swallowed for _ in range(100)) < 100
+    faint = tone(0.02, amplitude=400)
+    level = 8000 / 2**15 / math.sqrt(2)
+    assert line(Conditions(snr_db=20), level=level).outgoing(faint).swallowed
+    assert not line(Conditions(snr_db=40), level=level).outgoing(faint).swallowed
 
 
 def test_gaps_are_as_long_as_asked_and_now_and_then() -> None:
     """Each lasts its time, and there is one about every five seconds."""
     gaps = line(Conditions(gap_ms=200))
-    lost = np.array([gaps.outgoing(LOUD)[1] != LOUD for _ in range(30_000)], np.int8)
+    lost = np.array([gaps.outgoing(LOUD).swallowed for _ in range(30_000)], np.int8)
     starts, ends = np.flatnonzero(np.diff(lost) == 1), np.flatnonzero(np.diff(lost) == -1)
     lengths = {int(end - start) for start, end in zip(starts, ends, strict=False)}
     assert lengths <= {10, 11}

@@ -59,10 +59,18 @@ def test_talking_over_is_what_both_could_be_heard_in() -> None:
 def test_latencies_that_differ_are_found() -> None:
     """More than 150 ms between telemetry and the caller is a flaw, in either direction."""
     told = [Response(0, 0.5, {}), Response(5, 0.8, {}), None, Response(9, 1.0, {})]
-    found = list(truth.check_latency([0.6, 0.6, 1.0, None], told))
+    found = list(truth.check_latency([0.6, 0.6, 1.0, None], [0.0] * 4, told))
     assert found == [
         "turn 2: it has a response latency of 800 ms, the caller measured 600 ms",
     ]
+
+
+def test_what_the_line_swallowed_nobody_can_tell() -> None:
+    """Telemetry may count from the last sample that surely reached the agent, or any after it."""
+    assert truth.apart(0.6, 0.6, 0.0) == 0
+    assert truth.apart(0.7, 0.6, 0.2) == 0
+    assert truth.apart(0.9, 0.6, 0.2) == pytest.approx(0.1)
+    assert truth.apart(0.5, 0.6, 0.2) == pytest.approx(0.1)
 
 
 def record(*agent_speeches: tuple[float, float, dict[str, Any]]) -> ConversationRecord:

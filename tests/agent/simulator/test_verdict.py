@@ -37,6 +37,7 @@ HAPPENED = Happened(
     expected=EXPECTED,
     voiced=VOICED,
     measured=[0.39, 0.61],
+    swallowed=[0.0, 0.0],
     answered=True,
     speeches=[speech(100.1, 101.0), speech(102.4, 103.4), speech(105.6, 106.6)],
     until=109.0,
@@ -133,7 +134,9 @@ def test_missing_ops_are_found(good: ConversationRecord, op: str) -> None:
 def test_typed_conversation_needs_no_ears() -> None:
     """Nothing was said aloud: nothing was recognised, and there is no latency."""
     typed = trace("c", CALLER, 100, 110, responses=[(None, 102.4)])
-    happened = replace(HAPPENED, expected=[Expect()], voiced=[None], measured=[None])
+    happened = replace(
+        HAPPENED, expected=[Expect()], voiced=[None], measured=[None], swallowed=[0.0]
+    )
     assert flaws(typed, happened) == ()
 
 
@@ -148,7 +151,9 @@ def test_call_in_which_nothing_was_heard_needs_no_speech() -> None:
     """A caller that hung up before the greeting leaves a trace with nothing in it."""
     root = replace(span(names.OP_CONVERSATION, None, 100, 101), parent_span_id=CALLER[1])
     empty = ConversationRecord("c", CALLER[0], "test", 100, 101, "ok", spans=(root,))
-    nothing = Happened(ORIGIN, [Expect()], [None], [None], answered=False, speeches=[], until=100.5)
+    nothing = Happened(
+        ORIGIN, [Expect()], [None], [None], [0.0], answered=False, speeches=[], until=100.5
+    )
     assert flaws(empty, nothing) == ()
 
 
