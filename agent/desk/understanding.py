@@ -154,7 +154,11 @@ _INTENTS: Final = {
     Intent.MANAGER: re.compile(r"\b(manager|supervisor|in charge|complain|complaint)\b"),
     Intent.CANCEL: re.compile(r"\b(cancel|call off)"),
     Intent.CHANGE: re.compile(r"\b(change|move|reschedule|different (day|date|time))\b"),
-    Intent.HOURS: re.compile(r"\b(open|opening|opened|close|closing|closed|hours)\b"),
+    Intent.HOURS: re.compile(
+        r"\b(open|opening|opened|close|closing|closed|hours)\b"
+        # "are you off on Monday": whatever was recognised for "open"
+        rf"|^are you (?!able|available|booked|free|fully)(\S+ )?on ({'|'.join(Weekday)})s?$"
+    ),
     Intent.AVAILABILITY: re.compile(
         r"\b(available|availability|free|(is|are) there|do you have)\b"
     ),

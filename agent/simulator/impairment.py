@@ -33,8 +33,8 @@ ECHO_DELAY: Final = 0.12
 """Seconds after which the caller hears the agent, and the agent itself."""
 PAUSE: Final = 0.5
 """Seconds without a sound after which what is said is a new utterance."""
-DROWNED: Final = 2.0
-"""Speech that isn't so much louder than the noise (6 dB, RMS of 20 ms) can't be told from it."""
+DROWNED: Final = 2.5
+"""Speech that isn't so much louder than the noise (8 dB, RMS of 20 ms) can't be told from it."""
 NOISE_SECONDS: Final = 8.0
 """Length of the noise, which is then repeated."""
 ACTIVE: Final = 10 ** (-15.9 / 10)

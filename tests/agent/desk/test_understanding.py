@@ -121,6 +121,8 @@ def test_lone_number_is_what_was_asked_for() -> None:
         ("I want to cancel my booking", Intent.CANCEL),
         ("Can I move my reservation?", Intent.CHANGE),
         ("When do you close?", Intent.HOURS),
+        ("Are you off on Monday?", Intent.HOURS),
+        ("Are you free on Monday?", Intent.AVAILABILITY),
         ("There are four of us", None),
     ],
 )
