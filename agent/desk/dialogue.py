@@ -188,7 +188,7 @@ class Dialogue:
             wrong = meaning.mentions if task is Intent.CHANGE else frozenset[Slot]()
             details = self.details.updated(meaning.details)
             return replace(self, task=task, details=details, wrong=wrong - {Slot.NAME})
-        if meaning.agrees is False and not meaning.waits:
+        if meaning.agrees is False and meaning.plain:
             return replace(self, ending=Step.END_CALL)
         if meaning.thanks:
             return replace(self, remark=Remark.WELCOME)

@@ -272,6 +272,12 @@ def test_not_understood() -> None:
     assert said(call.says("Purple elephants")).startswith("I'm sorry, I did not catch that. For")
 
 
+def test_a_no_among_other_words_is_no_goodbye() -> None:
+    """ "Are you open on Monday", misheard, isn't the end of the call: only a plain no is."""
+    heard = said(Call().says("Are you old? Not Monday?"))
+    assert heard == "I'm sorry, I did not catch that. How can I help you?"
+
+
 @pytest.mark.parametrize("words", ["Goodbye.", "No, thank you.", "That is all, thanks."])
 def test_goodbye_ends_the_call(words: str) -> None:
     """A caller who is done is let go with a goodbye; more words don't undo it."""
