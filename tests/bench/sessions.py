@@ -295,18 +295,20 @@ def _result(program: subprocess.Popen[str]) -> dict[str, float]:
 def measure(rounds: int, *, sessions: int = 50, seconds: float = 12.0) -> list[Figure]:
     """Telemetry on against off, both at the same time; then what they are compared to."""
     size = ("--sessions", sessions, "--seconds", seconds)
+    speakers = min(sessions, 6)  # as many as two cores hold in real time
     extra: list[float] = []
     whole: list[float] = []
+    speech: list[float] = []
     with sink() as dsn:
         for _ in range(rounds):
             pair = _start("off", *size), _start("on", *size, "--dsn", dsn)
             off, on = map(_result, pair)
             extra.append((on["cpu"] - off["cpu"]) / sessions / seconds)
             whole.append(on["cpu"] / sessions / seconds)
+            spoken = _result(_start("speech", "--sessions", speakers, "--seconds", seconds))
+            speech.append(spoken["cpu"] / speakers / seconds)
     telemetry_cpu, null_cpu = statistics.median(extra), statistics.median(whole)
-    speakers = min(sessions, 6)  # as many as two cores hold in real time
-    speech = _result(_start("speech", "--sessions", speakers, "--seconds", seconds))
-    worker_cpu = speech["cpu"] / speakers / seconds + telemetry_cpu
+    worker_cpu = statistics.median(speech) + telemetry_cpu
     silent = _result(_start("calls", "--seconds", 6))
     return [
         Figure(f"CPU of telemetry, {sessions} sessions", telemetry_cpu * sessions * 100, "% core"),
