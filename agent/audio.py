@@ -27,7 +27,7 @@ quiet that its loudest is taken for a voice. Of 1,800 ends of speech at 20 dB, 1
 or more with 8 dB, 10 with 9.5 dB, none with 11 dB, which takes 40 ms of a faint end for noise."""
 
 
-_NOTHING: Final = np.zeros(1, np.int16)
+_NOTHING: Final = bytes(2)
 
 
 def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.intp]:
@@ -63,11 +63,12 @@ def last_over_noise(frames: Sequence[bytes], latest: int) -> tuple[int, int] | N
 
 def _levels(frames: Sequence[bytes | NDArray[np.int16]]) -> NDArray[np.float64]:
     """The RMS of each; one call of numpy's for each step, not for each frame."""
-    blocks = [np.frombuffer(f, "<i2") if isinstance(f, bytes) else f for f in frames]
-    sizes = np.array([max(block.size, 1) for block in blocks])
-    if not blocks:
+    if not frames:
         return np.empty(0)
-    squares = np.square(np.concatenate([b if b.size else _NOTHING for b in blocks]), dtype="f4")
+    blocks = [frame if isinstance(frame, bytes) else frame.tobytes() for frame in frames]
+    sizes = np.array([max(len(block) // 2, 1) for block in blocks])
+    samples = np.frombuffer(b"".join(block or _NOTHING for block in blocks), "<i2")
+    squares = np.square(samples, dtype="f4")
     means: NDArray[np.float64] = np.add.reduceat(squares, np.cumsum(sizes) - sizes) / sizes
     return np.sqrt(means) / 2**15
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 known: WeakValueDictionary[int, LiveKitSpan] = WeakValueDictionary()
-"""Spans by the id that OpenTelemetry knows them by: LiveKit's loop monitor goes by that only."""
+"""Spans by the id that OpenTelemetry knows them by, once it was asked for: LiveKit's loop monitor
+goes by that only."""
 
 _NAMED_BY = {
     "agent_turn": names.GEN_AI_AGENT_NAME,
@@ -78,15 +79,7 @@ class LiveKitSpan(otel.Span):
         self.beside = beside
         self._ended = False
         self._listener = listener
-        self._context = beside.get_span_context()
-        if not self._context.is_valid:
-            self._context = otel.SpanContext(
-                trace_id=int(span.conversation.trace_id, 16),
-                span_id=int(span.id, 16),
-                is_remote=False,
-                trace_flags=otel.TraceFlags(otel.TraceFlags.SAMPLED),
-            )
-        known[self._context.span_id] = self
+        self._context: SpanContext | None = None
 
     @property
     def serves(self) -> LiveKitSpan | None:
@@ -95,6 +88,16 @@ class LiveKitSpan(otel.Span):
 
     def get_span_context(self) -> SpanContext:
         """OpenTelemetry's identity of the span: of the one beside it, if there is any."""
+        if self._context is None:  # hardly ever asked for
+            self._context = self.beside.get_span_context()
+            if not self._context.is_valid:
+                self._context = otel.SpanContext(
+                    trace_id=int(self.span.conversation.trace_id, 16),
+                    span_id=int(self.span.id, 16),
+                    is_remote=False,
+                    trace_flags=otel.TraceFlags(otel.TraceFlags.SAMPLED),
+                )
+            known[self._context.span_id] = self
         return self._context
 
     def is_recording(self) -> bool:
