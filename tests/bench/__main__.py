@@ -40,7 +40,7 @@ def main() -> None:
             case "first-token":
                 found = first_token.measure(rounds)
             case _:
-                sessions_held, seconds = (5, 7.0) if given.quick else (50, 12.0)
+                sessions_held, seconds = (5, 7.0) if given.quick else (50, 30.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)
         console.print(table(found))
         console.print()

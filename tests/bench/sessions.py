@@ -3,12 +3,14 @@
 Everything that runs on the event loop is real: 20 ms frames of recorded speech, voice activity
 detection, turn detection, the scripted language model's stream, playout. Recognition and synthesis
 are faked, so that what telemetry adds isn't lost in the noise of inference; its share of the whole
-is given twice, of this and of what a session costs with the worker's own speech models.
+is given twice, of this and of what a session costs with the worker's own speech models. A session
+lasts half a minute, about as long as the shipped conversations: opening, closing and delivering one
+costs a little more than one of its turns.
 
 As a program it holds sessions and prints as JSON what that cost; each run is a process of its own,
 and telemetry "off" means neither initialised nor asked to trace::
 
-    python -m tests.bench.sessions on --sessions 50 --seconds 12 --dsn http://…
+    python -m tests.bench.sessions on --sessions 50 --seconds 30 --dsn http://…
 """
 
 from __future__ import annotations
@@ -263,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["off", "on", "speech", "calls"])
     parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--dsn")
     given = parser.parse_args()
     match given.what:
@@ -292,7 +294,7 @@ def _result(program: subprocess.Popen[str]) -> dict[str, float]:
     return found
 
 
-def measure(rounds: int, *, sessions: int = 50, seconds: float = 12.0) -> list[Figure]:
+def measure(rounds: int, *, sessions: int = 50, seconds: float = 30.0) -> list[Figure]:
     """Telemetry on against off, both at the same time; then what they are compared to."""
     size = ("--sessions", sessions, "--seconds", seconds)
     speakers = min(sessions, 6)  # as many as two cores hold in real time
