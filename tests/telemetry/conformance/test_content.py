@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 app = logging.getLogger("app")
 
 SECRET = "the vault is under the fig tree"
+UNRECORDED = "marmalade"
+"""Said, but in no span: only the name of the field it is logged in tells that it is content."""
 
 
 class _Wire:
@@ -70,7 +72,7 @@ def _say(conversation: telemetry.Conversation, heard: str) -> None:
             app.warning("retrying %s", heard, exc_info=error)
             app.exception("failed: %s", heard)
         sentry_sdk.add_breadcrumb(message=f"heard {heard}", data={"note": [heard]})
-        app.error("failed", extra={"lk.pii.user_transcript": heard, "text": {"of": heard}})
+        app.error("failed", extra={"lk.pii.user_transcript": UNRECORDED, "text": {"of": heard}})
     conversation.close()
     conversation.start_span("late", attributes=attributes).finish()
     conversation.capture_exception(ValueError(f"too late: {heard}"))
@@ -105,5 +107,6 @@ def test_words_stay_here(lifecycle: Lifecycle, tmp_path: Path, *, asked_for: boo
     assert any(SECRET in message for message in messages)
     for words in (SECRET, "vault", "fig tree"):
         assert (words.encode() in wire.sent) is asked_for
+    assert UNRECORDED.encode() not in wire.sent  # such fields stay in the application's own log
     assert wire.sent.count(b"gen_ai.chat") >= 1
     assert b"no audio frames were pushed for text: " in wire.sent
