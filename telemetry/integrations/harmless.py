@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from ..counter import Counter
 
@@ -24,9 +23,6 @@ logger = logging.getLogger(__package__)
 
 faults: Final = Counter()
 """How many faults were passed over in this process. Anything but zero is a bug of telemetry's."""
-
-_signatures: Final[WeakKeyDictionary[Callable[..., Any], inspect.Signature]] = WeakKeyDictionary()
-"""By function: those of a method are the same for every object, and cost 30 µs to find."""
 
 _told: set[tuple[str, type[Exception]]] = set()
 
@@ -47,8 +43,5 @@ def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
             return None
 
     # LiveKit asks for a listener's signature each time it calls it: more work than most of ours
-    own = getattr(function, "__func__", function)
-    if own not in _signatures:
-        _signatures[own] = inspect.signature(function)
-    guarded.__signature__ = _signatures[own]  # type: ignore[attr-defined]
+    guarded.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return guarded
