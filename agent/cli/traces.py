@@ -7,6 +7,7 @@ conversation may be in another one: given all of them, a trace is shown whole.
 from __future__ import annotations
 
 import datetime
+import functools
 import heapq
 from typing import TYPE_CHECKING
 
@@ -81,9 +82,15 @@ def _newest(stores: Sequence[TraceStore], limit: int) -> list[StoredConversation
     rows = heapq.merge(
         *(_rows(store) for store in stores), key=lambda row: row.started_at, reverse=True
     )
+
+    @functools.cache
+    def has_conversation(trace_id: str) -> bool:
+        """Looked up once for all that a service did in a trace."""
+        return any(each.op == OP_CONVERSATION for store in stores for each in store.trace(trace_id))
+
     listed: dict[tuple[object, ...], StoredConversation] = {}
     for row in rows:  # read as far as needed: most of a service's are passed over
-        if row.op == OP_CONVERSATION or not _has_conversation(stores, row.trace_id):
+        if row.op == OP_CONVERSATION or not has_conversation(row.trace_id):
             listed[_identity(row)] = row
         if len(listed) == limit:
             break
@@ -96,10 +103,6 @@ def _rows(store: TraceStore) -> Iterator[StoredConversation]:
     while rows := store.conversations(before=before):
         yield from rows
         before = rows[-1].started_at
-
-
-def _has_conversation(stores: Sequence[TraceStore], trace_id: str) -> bool:
-    return any(each.op == OP_CONVERSATION for store in stores for each in store.trace(trace_id))
 
 
 def _named(stores: Sequence[TraceStore], wanted: str) -> StoredConversation | None:
