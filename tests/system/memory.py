@@ -53,9 +53,10 @@ async def per_room(server: LiveKit, executor: str, home: Path) -> float:
                     await greeted.wait()
                 return await settled(worker.process.pid)
 
-            one = await take("first")
+            # the server keeps an empty room for a while, and sends no second agent there
+            one = await take(f"{executor}-first")
             more = MORE[executor]
-            all_of_them = await take(*(f"room-{number}" for number in range(more)))
+            all_of_them = await take(*(f"{executor}-{number}" for number in range(more)))
             leave.set()
     return (all_of_them - one) / more
 
