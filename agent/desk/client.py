@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,9 +26,16 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
 
+log = logging.getLogger(__name__)
+
 _UNREACHABLE: Final = (
     "I'm sorry, I can't reach our reservations book at the moment. Please try again later."
 )
+_LIMITS: Final = httpx.Limits(
+    max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.5
+)
+"""Idle connections are let go well before the service does so, which uvicorn does after 5 seconds,
+and so does httpx by default: a request sent on one that is just being closed gets no answer."""
 _M = TypeVar("_M", bound=BaseModel)
 _RESERVATIONS: Final = TypeAdapter(list[Reservation])
 
@@ -64,7 +72,9 @@ class Reservations:
     async def connect(cls, url: str, *, patience: float = 4.0) -> AsyncIterator[Reservations]:
         """A client of the service at ``url``; a request fails when the service takes longer
         than ``patience`` seconds to be connected to, or to send the next part of its answer."""
-        async with httpx.AsyncClient(base_url=url, timeout=patience, verify=_tls()) as http:
+        async with httpx.AsyncClient(
+            base_url=url, timeout=patience, limits=_LIMITS, verify=_tls()
+        ) as http:
             yield cls(http)
 
     async def check(self) -> None:
@@ -115,6 +125,7 @@ class Reservations:
         try:
             response = await self._http.request(method, path, params=params, json=json)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            log.warning("reservations: %s %s: %s: %s", method, path, type(error).__name__, error)
             raise ReservationsError(_UNREACHABLE) from error
         if response.is_success:
             return response

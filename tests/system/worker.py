@@ -124,7 +124,10 @@ class Worker:
 def working(
     livekit: LiveKit, home: Path, *, name: str = "worker", **settings: str
 ) -> Iterator[Worker]:
-    """A registered worker for the time of the block; settings are environment variables."""
+    """A registered worker for the time of the block; settings are environment variables.
+
+    Its log is printed at the end: a test that fails shows it.
+    """
     worker = Worker(livekit, home, name=name, settings=settings)
     try:
         worker.wait_for(REGISTERED)
@@ -137,6 +140,7 @@ def working(
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait(5)
+        sys.stdout.write(worker.said)
 
 
 async def said(url: str, *, method: str = "GET") -> str:

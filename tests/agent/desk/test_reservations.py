@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.abc
 import httpx
 import pytest
 
@@ -160,7 +161,7 @@ async def test_bad_requests_get_one_line(service: str) -> None:
         assert (await http.get("/health")).json() == {"status": "ok"}
 
 
-async def test_service_that_is_not_there() -> None:
+async def test_service_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
     """A service that can't be reached is a sentence, not an exception of the HTTP client."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -168,6 +169,38 @@ async def test_service_that_is_not_there() -> None:
         with pytest.raises(ReservationsError, match="can't reach our reservations book") as failure:
             await reservations.check()
     assert failure.value.problem is None
+    assert "GET /health: ConnectError" in caplog.text  # the operator is told why
+
+
+async def test_request_does_not_meet_a_connection_being_closed() -> None:
+    """An idle connection is let go before the service does so.
+
+    The service closes it in the moment the next request is on its way, as any may that has kept it
+    for long enough: that request would get no answer.
+    """
+    answer = HOUSE.week.model_dump_json().encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(answer)}\r\n\r\n".encode()
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def serve_once(connection: anyio.abc.SocketStream) -> None:
+        async with connection:
+            await connection.receive()
+            await connection.send(head + answer)
+            with suppress(anyio.EndOfStream):
+                await connection.receive()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port) as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, serve_once)
+        async with Reservations.connect(f"http://127.0.0.1:{port}") as reservations:
+            await reservations.hours()
+            await anyio.sleep(3)  # uvicorn, and many others, keep it for five
+            await reservations.hours()
+        tasks.cancel_scope.cancel()
 
 
 async def test_service_that_is_something_else(service: str) -> None:
