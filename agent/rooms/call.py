@@ -25,7 +25,7 @@ from agent.session import Outcome
 from telemetry import attributes as names
 
 from . import chat
-from .line import TOPIC, RoomLine
+from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC, RoomLine
 from .request import ASK_TIMEOUT, CONVERSATION, TRACE, from_participant, who_calls
 from .wakeups import own_events_only
 
@@ -184,7 +184,11 @@ class Call:
         with self._arriving:
             try:
                 with telemetry.span(OP_CONNECT, self._room.name), anyio.fail_after(limits.connect):
-                    await self._job.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+                    await self._job.connect(
+                        auto_subscribe=AutoSubscribe.AUDIO_ONLY,
+                        rtc_config=CONNECTION,
+                        single_peer_connection=SINGLE_PEER_CONNECTION,
+                    )
                 own_events_only(self._room)
             except Exception as error:  # noqa: BLE001 - the client's, whatever it is
                 what = str(error) or f"no answer within {limits.connect:g} s"

@@ -15,7 +15,7 @@ from livekit import api, rtc
 
 from agent import gateway
 
-from .line import TOPIC
+from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC
 from .request import CONVERSATION, TRACE
 from .wakeups import AudioSource, frames, own_events_only
 
@@ -51,8 +51,8 @@ class Call:
         """The conversation's id, once it has started."""
         self.trace_id = ""
         """The trace the conversation is recorded in, likewise."""
-        self.joined_at = 0.0
-        """When the room was joined (Unix seconds)."""
+        self.connected_at = 0.0
+        """When the connection stood (Unix seconds)."""
         self._room = room
         self._source = source
         self._incoming, self._received = anyio.create_memory_object_stream[
@@ -67,9 +67,9 @@ class Call:
         self._tasks = anyio.create_task_group()
 
     @property
-    def admitted_at(self) -> float | None:
+    def joined_at(self) -> float | None:
         """When the server let the caller in, by its own clock (Unix seconds); None before."""
-        joined = self._room.local_participant.joined_at if self.joined_at else None
+        joined = self._room.local_participant.joined_at if self.connected_at else None
         return None if joined is None else joined.timestamp()
 
     async def send_audio(self, frame: bytes) -> None:
@@ -146,8 +146,11 @@ class Call:
         room = self._room
         try:
             with anyio.fail_after(open_timeout):
-                await room.connect(url, token)
-                self.joined_at = time.time()
+                options = rtc.RoomOptions(
+                    rtc_config=CONNECTION, single_peer_connection=SINGLE_PEER_CONNECTION
+                )
+                await room.connect(url, token, options)
+                self.connected_at = time.time()
                 own_events_only(room)
                 track = rtc.LocalAudioTrack.create_audio_track("caller", self._source)
                 await room.local_participant.publish_track(

@@ -105,7 +105,7 @@ class Caller:
         self._answered = False
         self._saying = iter([speech[at : at + FRAME] for at in range(0, len(speech), FRAME)])
         self._spoken = anyio.Event()
-        await self._spoken.wait()
+        await self._until(lambda: self._spoken.is_set() or self.is_over)
         await self._until(lambda: self.replied_at is not None or self.is_over)
         await self.quiet()
 

@@ -108,6 +108,11 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._move()
 
+    @property
+    def said(self) -> str:
+        """Its log since it was last started."""
+        return self._log.read_bytes()[self._began :].decode(errors="replace")
+
     def start(self) -> None:
         """Start it, and wait until it answers.
 
@@ -117,10 +122,10 @@ class Server:
             if self._answers():
                 self._settled = True
                 return
-            if self._settled or _TAKEN not in self._said():
+            if self._settled or _TAKEN not in self.said:
                 break
             self._move()
-        raise NoServerError(f"the LiveKit server did not start: {self._said()[-2000:]}")
+        raise NoServerError(f"the LiveKit server did not start: {self.said[-2000:]}")
 
     def _move(self) -> None:
         """Take other ports."""
@@ -141,7 +146,7 @@ class Server:
             "enable_loopback_candidate: true}\n"
             f"keys: {{{KEY}: {SECRET}}}\n"
             "room: {departure_timeout: 5}\n"
-            "logging: {level: warn}\n",
+            "logging: {level: info}\n",
         ]
         self._began = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
@@ -156,10 +161,6 @@ class Server:
             time.sleep(0.05)
         self.stop(kill=True)
         return False
-
-    def _said(self) -> str:
-        """Its log since it was last started."""
-        return self._log.read_bytes()[self._began :].decode(errors="replace")
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop it; ``kill`` is as a crash, callers and workers are told nothing."""

@@ -48,6 +48,14 @@ async def test_ten_rooms(server: Server, tmp_path: Path) -> None:
             assert record.status == "ok"
             assert [span.op for span in record.spans].count(names.OP_CONVERSATION) == 1
             assert record.trace_id == caller.call.trace_id
+        # both ends: a server that is busy stops listening to who joins with a single connection
+        joined = [
+            line
+            for line in server.said.splitlines()
+            if "starting RTC session" in line and '"room": "call-room-' in line
+        ]
+        assert len(joined) == 20
+        assert all('"UseSinglePeerConnection": false' in line for line in joined)
         metrics = (await said(worker.metrics)).splitlines()
         assert "parley_telemetry_conversations_total 10.0" in metrics
         assert "parley_telemetry_orphan_spans_total 0.0" in metrics
