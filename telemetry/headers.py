@@ -17,16 +17,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .counter import Counter
+from .stats import refused_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BAGGAGE: Final = 8_192
 """Characters of a ``baggage`` header that are read; W3C asks nobody to carry more."""
-
-refused: Final = Counter()
-"""How many headers were passed over in this process."""
 
 _SENTRY_TRACE: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})(?:-([01]))?", re.IGNORECASE)
 _TRACEPARENT: Final = re.compile(
@@ -83,9 +80,9 @@ def _named(headers: Mapping[str, Any] | None) -> dict[str, str]:
                 if isinstance(value, str):
                     given[known] = value.strip()
                 else:
-                    refused.add()
+                    refused_headers.add()
     except Exception:  # noqa: BLE001 - a mapping with a name twice, or none at all
-        refused.add()
+        refused_headers.add()
     return given
 
 
@@ -97,7 +94,7 @@ def _trace(given: Mapping[str, str]) -> tuple[str, str, bool | None] | None:
             continue
         match = pattern.fullmatch(value) if len(value) <= _LONGEST else None
         if match is None or not int(match[1], 16) or not int(match[2], 16):
-            refused.add()
+            refused_headers.add()
             continue
         sampled = None if match[3] is None else bool(int(match[3], 16) & 1)
         return match[1].lower(), match[2].lower(), sampled
@@ -109,7 +106,7 @@ def _baggage(header: str | None, trace_id: str, *, trusted: bool) -> str:
     if header is None:
         return ""
     if len(header) > MAX_BAGGAGE:
-        refused.add()
+        refused_headers.add()
         return ""
     kept: dict[str, str] = {}
     for item in header.split(","):
@@ -117,6 +114,6 @@ def _baggage(header: str | None, trace_id: str, *, trusted: bool) -> str:
         if match is not None and (trusted or match[1] not in _DECISIONS):
             kept.setdefault(match[1], match[2])
     if kept.get("trace_id", trace_id).lower() != trace_id:
-        refused.add()
+        refused_headers.add()
         return ""
     return ",".join(f"sentry-{name}={value}" for name, value in kept.items())

@@ -23,7 +23,7 @@ from . import context, fork
 from .conversation import Conversation, caller
 from .errors import MissingConversation, TelemetryError
 from .outbox import answer
-from .stats import Stats, Tally
+from .stats import Stats, Tally, faults, refused_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,8 @@ class Runtime:
             late_spans=tally.late_spans.read(),
             dropped_spans=sum(dropped.values()),
             open_at_finish=tally.open_at_finish.read(),
+            refused_headers=refused_headers.read() - tally.refused_headers_before,
+            faults=faults.read() - tally.faults_before,
             dropped=dropped,
         )
 

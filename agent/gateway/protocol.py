@@ -63,7 +63,8 @@ from pydantic import (
 
 from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
-from telemetry.headers import refused, valid
+from telemetry.headers import valid
+from telemetry.stats import refused_headers
 
 _Text = TypeVar("_Text")
 
@@ -182,7 +183,7 @@ def _sound(headers: object) -> dict[str, str]:
     if isinstance(headers, dict):
         return valid(headers, trusted=True)
     if headers is not None:
-        refused.add()
+        refused_headers.add()
     return {}
 
 

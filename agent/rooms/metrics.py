@@ -27,6 +27,8 @@ _COUNTS: Final = {
     "orphan_spans": "Spans started where no conversation was current",
     "late_spans": "Spans started after their conversation had ended",
     "open_at_finish": "Spans still open when their conversation ended",
+    "refused_headers": "Trace headers that somebody sent and that were passed over",
+    "faults": "Bugs of telemetry's that calls went on in spite of",
 }
 
 

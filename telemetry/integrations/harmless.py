@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from ..counter import Counter
+from ..stats import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +20,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 logger = logging.getLogger(__package__)
-
-faults: Final = Counter()
-"""How many faults were passed over in this process. Anything but zero is a bug of telemetry's."""
 
 _told: set[tuple[str, type[Exception]]] = set()
 

@@ -11,7 +11,8 @@ from livekit.agents import telemetry as livekit_telemetry
 
 from ... import context, runtime
 from ...conversation import Conversation
-from ...headers import refused, valid
+from ...headers import valid
+from ...stats import refused_headers
 from . import repeats, tracer
 from .events import EventListener
 from .spans import SpanListener
@@ -105,7 +106,7 @@ def asked_from(
     if trace_id == conversation.trace_id:
         listener.turns.asked_from[speech.id] = span_id
     else:
-        refused.add()
+        refused_headers.add()
 
 
 def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: Turns) -> None:

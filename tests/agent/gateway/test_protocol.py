@@ -34,7 +34,7 @@ from agent.gateway.protocol import (
     token_subprotocol,
 )
 from agent.session.line import Outcome
-from telemetry import headers
+from telemetry.stats import refused_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,23 +141,23 @@ def test_start() -> None:
 )
 def test_unsound_headers_are_passed_over(type: str, bad: object) -> None:
     """Headers that are malformed or oversized turn nobody away; they are counted."""
-    before = headers.refused.read()
+    before = refused_headers.read()
     fields = {"sample_rate": 8000} if type == "start" else {"text": "Hello"}
     message = parse_caller_message(json.dumps({"type": type, **fields, "headers": bad}))
     assert isinstance(message, Start | Text)
     assert message.headers == {}
-    assert headers.refused.read() > before
+    assert refused_headers.read() > before
 
 
 @pytest.mark.parametrize("type", ["start", "text"])
 def test_no_headers_may_be_null(type: str) -> None:
     """A caller that says it has none has none; there is nothing to count."""
-    before = headers.refused.read()
+    before = refused_headers.read()
     fields = {"sample_rate": 8000} if type == "start" else {"text": "Hello"}
     message = parse_caller_message(json.dumps({"type": type, **fields, "headers": None}))
     assert isinstance(message, Start | Text)
     assert message.headers == {}
-    assert headers.refused.read() == before
+    assert refused_headers.read() == before
 
 
 def test_a_turn_may_have_a_context() -> None:

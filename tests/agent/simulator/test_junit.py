@@ -32,7 +32,7 @@ CALL: Final = CallResult(
 OTHER: Final = replace(CALL, id="typed-2", scenario="typed", turns=())
 GOOD: Final = Report(
     (CALL, OTHER, replace(CALL, id="booking-3")),
-    {"orphan_spans": 0, "dropped_spans": 0},
+    {"orphan_spans": 0, "dropped_spans": 0, "faults": 0},
     seed=7,
     command="parley simulate --seed 7",
 )
@@ -135,7 +135,7 @@ def test_each_failure_says_where_it_is() -> None:
 
 def test_what_fails_the_run_fails_a_case() -> None:
     """A run that failed although each conversation passed is red."""
-    root = written(replace(GOOD, stats={"orphan_spans": 2, "dropped_spans": 0}))
+    root = written(replace(GOOD, stats={"orphan_spans": 2, "dropped_spans": 0, "faults": 0}))
     (failure,) = root.iter("failure")
     assert failure.text == "2 orphan_spans"
 

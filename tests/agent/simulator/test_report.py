@@ -14,7 +14,7 @@ from agent.simulator.display import render, watch
 from agent.simulator.report import CallResult, Progress, Report, TurnResult
 from agent.simulator.written import as_json
 
-STATS = {"conversations": 1, "orphan_spans": 0, "dropped_spans": 0, "dropped": {}}
+STATS = {"conversations": 1, "orphan_spans": 0, "dropped_spans": 0, "faults": 0, "dropped": {}}
 TURN = TurnResult(
     caller="A table for four, please.",
     kind="spoken",
@@ -87,6 +87,7 @@ def test_json_report_tells_what_was_heard() -> None:
         (replace(GOOD, calls=()), "no call was made"),
         (replace(GOOD, interrupted=True), "interrupted"),
         (replace(GOOD, stats={**STATS, "orphan_spans": 2}), "2 orphan_spans"),
+        (replace(GOOD, stats={**STATS, "faults": 1}), "1 faults"),
         (replace(GOOD, stats={**STATS, "dropped_spans": 1}), "1 dropped_spans"),
         (
             replace(GOOD, calls=(replace(CALL, turns=(replace(TURN, e2e_ms=500.0),)),)),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.simulator.report import Progress, Report
     from telemetry.records import ConversationRecord
 
-STATS = {"orphan_spans": 0, "dropped_spans": 0, "dropped": {}}
+STATS = {"orphan_spans": 0, "dropped_spans": 0, "faults": 0, "dropped": {}}
 SPOKEN = {"say": "hello.wav", "words": "Hello there"}
 MACHINE_IS_BUSY = 0.08
 """Seconds by which two ends of a socket may differ on when a frame went through it."""

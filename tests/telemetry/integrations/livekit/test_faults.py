@@ -50,7 +50,6 @@ async def test_a_fault_of_ours_is_not_the_calls(
     def broken(*_: object, **__: object) -> Never:
         raise TypeError(f"{name} is broken")  # the kind that LiveKit passes on to its own code
 
-    before = harmless.faults.read()
     monkeypatch.setattr(harmless, "_told", set())
     monkeypatch.setattr(place, name, broken)
     call = Call({"Hello": "Good evening"})
@@ -60,7 +59,7 @@ async def test_a_fault_of_ours_is_not_the_calls(
     assert [who for who, _ in call.items].count("assistant") == 2
     assert conversation.ended
     assert len(captured.conversations) == 1
-    assert harmless.faults.read() > before
+    assert captured.runtime.stats().faults > 0
     told = [record.args for record in caplog.records if record.name == harmless.__package__]
     assert len(told) == len(set(told)) > 0
 
