@@ -45,6 +45,9 @@ LOUDEST: Final = 0.9
 """Full scale is 1: no sample is louder."""
 VOICED: Final = 0.02
 """Of the loudest sample: what is louder than this is voiced."""
+CLEAR: Final = 0.014
+"""Full scale is 1: a recording begins and ends with something 3 dB louder than what counts as
+heard. A breath on the edge of that is there for one end of a line and not for the other."""
 
 
 def speak(voice: str, words: str) -> NDArray[np.float64]:
@@ -59,6 +62,8 @@ def finish(sound: NDArray[np.float64]) -> bytes:
     sound = sound[voiced[0] : voiced[-1] + 1]
     rms = np.sqrt(np.square(sound[np.abs(sound) >= VOICED]).mean())
     sound *= min(LEVEL / rms, LOUDEST)
+    clear = np.flatnonzero(np.abs(sound) >= CLEAR)
+    sound = sound[clear[0] : clear[-1] + 1]
     padded = np.concatenate([np.zeros(round(LEAD_IN * RATE)), sound, np.zeros(round(TAIL * RATE))])
     return (padded * 32_767).astype("<i2").tobytes()
 

@@ -1,8 +1,17 @@
-"""The shipped configuration is found."""
+"""The shipped configuration is found, and its recordings can be measured by."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.audio import AUDIBLE
+from agent.simulator.audio import SAMPLE_RATE, read_speech
 from config import scenario_files
+
+RECORDINGS = sorted((Path(__file__).parents[2] / "config" / "scenarios" / "audio").glob("*.wav"))
 
 
 def test_scenario_files_are_yaml_by_name() -> None:
@@ -10,3 +19,11 @@ def test_scenario_files_are_yaml_by_name() -> None:
     files = scenario_files()
     assert files == sorted(files)
     assert all(file.suffix == ".yaml" and file.is_file() for file in files)
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_where_a_voice_ends_is_no_matter_of_a_decibel(path: Path) -> None:
+    """3 dB more or less, as a codec may make of it: it ends in the same 40 ms at both ends."""
+    loud = np.abs(np.frombuffer(read_speech(path).pcm, "<i2") / 2**15)
+    ends = [np.flatnonzero(loud >= AUDIBLE * by)[-1] / SAMPLE_RATE for by in (2**-0.5, 2**0.5)]
+    assert ends[0] - ends[1] <= 0.04
