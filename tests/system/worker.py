@@ -126,12 +126,15 @@ def working(
 ) -> Iterator[Worker]:
     """A registered worker for the time of the block; settings are environment variables.
 
-    Its log is printed at the end: a test that fails shows it.
+    Its log is shown if the block fails.
     """
     worker = Worker(livekit, home, name=name, settings=settings)
     try:
         worker.wait_for(REGISTERED)
         yield worker
+    except BaseException:
+        sys.stderr.write(f"{worker.said}\n")
+        raise
     finally:
         if worker.process.poll() is None:
             worker.process.terminate()
@@ -140,7 +143,6 @@ def working(
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait(5)
-        sys.stdout.write(worker.said)
 
 
 async def said(url: str, *, method: str = "GET") -> str:
