@@ -96,7 +96,7 @@ class Caller:
 
     async def hear_greeting(self) -> None:
         """Wait until the agent has greeted, and is done."""
-        await self._until(lambda: self.greeted_at is not None or self.is_over)
+        await self._until(lambda: self.greeted_at is not None)
         await self.quiet()
 
     async def ask(self, speech: bytes) -> None:
@@ -105,8 +105,8 @@ class Caller:
         self._answered = False
         self._saying = iter([speech[at : at + FRAME] for at in range(0, len(speech), FRAME)])
         self._spoken = anyio.Event()
-        await self._until(lambda: self._spoken.is_set() or self.is_over)
-        await self._until(lambda: self.replied_at is not None or self.is_over)
+        await self._until(self._spoken.is_set)
+        await self._until(lambda: self.replied_at is not None)
         await self.quiet()
 
     async def quiet(self) -> None:
@@ -126,7 +126,7 @@ class Caller:
 
     async def over(self) -> None:
         """Wait until the agent has ended the call, or the line is cut."""
-        await self._until(lambda: self.is_over)
+        await self._until(lambda: False)
 
     @property
     def is_over(self) -> bool:
@@ -196,8 +196,9 @@ class Caller:
         return offset + min(at - number * FRAME_SECONDS for number, at in enumerate(after))
 
     async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until it holds, or the call is over: then it never will."""
         with anyio.fail_after(PATIENCE):
-            while not holds():
+            while not (holds() or self.is_over):
                 await self._changed.wait()
 
 

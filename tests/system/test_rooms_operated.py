@@ -94,6 +94,8 @@ async def test_metrics(server: Server, tmp_path: Path) -> None:
             "parley_telemetry_orphan_spans_total 0.0",
             "parley_telemetry_late_spans_total 0.0",
             "parley_telemetry_open_at_finish_total 0.0",
+            "parley_telemetry_refused_headers_total 0.0",
+            "parley_telemetry_faults_total 0.0",
         ):
             assert line in metrics.splitlines(), metrics
         await until(worker.metrics, lambda text: "parley_sessions 0.0" in text)

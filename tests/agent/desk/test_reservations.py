@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import socket
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.abc
 import httpx
 import pytest
 
@@ -181,26 +181,18 @@ async def test_request_does_not_meet_a_connection_being_closed() -> None:
     answer = HOUSE.week.model_dump_json().encode()
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(answer)}\r\n\r\n".encode()
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    async def serve_once(asked: asyncio.StreamReader, told: asyncio.StreamWriter) -> None:
+        await asked.readuntil(b"\r\n\r\n")
+        told.write(head + answer)
+        await asked.read(1)
+        told.close()
 
-    async def serve_once(connection: anyio.abc.SocketStream) -> None:
-        async with connection:
-            await connection.receive()
-            await connection.send(head + answer)
-            with suppress(anyio.EndOfStream):
-                await connection.receive()
-
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port) as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(listener.serve, serve_once)
+    async with await asyncio.start_server(serve_once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
         async with Reservations.connect(f"http://127.0.0.1:{port}") as reservations:
             await reservations.hours()
             await anyio.sleep(3)  # uvicorn, and many others, keep it for five
             await reservations.hours()
-        tasks.cancel_scope.cancel()
 
 
 async def test_service_that_is_something_else(service: str) -> None:
