@@ -8,7 +8,7 @@ import sentry_sdk
 
 from . import context, runtime
 from .ambient import Marker
-from .conversation import Conversation, headers_of
+from .conversation import Conversation
 from .foreign import ForeignSpan
 from .headers import valid
 
@@ -145,7 +145,7 @@ def trace_headers() -> dict[str, str]:
     """``sentry-trace`` and ``baggage`` of the current span, computed now; empty without one."""
     here = context.nearest()
     if here is not None:
-        return headers_of(here[1])
+        return here[1].trace_headers()
     if _sentrys_span() is None:
         return {}
     return dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
@@ -160,15 +160,19 @@ def inject(carrier: MutableMapping[str, Any]) -> None:
     carrier.update(trace_headers())
 
 
-def extract(carrier: Mapping[str, Any]) -> dict[str, str]:
+def extract(carrier: object, *, trusted: bool = False) -> dict[str, str]:
     """The trace headers in what came from another process, for ``headers=``; empty without any.
 
     Names may be in any case, values text or bytes; ``traceparent`` counts where there is no
-    ``sentry-trace``. What is malformed or oversized is passed over and counted, never an error, and
-    what the sender says of sampling isn't believed. So use it for what strangers send: ``headers=``
-    itself takes the word of whoever it is given.
+    ``sentry-trace``. What is malformed or oversized is passed over and counted, never an error; so
+    is a carrier that is no mapping at all. Use it for what strangers send: ``headers=`` itself
+    takes the word of whoever it is given.
+
+    Args:
+        carrier: a mapping of names to values, with whatever else there is.
+        trusted: also believe what the sender says of sampling.
     """
-    return valid(carrier)
+    return valid(carrier, trusted=trusted)
 
 
 def _sentrys_span() -> tracing.Span | StreamedSpan | None:

@@ -320,7 +320,7 @@ class Conversation:
 
     def trace_headers(self) -> dict[str, str]:
         """``sentry-trace`` and ``baggage`` of its current span, computed now."""
-        return headers_of(self.current_span())
+        return self.current_span().trace_headers()
 
     def record(self, spans: list[Span] | None = None) -> ConversationRecord:
         """The conversation as a value, with these of its spans behind the root."""
@@ -377,17 +377,6 @@ def _bound(function: Callable[P, R], conversation: Conversation, span: Span) -> 
             return function(*args, **kwargs)
 
     return bound
-
-
-def headers_of(span: Span) -> dict[str, str]:
-    """The headers that make whoever receives them a child of ``span``."""
-    transaction = span.conversation.transaction
-    sampled = "1" if transaction.sampled else "0"
-    headers = {"sentry-trace": f"{span.conversation.trace_id}-{span.id}-{sampled}"}
-    baggage = transaction.get_baggage().serialize()
-    if baggage:
-        headers["baggage"] = baggage
-    return headers
 
 
 def caller(depth: int) -> str:

@@ -15,12 +15,10 @@ https://www.w3.org/TR/trace-context/#traceparent-header.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from .stats import refused_headers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_BAGGAGE: Final = 8_192
 """Characters of a ``baggage`` header that are read; W3C asks nobody to carry more."""
@@ -36,7 +34,7 @@ _ITEM: Final = re.compile(r"sentry-([a-z_]{1,32})=([!#-+\--:<-\[\]-~]{0,512})")
 _DECISIONS: Final = frozenset({"sampled", "sample_rate", "sample_rand"})
 
 
-def valid(headers: Mapping[str, Any] | None, *, trusted: bool = False) -> dict[str, str]:
+def valid(headers: object, *, trusted: bool = False) -> dict[str, str]:
     """The headers that continue a trace, of whatever a peer sent; empty if there is none.
 
     Args:
@@ -67,14 +65,19 @@ def traceparent(sentry_trace: str) -> str | None:
     return f"00-{trace_id}-{span_id}-{'00' if sampled == '0' else '01'}"
 
 
-def _named(headers: Mapping[str, Any] | None) -> dict[str, str]:
+def _named(headers: object) -> dict[str, str]:
     """The three that matter, as text."""
     given: dict[str, str] = {}
+    if headers is None:
+        return given
+    if not isinstance(headers, Mapping):
+        refused_headers.add()
+        return given
     try:
-        for name in headers or ():
+        for name in headers:
             known = str(name).lower()
             if known in ("sentry-trace", "traceparent", "baggage"):
-                value = headers[name]  # type: ignore[index]  # it isn't None: it has names
+                value = headers[name]
                 if isinstance(value, bytes):
                     value = value.decode("latin-1")
                 if isinstance(value, str):

@@ -128,6 +128,16 @@ class Span:
             op, name, parent=self, started_at=started_at, attributes=attributes
         )
 
+    def trace_headers(self) -> dict[str, str]:
+        """``sentry-trace`` and ``baggage`` that make whoever receives them this span's child."""
+        transaction = self.conversation.transaction
+        sampled = "1" if transaction.sampled else "0"
+        headers = {"sentry-trace": f"{self.conversation.trace_id}-{self.id}-{sampled}"}
+        baggage = transaction.get_baggage().serialize()
+        if baggage:
+            headers["baggage"] = baggage
+        return headers
+
     def ambient(self) -> AmbientSpan | ConversationTransaction | StreamedMarker:
         """What stands for this span in Sentry's scope."""
         transaction = self.conversation.transaction

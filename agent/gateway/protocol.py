@@ -61,10 +61,9 @@ from pydantic import (
     ValidationError,
 )
 
+import telemetry
 from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
-from telemetry.headers import valid
-from telemetry.stats import refused_headers
 
 _Text = TypeVar("_Text")
 
@@ -180,11 +179,7 @@ def _plain(value: object) -> object:
 
 
 def _sound(headers: object) -> dict[str, str]:
-    if isinstance(headers, dict):
-        return valid(headers, trusted=True)
-    if headers is not None:
-        refused_headers.add()
-    return {}
+    return telemetry.extract(headers, trusted=True)
 
 
 _Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]

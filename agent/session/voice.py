@@ -15,7 +15,6 @@ from livekit.agents import AgentSession, TurnHandlingOptions
 
 import telemetry
 from telemetry import attributes as names
-from telemetry.headers import valid
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .backchannel import Backchannel
@@ -107,7 +106,7 @@ class VoiceSession:
             id=request.id,
             user=request.user,
             tags=request.tags,
-            headers=valid(request.headers),  # a stranger doesn't decide what is sampled
+            headers=telemetry.extract(request.headers),  # a stranger doesn't decide what is sampled
         )
 
     @property

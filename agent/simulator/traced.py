@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import telemetry
 from telemetry import attributes as names
-from telemetry.conversation import headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,14 +53,14 @@ class CallerTrace:
     @property
     def headers(self) -> dict[str, str]:
         """Those that make a conversation this transaction's child."""
-        return headers_of(self._transaction.root)
+        return self._transaction.root.trace_headers()
 
     def begin(self, kind: Kind) -> dict[str, str]:
         """The caller's next turn begins, and the one before is over; the headers of its span."""
         self._began.append(time.time())
         span = self._transaction.root.start_span(names.OP_CALLER_TURN, kind)
         self._turns.append(span)
-        return headers_of(span)
+        return span.trace_headers()
 
     def tell(self, result: CallResult) -> None:
         """Write down what came of the call, which is over."""

@@ -37,8 +37,9 @@ from telemetry import (
     runtime,
     streamed,
 )
-from telemetry.conversation import Conversation, headers_of
+from telemetry.conversation import Conversation
 from telemetry.integrations import wire
+from telemetry.span import Span
 
 from .whole import LIFECYCLES
 
@@ -114,6 +115,7 @@ def _believe(headers: Any, *, trusted: bool = False) -> dict[str, str]:
 
 
 _valid = headers.valid
+_trace_headers = Span.trace_headers
 
 REMEDIES = (
     Remedy(
@@ -174,7 +176,7 @@ REMEDIES = (
         "Trace headers are those of the span that is current at the call",
         "api.trace_headers",
         "test_neighbours.py::test_a_callers_trace_is_continued[{lifecycle}]",
-        _put(api, "headers_of", lambda span: headers_of(span.conversation.root)),
+        _put(Span, "trace_headers", lambda span: _trace_headers(span.conversation.root)),
     ),
     Remedy(
         "error-scopes",
