@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sentry_sdk
 
-from . import context, runtime
-from .ambient import Marker
-from .conversation import Conversation
-from .foreign import ForeignSpan
+from . import runtime
+from .context.marker import Marker
 from .headers import valid
+from .trace import span as spans
+from .trace.binding import bound
+from .trace.conversation import Conversation
+from .trace.foreign import ForeignSpan
+from .trace.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from sentry_sdk import tracing
     from sentry_sdk.traces import StreamedSpan
 
-    from .span import Span
+    from .trace.span import Span, SpanHandle
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +52,7 @@ def conversation(
         headers: the caller's ``sentry-trace`` and ``baggage``; their trace is continued.
     """
     return Conversation(
-        runtime.active(),
+        runtime.active().sink,
         name,
         id=id,
         op=op,
@@ -66,26 +69,19 @@ def transaction(
     *,
     attributes: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Conversation:
+) -> Transaction:
     """Open a transaction for work that is a part of somebody's trace and no conversation itself.
 
     A service's request, a message taken from a queue, a call as its caller sees it: with the
     ``headers`` of whoever asked, it hangs below exactly the span that asked. It has scopes of its
     own and is entered, attached and closed like a conversation; it isn't counted as one.
     """
-    return Conversation(
-        runtime.active(),
-        name,
-        op=op,
-        attributes=attributes,
-        headers=headers,
-        role="transaction",
-    )
+    return Transaction(runtime.active().sink, name, op=op, attributes=attributes, headers=headers)
 
 
 def span(
     op: str, name: str | None = None, *, attributes: Mapping[str, Any] | None = None
-) -> Span | ForeignSpan:
+) -> SpanHandle:
     """A child of the current span, to be entered: ``with telemetry.span("gen_ai.chat"):``.
 
     Inside a Sentry transaction that is no conversation's (a web service's) it is a child of that
@@ -95,9 +91,9 @@ def span(
     Raises:
         MissingConversation: in strict mode, where no conversation is current.
     """
-    here = context.nearest()
+    here = spans.nearest_span()
     if here is not None:
-        return here[0].start_span(op, name, parent=here[1], attributes=attributes)
+        return here.start_span(op, name, attributes=attributes)
     around = _sentrys_span()
     if around is not None and not isinstance(around, Marker):
         return ForeignSpan(around, op, name, attributes=attributes)
@@ -106,14 +102,14 @@ def span(
 
 def current_conversation() -> Conversation | None:
     """The conversation of this task, thread or callback, or None."""
-    here = context.current()
-    return here[0] if here is not None and here[0].role == "conversation" else None
+    here = spans.current_span()
+    conversation = None if here is None else here.conversation
+    return conversation if isinstance(conversation, Conversation) else None
 
 
 def current_span() -> Span | None:
     """The span that a new one would be a child of, or None."""
-    here = context.current()
-    return here[1] if here is not None else None
+    return spans.current_span()
 
 
 def bind(function: Callable[P, R]) -> Callable[P, R]:
@@ -123,14 +119,14 @@ def bind(function: Callable[P, R]) -> Callable[P, R]:
     the result may be called any number of times, also concurrently. Outside any conversation it
     carries nothing.
     """
-    here = context.nearest()
-    return function if here is None else here[0].bind(function)
+    here = spans.nearest_span()
+    return function if here is None else bound(function, here)
 
 
 def get_span_by_op(op: str) -> Span | None:
     """The newest open span of this op in the current conversation, or None."""
-    here = context.current()
-    return None if here is None else here[0].get_span_by_op(op)
+    here = spans.current_span()
+    return None if here is None else here.conversation.get_span_by_op(op)
 
 
 def complete_span_by_op(op: str) -> Span | None:
@@ -143,9 +139,9 @@ def complete_span_by_op(op: str) -> Span | None:
 
 def trace_headers() -> dict[str, str]:
     """``sentry-trace`` and ``baggage`` of the current span, computed now; empty without one."""
-    here = context.nearest()
+    here = spans.nearest_span()
     if here is not None:
-        return here[1].trace_headers()
+        return here.trace_headers()
     if _sentrys_span() is None:
         return {}
     return dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())

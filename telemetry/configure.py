@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 
-from .delivery import Delivery, QueueTransport
-from .encode import rejoining
+from .delivery.connections import OPTIONS
+from .delivery.log_events import dated
+from .delivery.logs import LogCapture
+from .delivery.sender import Sender
+from .delivery.thread import Delivery, QueueTransport
+from .encoding.transactions import rejoining
 from .errors import TelemetryError
-from .logs import LogCapture, dated
-from .route import OPTIONS
 from .runtime import Runtime, activate, deactivate
 from .store import TraceStore
-from .transport import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,7 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             "that a logging call holds, and can deadlock. Leave it out: telemetry reports what is "
             "logged, with enable_logs=True as structured logs too"
         )
-    runtime = Runtime(delivery=delivery, strict=strict)
+    runtime = Runtime(delivery, strict=strict)
     activate(runtime)
     try:
         sentry_sdk.init(

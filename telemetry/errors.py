@@ -1,11 +1,11 @@
-"""What telemetry can complain about. One base, :class:`TelemetryError`.
+"""The errors of telemetry. One base, :class:`TelemetryError`.
 
 ::
 
     TelemetryError
-    ├── MissingConversation     (strict mode only)
-    ├── TraceStoreError         (telemetry.store)
-    └── …
+    ├── MissingConversation     in strict mode only: a span that has no conversation
+    └── TraceStoreError         telemetry.store: the store's file can't be used
+        └── AmbiguousId         telemetry.store: several conversations go by what was asked for
 
 Outside strict mode nothing here is ever raised into a call that only records: only ``init`` and
 reading the store raise.
@@ -44,7 +44,7 @@ class MissingConversation(TelemetryError):  # noqa: N818 - the contract's name, 
 
     @property
     def explanation(self) -> str:
-        """What was lost, where, and the call that carries it."""
+        """One line: the lost span, where it was, and the call that carries a conversation there."""
         place = f"task {self.task!r}, " if self.task else ""
         several = len(self.open_conversations) != 1
         known = (

@@ -1,20 +1,39 @@
-"""What telemetry has seen, in numbers."""
+"""The numbers that telemetry counts, and the count itself, which any thread may raise."""
 
 from __future__ import annotations
 
+import itertools
+import operator
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from .counter import Counter
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+
+class Counter:
+    """Counts calls of :attr:`add`, exactly, from any number of threads and without a lock.
+
+    A ``repeat`` gives away one of many in one C call, so no increment is lost and nothing waits.
+    How many are left it tells without giving any away. No lock: a fork can't copy one that is held.
+    """
+
+    __slots__ = ("_left", "add")
+
+    def __init__(self) -> None:
+        self._left = itertools.repeat(None, sys.maxsize)
+        self.add: Callable[[], None] = self._left.__next__
+
+    def read(self) -> int:
+        """The number of calls of :attr:`add`."""
+        return sys.maxsize - operator.length_hint(self._left)
 
 
 refused_headers: Final = Counter()
 """Trace headers passed over in this process: reading them needs no runtime."""
 faults: Final = Counter()
-"""What instrumentation got wrong in this process: a framework's callbacks know no runtime."""
+"""Faults of instrumentation in this process: a framework's callbacks know no runtime."""
 
 
 class Tally:
@@ -29,11 +48,25 @@ class Tally:
         self.late_spans = Counter()
         self.open_at_finish = Counter()
 
+    def stats(self, dropped: Mapping[str, int]) -> Stats:
+        """The counts so far, with those of delivery."""
+        return Stats(
+            conversations=self.conversations.read(),
+            spans=self.spans.read(),
+            orphan_spans=self.orphan_spans.read(),
+            late_spans=self.late_spans.read(),
+            dropped_spans=sum(dropped.values()),
+            open_at_finish=self.open_at_finish.read(),
+            refused_headers=refused_headers.read() - self.refused_headers_before,
+            faults=faults.read() - self.faults_before,
+            dropped=dropped,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What telemetry has seen since ``init``, in a forked child since the fork. Zero orphans and
-    zero drops is the promise."""
+    """The counts since ``init``, in a forked child since the fork. Zero orphans and zero drops is
+    the promise."""
 
     conversations: int
     """Conversations opened."""
@@ -50,7 +83,7 @@ class Stats:
     refused_headers: int
     """Trace headers that somebody sent and that were passed over: malformed, of another trace."""
     faults: int
-    """What instrumentation got wrong and passed over, so that calls went on: a bug of telemetry's,
+    """Faults of instrumentation that were passed over, so that calls went on: bugs of telemetry's,
     which the log tells."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """What was given up, by reason: spans of lost conversations, errors, envelopes."""
+    """Everything that was dropped, by reason: spans of lost conversations, errors, envelopes."""

@@ -67,17 +67,17 @@ def render(
     lines = [*_title(record), "", _GUTTER.format("start", "duration").rstrip()]
     spans = _together([record, *others])
     remarks = _remarks(spans, [record, *others])
-    for line in _tree(spans):
-        if isinstance(line.node, str):
-            lines.append(_BLANK + line.art + line.node)
+    for row in _tree(spans):
+        if isinstance(row.node, str):
+            lines.append(_BLANK + row.art + row.node)
             continue
-        span = line.node
+        span = row.node
         start = f"{span.started_at - record.started_at:+.3f}"
         times = _GUTTER.format(start, f"{span.duration:.3f}")
         facts = ", ".join([*_facts(span), *remarks.get(span.span_id, ())])
-        lines.append(times + line.art + _label(span) + (facts and f": {facts}"))
+        lines.append(times + row.art + _label(span) + (facts and f": {facts}"))
         for note in _notes(span, words=words):
-            before = _BLANK + line.below
+            before = _BLANK + row.below
             room = None if width is None else max(width - len(before), _LEAST_TEXT)
             lines += [before + part for part in _wrap(note, room)]
     if not spans:
@@ -94,8 +94,8 @@ def outline(spans: Sequence[SpanRecord]) -> str:
         spans: the root first, the rest in any order.
     """
     return "\n".join(
-        line.art + (line.node if isinstance(line.node, str) else _label(line.node))
-        for line in _tree(spans)
+        row.art + (row.node if isinstance(row.node, str) else _label(row.node))
+        for row in _tree(spans)
     )
 
 
@@ -142,7 +142,7 @@ def _remarks(
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Row:
     node: SpanRecord | str
     """A span, or the remark that the spans below it stand under."""
     art: str
@@ -151,14 +151,14 @@ class _Line:
     """What stands before text that belongs to it, in the lines that follow."""
 
 
-def _tree(spans: Sequence[SpanRecord]) -> Iterator[_Line]:
-    """Lines from the top down. No recursion: a chain of spans may be longer than the stack."""
+def _tree(spans: Sequence[SpanRecord]) -> Iterator[_Row]:
+    """Rows from the top down. No recursion: a chain of spans may be longer than the stack."""
     tops, children = _forest(spans)
     stack = [(top, "", "") for top in reversed(tops)]
     while stack:
         node, art, onward = stack.pop()
         below = children.get(node, [])
-        yield _Line(
+        yield _Row(
             node if isinstance(node, str) else spans[node],
             art,
             onward + ("│  " if below else "   "),

@@ -19,7 +19,7 @@ from sentry_sdk.integrations.aiohttp import create_trace_config
 from sentry_sdk.tracing_utils import Baggage
 from yarl import URL
 
-from . import hops, wire
+from . import propagation, redirects
 from .harmless import harmless
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ async def _redirected(
 @harmless
 def _settle(redirect: aiohttp.TraceRequestRedirectParams) -> None:
     """Before the next hop, whose headers these are too."""
-    if hops.active(AioHttpIntegration) is None:
+    if redirects.active(AioHttpIntegration) is None:
         return
     answered = redirect.response.headers
     to = redirect.url.join(URL(answered.get("Location") or answered.get("URI") or ""))
     headers = redirect.headers
-    if wire.goes_to(str(to)) or "sentry-trace" not in headers:
+    if propagation.goes_to(str(to)) or "sentry-trace" not in headers:
         return
     headers.popall("sentry-trace")
     baggage = Baggage.strip_sentry_baggage(",".join(headers.popall("baggage", [])))

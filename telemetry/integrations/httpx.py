@@ -18,7 +18,7 @@ from __future__ import annotations
 import httpx
 from sentry_sdk.integrations.httpx import HttpxIntegration as SentrysIntegration
 
-from . import hops
+from . import redirects
 
 __all__ = ["HttpxIntegration"]
 
@@ -32,10 +32,10 @@ class HttpxIntegration(SentrysIntegration):
 
     def __init__(self, *, w3c: bool = False) -> None:
         self.w3c = w3c
-        hops.install(httpx, HttpxIntegration)  # Sentry sets up each integration once a process
+        redirects.install(httpx, HttpxIntegration)  # Sentry sets up each integration once a process
 
     @staticmethod
     def setup_once() -> None:
         """Patch httpx, after Sentry has."""
         SentrysIntegration.setup_once()
-        hops.install(httpx, HttpxIntegration)
+        redirects.install(httpx, HttpxIntegration)

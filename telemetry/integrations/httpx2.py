@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 from sentry_sdk.integrations.httpx2 import Httpx2Integration as SentrysIntegration
 
-from . import hops
+from . import redirects
 
 __all__ = ["Httpx2Integration"]
 
@@ -19,10 +19,10 @@ class Httpx2Integration(SentrysIntegration):
 
     def __init__(self, *, w3c: bool = False) -> None:
         self.w3c = w3c
-        hops.install(httpx2, Httpx2Integration)
+        redirects.install(httpx2, Httpx2Integration)
 
     @staticmethod
     def setup_once() -> None:
         """Patch httpx2, after Sentry has."""
         SentrysIntegration.setup_once()
-        hops.install(httpx2, Httpx2Integration)
+        redirects.install(httpx2, Httpx2Integration)

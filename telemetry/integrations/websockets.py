@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio import client
 from websockets.datastructures import Headers
 
-from .. import api, context
+from .. import api
+from ..trace.span import nearest_span
 from .harmless import harmless
-from .wire import headers_for
+from .propagation import headers_for
 
 if TYPE_CHECKING:
     from websockets.datastructures import HeadersLike
@@ -35,7 +36,7 @@ class TracedConnection(client.ClientConnection):
         """Open the connection, as the child of the current span."""
         uri = self.protocol.uri
         url = f"{'wss' if uri.secure else 'ws'}://{uri.host}:{uri.port}{uri.path}"
-        if context.nearest() is None:
+        if nearest_span() is None:
             await super().handshake(_with(additional_headers, url), *args, **kwargs)
             return
         with api.span("websocket.client", url):

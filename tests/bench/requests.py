@@ -19,8 +19,8 @@ from sentry_sdk.transport import Transport
 
 import telemetry
 from telemetry import configure
-from telemetry.delivery import Delivery
-from telemetry.integrations import hops
+from telemetry.delivery.thread import Delivery
+from telemetry.integrations import redirects
 from telemetry.integrations.httpx import HttpxIntegration
 
 from .figures import Figure, medians
@@ -57,7 +57,7 @@ async def _answer(_: object, request: httpx.Request) -> httpx.Response:
     return httpx.Response(204, request=request)
 
 
-_settled = hops.settled(_answer)
+_settled = redirects.settled(_answer)
 
 
 async def _ask() -> float:

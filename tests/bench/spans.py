@@ -24,7 +24,7 @@ from sentry_sdk.transport import Transport
 import telemetry
 from telemetry import attributes as names
 from telemetry import configure, transport
-from telemetry.delivery import Delivery
+from telemetry.delivery.thread import Delivery
 
 from .figures import Figure, medians
 

@@ -147,12 +147,12 @@ def test_private_use_is_found(code: str) -> None:
 
 def sentry_subclasses() -> list[tuple[type, type]]:
     """Classes of the core with a base of the SDK's; a mixed-in class of ours counts with them."""
-    for info in pkgutil.iter_modules([str(FOLDER)], f"{telemetry.__name__}."):
-        if not info.ispkg:
+    for info in pkgutil.walk_packages([str(FOLDER)], f"{telemetry.__name__}."):
+        if not info.name.startswith(f"{telemetry.__name__}.integrations."):
             import_module(info.name)
     found = {}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != telemetry.__name__:
+        if not name.startswith(f"{telemetry.__name__}."):
             continue
         for value in vars(module).values():
             if inspect.isclass(value) and value.__module__ == name:

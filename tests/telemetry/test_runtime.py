@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,10 @@ import pytest
 import sentry_sdk
 
 import telemetry
-from telemetry.counter import Counter
-from telemetry.span import Span
+from telemetry.delivery.thread import Delivery
 from telemetry.store import TraceStore
 from telemetry.testing import capture
+from telemetry.trace.span import Span
 from tests.ingest import Ingest, assert_accepted
 
 if TYPE_CHECKING:
@@ -150,22 +149,6 @@ def test_logged_errors_carry_their_conversation(captured: Captured) -> None:
     assert event["exception"]["values"][0]["type"] == "ValueError"
 
 
-def test_counts_are_exact_under_threads() -> None:
-    """No increment is lost without a lock; reading changes nothing."""
-    counter = Counter()
-
-    def add() -> None:
-        for _ in range(20_000):
-            counter.add()
-
-    threads = [threading.Thread(target=add) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        counter.read()
-    assert counter.read() == counter.read() == 80_000
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -252,12 +235,12 @@ def test_a_batch_handed_over_in_the_moment_of_the_end_leaves_nothing_behind() ->
         assert captured.runtime.flush()
         finished = Span(conversation, "work", None, conversation.root, None, None)
         finished.ended_at = finished.started_at
-        conversation._finished.append(finished)
-        captured.runtime.hand_over(conversation)
+        conversation.spans._finished.append(finished)
+        captured.runtime.sink.hand_over(conversation)
         assert captured.runtime.flush()
         delivery = captured.runtime._delivery
-        assert delivery is not None
-        assert delivery._recorder._running == {}
+        assert isinstance(delivery, Delivery)
+        assert delivery._processor._encoded == {}
         assert [event["contexts"]["trace"]["op"] for event in captured.transactions] == [
             "conversation",
             "work",

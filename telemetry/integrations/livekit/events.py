@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from livekit.agents.voice import SpeechHandle
 
-    from ...span import Span
+    from ...trace.span import Span
     from .turns import Turns
 
 ON_ENTER = "livekit.on_enter"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import Attributes, AttributeValue
 
-    from ...span import Span
+    from ...trace.span import Span
 
 
 known: WeakValueDictionary[int, LiveKitSpan] = WeakValueDictionary()

@@ -11,7 +11,7 @@ from .vocabulary import ORIGIN
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, SessionUsageUpdatedEvent, UserInputTranscribedEvent
 
-    from ...span import Span
+    from ...trace.span import Span
     from .turn import Turn, Usage
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from ... import context
-from ...logs import REPORTED
+from ...delivery.log_events import REPORTED
+from ...trace.span import current_span
 from ..harmless import harmless
 from . import tracer
 
@@ -40,8 +40,8 @@ def _marked(record: logging.LogRecord) -> bool:
 @harmless
 def _repeats(record: logging.LogRecord) -> bool:
     if str(record.msg).startswith(_CLOSING):
-        here = context.current()
-        return here is not None and here[0] in tracer.listeners
+        here = current_span()
+        return here is not None and here.conversation in tracer.listeners
     error = record.exc_info[1] if record.exc_info else None
     for _ in range(_DEPTH):
         if error is None or getattr(error, REPORTED, False):

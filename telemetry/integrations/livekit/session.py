@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import telemetry as livekit_telemetry
 
-from ... import context, runtime
-from ...conversation import Conversation
+from ... import runtime
+from ...attributes import OP_CONVERSATION
+from ...context import chain
 from ...headers import valid
 from ...stats import refused_headers
+from ...trace.conversation import Conversation
 from . import repeats, tracer
 from .events import EventListener
 from .spans import SpanListener
@@ -66,7 +68,13 @@ def trace(
     """
     _install()
     conversation = conversation or Conversation(
-        runtime.active(), name, id=id, user=user, tags=tags, headers=headers
+        runtime.active().sink,
+        name,
+        id=id,
+        op=OP_CONVERSATION,
+        user=user,
+        tags=tags,
+        headers=headers,
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
     turns = Turns(conversation)
@@ -158,8 +166,8 @@ def _install() -> None:
 
     LiveKit has no public way to ask for it; ``test_provider.py`` fails when the private one goes.
     """
-    if tracer.current_livekit_span not in context.framework_span:
-        context.framework_span.append(tracer.current_livekit_span)
+    if tracer.current_livekit_span not in chain.framework_span:
+        chain.framework_span.append(tracer.current_livekit_span)
         repeats.mark()
     before = vars(livekit_telemetry.tracer)["_tracer_provider"]
     if not isinstance(before, tracer.ConversationTracerProvider):

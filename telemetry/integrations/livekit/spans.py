@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from ...span import Span
+    from ...trace.span import Span
     from .livekit_span import LiveKitSpan
     from .turns import Turns
 

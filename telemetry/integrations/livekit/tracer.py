@@ -19,7 +19,8 @@ from weakref import WeakSet
 
 from opentelemetry import trace as otel
 
-from ... import context as current_context
+from ...context import chain
+from ...trace.span import current_span
 from ..harmless import harmless
 from .livekit_span import LiveKitSpan, known
 from .vocabulary import OPS, ORIGIN, REQUESTS, SESSION
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import Attributes, AttributeValue
 
-    from ...context import Link
-    from ...conversation import Conversation
-    from ...span import Span
+    from ...context.node import Link
+    from ...trace.span import Owner, Span
+    from ...trace.transaction import Transaction
     from .livekit_span import Listener
 
 
-listeners: dict[Conversation, Listener] = {}
+listeners: dict[Owner, Listener] = {}
 """The traced conversations."""
 
-starting: ContextVar[list[Conversation] | None] = ContextVar("livekit_starting", default=None)
+starting: ContextVar[list[Transaction] | None] = ContextVar("livekit_starting", default=None)
 """Holds the conversation whose session is being started here, until its span has begun."""
 
 _untraced: WeakSet[otel.Span] = WeakSet()
@@ -204,15 +205,14 @@ def _entered(span: Span) -> Iterator[None]:
 
 @harmless
 def _push(span: Span) -> Link:
-    return current_context.push(span.conversation, span, span.ambient())
+    return chain.push(span, span.marker())
 
 
-_pop = harmless(current_context.pop)
+_pop = harmless(chain.pop)
 
 
 def _parent(name: str, around: otel.Span, *, explicit: bool) -> Span | None:
-    here = current_context.current()
-    ours = None if here is None else here[1]
+    ours = current_span()
     if name == SESSION:
         # OpenTelemetry's may be a session that was started earlier in this task
         traced = starting.get()
@@ -243,6 +243,6 @@ def _node(around: otel.Span) -> LiveKitSpan | None:
 
 
 def current_livekit_span() -> Span | None:
-    """What OpenTelemetry's own context says, for :data:`telemetry.context.framework_span`."""
+    """The span in OpenTelemetry's own context, for :data:`.chain.framework_span`."""
     around: Any = otel.get_current_span()
     return around.span if isinstance(around, LiveKitSpan) else None

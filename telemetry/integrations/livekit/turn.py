@@ -12,7 +12,7 @@ from .latency import Marks, Step, tile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...span import Span
+    from ...trace.span import Span
     from .livekit_span import LiveKitSpan
 
 

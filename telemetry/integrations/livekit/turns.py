@@ -22,8 +22,8 @@ from .vocabulary import ORIGIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...conversation import Conversation
-    from ...span import Span
+    from ...trace.conversation import Conversation
+    from ...trace.span import Span
 
 
 class Turns:

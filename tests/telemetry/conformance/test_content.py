@@ -16,9 +16,10 @@ from telemetry.attributes import (
     GEN_AI_TOOL_CALL_ARGUMENTS,
     USER_WORDS,
 )
-from telemetry.delivery import Delivery
+from telemetry.delivery.sender import Delivered
+from telemetry.delivery.thread import Delivery
+from telemetry.encoding.envelope import encode
 from telemetry.store import TraceStore
-from telemetry.transport import Delivered, encode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import telemetry
 from telemetry import configure
-from telemetry.delivery import Delivery
-from telemetry.transport import Delivered
+from telemetry.delivery.sender import Delivered
+from telemetry.delivery.thread import Delivery
 
 from .whole import assert_faultless, traces
 

@@ -15,10 +15,10 @@ import sentry_sdk
 
 import telemetry
 from telemetry import configure
-from telemetry.delivery import Delivery
+from telemetry.delivery.sender import Delivered
+from telemetry.delivery.thread import Delivery
 from telemetry.store import TraceStore
 from telemetry.testing import capture
-from telemetry.transport import Delivered
 from tests.ingest import spans_in
 
 from . import forking

@@ -21,8 +21,7 @@ from telemetry.tree import outline
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telemetry import Conversation
-    from telemetry.foreign import ForeignSpan
+    from telemetry import Conversation, SpanHandle
     from telemetry.records import SpanRecord
     from telemetry.testing import Captured
 
@@ -66,7 +65,7 @@ def sentrys_span_id() -> str | None:
     return None if span is None else span.span_id
 
 
-def assert_current(span: Span | ForeignSpan) -> None:
+def assert_current(span: SpanHandle) -> None:
     """In this task, ``span`` is current: for us, for Sentry, and in the headers that go out."""
     assert isinstance(span, Span)
     seen = telemetry.current_span()

@@ -24,27 +24,20 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import (
-    ambient,
-    api,
-    context,
-    delivery,
-    encode,
-    headers,
-    logs,
-    outbox,
-    quotes,
-    runtime,
-    streamed,
-)
-from telemetry.conversation import Conversation
-from telemetry.integrations import wire
-from telemetry.span import Span
+from telemetry import api, headers, runtime
+from telemetry.context import chain, node
+from telemetry.delivery import log_events, logs, outbox, processor, redaction, thread
+from telemetry.encoding import envelope, values
+from telemetry.integrations import propagation
+from telemetry.trace import sentry_span, sentry_streamed, span, transaction
+from telemetry.trace.span import Span
+from telemetry.trace.span_set import SpanSet
+from telemetry.trace.transaction import Transaction
 
 from .whole import LIFECYCLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 VARIABLE = "TELEMETRY_WITHOUT"
 HERE = Path(__file__).parent
@@ -66,7 +59,13 @@ def _put(thing: object, name: str, value: object) -> Callable[[], object]:
     return lambda: setattr(thing, name, value)
 
 
-_init = Conversation.__init__
+def _put_in(things: Iterable[object], name: str, value: object) -> Callable[[], object]:
+    """Put it where each of these modules has imported it."""
+    removals = [_put(thing, name, value) for thing in things]
+    return lambda: [remove() for remove in removals]
+
+
+_init = Transaction.__init__
 
 
 def _share_isolation(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -79,34 +78,34 @@ def _close_every_time(self: Any, *args: Any, **kwargs: Any) -> None:
     self._closing = itertools.repeat(0)
 
 
-def _enter_in_place(self: ambient.AmbientSpan) -> ambient.AmbientSpan:
+def _enter_in_place(self: sentry_span.SpanMarker) -> sentry_span.SpanMarker:
     sentry_sdk.get_current_scope().span = self
     return self
 
 
-def _activate_in_place(self: streamed.StreamedMarker) -> streamed.StreamedMarker:
+def _activate_in_place(self: sentry_streamed.StreamedMarker) -> sentry_streamed.StreamedMarker:
     self.show_on(sentry_sdk.get_current_scope())
     return self
 
 
-def _capture_where_it_is(self: Conversation, error: BaseException) -> None:
+def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
     scopes = sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()
-    self.runtime.captured(error, *scopes)
+    self.sink.captured(error, *scopes)
 
 
-def _intake_first(self: delivery.Delivery) -> Any:
+def _intake_first(self: thread.Delivery) -> Any:
     with contextlib.suppress(queue.Empty):
-        items = self.outbox.items
-        return items.get() if self._dispatch.is_empty else items.get_nowait()
+        messages = self.outbox.messages
+        return messages.get() if self._queue.is_empty else messages.get_nowait()
 
 
-def _answer_when_empty(self: delivery.Delivery) -> None:
-    if self._dispatch.is_empty and self.outbox.items.empty():
+def _answer_when_empty(self: thread.Delivery) -> None:
+    if self._queue.is_empty and self.outbox.messages.empty():
         while self._flushes:
             self._flushes.pop().done.put(True)
 
 
-def _show_nothing(self: wire.Shown) -> None:
+def _show_nothing(self: propagation.Shown) -> None:
     self._link = None
 
 
@@ -121,52 +120,52 @@ REMEDIES = (
     Remedy(
         "bind",
         "A bound function runs inside the conversation and span it was bound in",
-        "conversation.Conversation.bind",
+        "trace.binding.bound",
         "test_boundaries.py::test_carried_across[{lifecycle}-bind-_foreign_thread]",
-        _put(Conversation, "bind", lambda self, function: function),
+        _put_in([transaction, api], "bound", lambda function, span: function),
     ),
     Remedy(
         "current-span",
         "What is current is asked of our own chain, not only of Sentry's scope",
-        "context.current",
+        "context.chain.current",
         "test_generators.py::test_it_parents_nothing_of_its_consumers[{lifecycle}]",
-        _put(context, "_live", lambda: None),
+        _put(chain, "_live", lambda: None),
     ),
     Remedy(
         "isolation",
         "Each conversation has an isolation scope of its own",
-        "conversation.Conversation.__init__",
+        "trace.transaction.Transaction.__init__",
         "test_neighbours.py::test_plain_sentry_in_twenty_conversations_never_mixes[{lifecycle}]",
-        _put(Conversation, "__init__", _share_isolation),
+        _put(Transaction, "__init__", _share_isolation),
     ),
     Remedy(
         "block-scope",
         "A plain Sentry span runs under a scope of its own",
-        "ambient.AmbientSpan.__enter__",
+        "trace.sentry_span.SpanMarker.__enter__",
         "test_tasks.py::test_siblings_of_plain_sentry_are_siblings[transaction]",
-        _put(ambient.AmbientSpan, "__enter__", _enter_in_place),
+        _put(sentry_span.SpanMarker, "__enter__", _enter_in_place),
     ),
     Remedy(
         "block-scope-streamed",
         "The same for streamed spans",
-        "streamed.StreamedMarker.activate",
+        "trace.sentry_streamed.StreamedMarker.activate",
         "test_tasks.py::test_siblings_of_plain_sentry_are_siblings[stream]",
-        _put(streamed.StreamedMarker, "activate", _activate_in_place),
+        _put(sentry_streamed.StreamedMarker, "activate", _activate_in_place),
     ),
     Remedy(
         "plain-spans",
         "A child that plain Sentry starts is recorded in the conversation",
-        "ambient._Recorded.start_child",
+        "trace.sentry_span.SpanMarker.start_child",
         "test_tasks.py::test_sibling_tasks_are_siblings[transaction]",
-        _put(ambient.AmbientSpan, "start_child", tracing.Span.start_child),
+        _put(sentry_span.SpanMarker, "start_child", tracing.Span.start_child),
     ),
     Remedy(
         "plain-spans-streamed",
         "The same for streamed spans",
-        "streamed.ConversationScope.start_streamed_span",
+        "trace.sentry_streamed.ConversationScope.start_streamed_span",
         "test_tasks.py::test_sibling_tasks_are_siblings[stream]",
         _put(
-            streamed.ConversationScope,
+            sentry_streamed.ConversationScope,
             "start_streamed_span",
             sentry_sdk.Scope.start_streamed_span,
         ),
@@ -181,25 +180,25 @@ REMEDIES = (
     Remedy(
         "error-scopes",
         "An error travels with the scopes of its own conversation",
-        "conversation.Conversation.capture_exception",
+        "trace.transaction.Transaction.capture_exception",
         "test_neighbours.py::test_errors_captured_by_our_api_carry_their_conversation[{lifecycle}]",
-        _put(Conversation, "capture_exception", _capture_where_it_is),
+        _put(Transaction, "capture_exception", _capture_where_it_is),
     ),
     Remedy(
         "log-capture",
         "What is logged is built by the delivery thread, not under the caller's locks",
-        "logs.LogCapture.take",
+        "delivery.logs.LogCapture.take",
         "test_neighbours.py::test_what_is_reported_or_logged_is_built_off_the_calling_thread"
         "[{lifecycle}]",
-        _put(logs.LogCapture, "take", lambda self, record: logs.send(record)),
+        _put(logs.LogCapture, "take", lambda self, log: log_events.send(log)),
     ),
     Remedy(
         "base-scopes",
         "A conversation's scopes are forked from what is outside of any other",
-        "context.outermost",
+        "context.chain.outermost",
         "test_neighbours.py::test_what_is_set_outside_is_everybodys[{lifecycle}]",
         _put(
-            context,
+            chain,
             "outermost",
             lambda: (sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()),
         ),
@@ -207,86 +206,86 @@ REMEDIES = (
     Remedy(
         "generator-frames",
         "A block in an async generator counts while the generator's frame executes",
-        "context.generator_frame",
+        "context.generators.generator_frame",
         "test_generators.py::test_two_generators_pulled_in_turns[{lifecycle}]",
-        _put(context, "generator_frame", lambda frame: None),
+        _put(span, "generator_frame", lambda frame: None),
     ),
     Remedy(
         "ended-skipped",
         "A conversation that has ended is passed over where it was current",
-        "context._has_outlived",
+        "context.node.Link.has_outlived",
         "test_closing.py::test_closed_by_another_task_than_its_opener[{lifecycle}]",
-        _put(context, "_has_outlived", lambda link: link.over),
+        _put(node.Link, "has_outlived", property(lambda link: link.over)),
     ),
     Remedy(
         "any-order",
         "A block may be left while later ones are still entered",
-        "context._take_out",
+        "context.chain._take_out",
         "test_closing.py::test_blocks_are_left_in_any_order[{lifecycle}]",
-        _put(context, "_take_out", lambda link, top: None),
+        _put(chain, "_take_out", lambda link, top: None),
     ),
     Remedy(
         "outlived",
         "A task that outlives its conversation is still known to be that conversation's",
-        "context.nearest",
+        "context.chain.nearest",
         "test_closing.py::test_a_task_that_outlives_its_conversation[{lifecycle}]",
-        _put(context, "nearest", context.current),
+        _put(chain, "nearest", chain.current),
     ),
     Remedy(
         "late-spans",
         "A span of a conversation that was delivered is delivered on its own",
-        "runtime.Runtime.late",
+        "delivery.outbox.Outbox.late",
         "test_closing.py::test_handles_attach_and_bind_after_the_end[{lifecycle}]",
-        _put(runtime.Runtime, "late", lambda self, conversation, span: None),
+        _put(outbox.Outbox, "late", lambda self, transaction, span: None),
     ),
     Remedy(
         "seal",
         "A span that finishes while delivery takes the last ones is taken exactly once",
-        "conversation.Conversation.seal",
+        "trace.span_set.SpanSet.seal",
         "test_closing.py::test_a_span_that_finishes_in_the_moment_of_delivery[{lifecycle}]",
-        _put(Conversation, "seal", Conversation.take_finished),
+        _put(SpanSet, "seal", SpanSet.take),
     ),
     Remedy(
         "closed-once",
         "A conversation that is closed by several threads ends once",
-        "conversation.Conversation.close",
+        "trace.transaction.Transaction.close",
         "test_closing.py::test_closed_from_many_threads_at_once[{lifecycle}]",
-        _put(Conversation, "__init__", _close_every_time),
+        _put(Transaction, "__init__", _close_every_time),
     ),
     Remedy(
         "parts",
         "Past a transaction's size a conversation goes on in parts",
-        "encode.batches",
+        "encoding.envelope.batches",
         "test_length.py::test_five_thousand_spans_in_one_conversation[transaction]",
-        _put(encode, "MAX_SPANS", 1_000_000),
+        _put_in([envelope, processor], "MAX_SPANS", 1_000_000),
     ),
     Remedy(
         "handed-over",
         "A running conversation hands its finished spans over",
-        "conversation.HAND_OVER",
+        "trace.span_set.HAND_OVER",
         "test_length.py::test_a_running_conversation_keeps_a_bounded_number_of_spans[{lifecycle}]",
-        _put(runtime.Runtime, "hand_over", lambda self, conversation: None),
+        _put(outbox.Outbox, "hand_over", lambda self, transaction: None),
     ),
     Remedy(
         "burst",
-        "A burst waits in the outbox while half of what may be dispatched is waiting",
-        "delivery.Delivery._next",
+        "A burst waits in the outbox while half of what may wait for Sentry is waiting",
+        "delivery.thread.Delivery._next",
         "test_length.py::test_a_burst_waits_its_turn[{lifecycle}]",
-        _put(delivery.Delivery, "_next", _intake_first),
+        _put(thread.Delivery, "_next", _intake_first),
     ),
     Remedy(
         "refused-counted",
         "What is recorded after closing is counted as dropped",
-        "outbox.Outbox.shut",
+        "delivery.outbox.Outbox.shut",
         "test_process.py::test_what_comes_after_closing_is_counted[{lifecycle}]",
         _put(outbox.Outbox, "shut", property(lambda self: False, lambda self, to: None)),
     ),
     Remedy(
         "fork",
         "After a fork the parent's conversations are the parent's alone",
-        "conversation.Conversation.left_to_parent",
+        "trace.transaction.Transaction.left_to_parent",
         "test_process.py::test_after_a_fork_each_process_delivers_its_own[{lifecycle}]",
-        _put(Conversation, "left_to_parent", lambda self: None),
+        _put(Transaction, "left_to_parent", lambda self, sink: None),
     ),
     Remedy(
         "explained-once",
@@ -298,44 +297,44 @@ REMEDIES = (
     Remedy(
         "content",
         "What people say stays out of what is sent",
-        "encode.is_content",
+        "encoding.values.is_content",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        _put(encode, "is_content", lambda name: False),
+        _put(values, "is_content", lambda name: False),
     ),
     Remedy(
         "content-in-logs",
         "Also out of the extra fields of logged errors",
-        "logs.is_content",
+        "delivery.log_events.is_content",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        _put(logs, "is_content", lambda name: False),
+        _put(log_events, "is_content", lambda name: False),
     ),
     Remedy(
         "content-in-errors",
         "And out of what errors and logs quote",
-        "quotes.Quotes.leave_out",
+        "delivery.redaction.Redaction.redact",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        _put(quotes.Quotes, "leave_out", lambda self, envelope: None),
+        _put(redaction.Redaction, "redact", lambda self, envelope: None),
     ),
     Remedy(
         "closing-cancels",
         "Closing ends orphans and late spans as well as conversations",
-        "runtime.Runtime._cancel",
+        "trace.transaction.Transaction.cancel_open_spans",
         "test_process.py::test_closing_ends_orphans_and_late_spans_too[{lifecycle}]",
-        _put(runtime.Runtime, "_cancel", lambda self, span: None),
+        _put(Transaction, "cancel_open_spans", lambda self: None),
     ),
     Remedy(
         "flush-numbers",
         "A flush waits for the envelopes before it only",
-        "delivery.Delivery._answer_flushes",
+        "delivery.thread.Delivery._answer_flushes",
         "test_process.py::test_a_flush_waits_for_nothing_that_comes_after_it[{lifecycle}]",
-        _put(delivery.Delivery, "_answer_flushes", _answer_when_empty),
+        _put(thread.Delivery, "_answer_flushes", _answer_when_empty),
     ),
     Remedy(
         "fork-anew",
         "A forked child uses nothing that another thread was busy with",
-        "delivery.Delivery.start_in_child",
+        "delivery.thread.Delivery.begin_anew",
         "test_process.py::test_a_fork_at_a_bad_moment[{lifecycle}-capturing]",
-        _put(delivery.Delivery, "start_in_child", delivery.Delivery.start),
+        _put(thread.Delivery, "begin_anew", lambda self: None),
     ),
     Remedy(
         "request-time",
@@ -343,22 +342,22 @@ REMEDIES = (
         "api.trace_headers",
         "../integrations/test_websockets.py::test_a_reconnect_is_a_child_of_where_it_happens"
         "[{lifecycle}]",
-        _put(wire, "trace_headers", functools.cache(api.trace_headers)),
+        _put(propagation, "trace_headers", functools.cache(api.trace_headers)),
     ),
     Remedy(
         "request-parent",
         "What is current for us is so for Sentry's HTTP clients, also in a generator",
-        "integrations.wire.Shown",
-        "../integrations/test_wire.py::test_in_an_async_generator[{lifecycle}-httpx]",
-        _put(wire.Shown, "__enter__", _show_nothing),
+        "integrations.propagation.Shown",
+        "../integrations/test_propagation.py::test_in_an_async_generator[{lifecycle}-httpx]",
+        _put(propagation.Shown, "__enter__", _show_nothing),
     ),
     Remedy(
         "redirects",
         "A redirect takes trace headers only where they may go",
-        "integrations.wire.goes_to",
-        "../integrations/test_wire.py::test_a_redirect_takes_headers_only_where_they_may_go"
+        "integrations.propagation.goes_to",
+        "../integrations/test_propagation.py::test_a_redirect_takes_headers_only_where_they_may_go"
         "[{lifecycle}-httpx]",
-        _put(wire, "goes_to", lambda url: True),
+        _put(propagation, "goes_to", lambda url: True),
     ),
     Remedy(
         "strangers",

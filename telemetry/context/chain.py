@@ -1,0 +1,220 @@
+"""The current span of this task, thread or callback, and with it the current conversation.
+
+One :class:`~contextvars.ContextVar` holds a chain of links. A link is pushed when a span block or
+a conversation is entered and popped when it is left; a task inherits the chain of its creator.
+Links know which Sentry scopes they activated, so that Sentry's own ambient view
+(``sentry_sdk.get_current_span()``, ``set_tag``, ``capture_exception``) is always the same as ours:
+every block runs under a scope of its own, forked from the one around it, never under a scope that
+a sibling task also holds.
+
+Two things make the chain more than a stack:
+
+* conversations close in any order and from any task, so an ended one is skipped, and the context
+  that still pointed to it is healed the next time it asks;
+* an async generator has a chain of its own (:mod:`.generators`), which doesn't touch Sentry's
+  scope: its consumer has that, too.
+
+A task may outlive its conversation. Then nothing is current there, but what it starts is known to
+be late rather than lost: :func:`nearest`.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import sentry_sdk
+
+from .generators import Generators
+from .marker import shown_on
+from .node import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from .marker import Marker
+    from .node import Node
+
+_top: ContextVar[Link | None] = ContextVar("telemetry_current", default=None)
+
+_outlived: ContextVar[Node | None] = ContextVar("telemetry_outlived", default=None)
+"""The span that was current in this context when its conversation was ended by another, if nothing
+is."""
+
+_generators: Generators[Link] = Generators()
+
+framework_span: list[Callable[[], Node | None]] = []
+"""Asked last for the current span: integrations whose framework has a context of its own."""
+
+
+# -- entering and leaving ------------------------------------------------------------------------
+
+
+def push(span: Node, marker: Marker, *, frame: FrameType | None = None) -> Link:
+    """Make a span current in this context; ``frame`` is the async generator it is entered in."""
+    executing = _generators.executing()
+    link = Link(span, _get(executing), executing if frame is None else frame)
+    if frame is None:
+        owner = span.conversation
+        outer_scope = sentry_sdk.get_current_scope()
+        outer_isolation = sentry_sdk.get_isolation_scope()
+        link.outer_scope, link.outer_isolation = outer_scope, outer_isolation
+        if outer_isolation is owner.isolation:
+            scope = outer_scope.fork()
+        else:
+            scope = owner.scope.fork()
+            sentry_sdk.Scope.set_isolation_scope(owner.isolation)
+        marker.show_on(scope)
+        sentry_sdk.Scope.set_current_scope(scope)
+        link.scope, link.isolation = scope, owner.isolation
+    _set(link.home, link)
+    return link
+
+
+def pop(link: Link) -> None:
+    """Leave a span that :func:`push` entered, in whatever order that happens."""
+    top = _get(link.home)
+    if top is not None and top.token is link.token:
+        _restore(top)
+    elif top is not None:
+        _take_out(link, top)
+    outlived = _outlived.get()
+    if outlived is not None and outlived.conversation.root is link.span and not link.late:
+        _outlived.set(None)
+
+
+def end(link: Link) -> None:
+    """Leave a span that has no block, and so may end in another task than the one it started in.
+
+    It is over in every task at once, for Sentry too.
+    """
+    pop(link)
+    link.token.over = True
+    if link.scope is not None and link.outer_scope is not None:
+        link.scope.streamed_span = link.outer_scope.streamed_span
+
+
+def _restore(link: Link) -> None:
+    """Make current what was so before ``link``, passing over what has ended meanwhile."""
+    scope, isolation = link.outer_scope, link.outer_isolation
+    outer = link.outer
+    while outer is not None and outer.home is link.home and outer.has_outlived:
+        if outer.scope is not None:
+            scope, isolation = outer.outer_scope, outer.outer_isolation
+        outer = outer.outer
+    _set(link.home, outer)
+    if scope is not None and isolation is not None:
+        sentry_sdk.Scope.set_current_scope(scope)
+        sentry_sdk.Scope.set_isolation_scope(isolation)
+
+
+def _take_out(link: Link, top: Link) -> None:
+    """Leave a link that others were entered above.
+
+    Tasks share the links they inherited, and to them this one is still what they were started in.
+    So no link changes: those above it are replaced, in this context alone.
+    """
+    above: list[Link] = []
+    here: Link | None = top
+    while here is not None and here.token is not link.token:
+        above.append(here)
+        here = here.outer
+    if here is None:
+        return  # left by a task that hadn't entered it
+    outer, lowest = here.outer, True
+    for old in reversed(above):
+        new = Link(old.span, outer, old.home)
+        new.token, new.late = old.token, old.late
+        new.scope, new.isolation = old.scope, old.isolation
+        before = here if lowest else old
+        new.outer_scope, new.outer_isolation = before.outer_scope, before.outer_isolation
+        outer, lowest = new, False
+    _set(link.home, outer)
+
+
+# -- asking --------------------------------------------------------------------------------------
+
+
+def current() -> Node | None:
+    """The current span, or None; its conversation is ``span.conversation``.
+
+    Looked for in this order: Sentry's span, when it is one of the current conversation's and open
+    and a descendant of ours, or when Sentry's scope was carried somewhere that our chain was not;
+    the chain; then a framework's own context, unless ours is below what that names.
+    """
+    link = _live()
+    marker = shown_on(sentry_sdk.get_current_scope())
+    if link is None:
+        if marker is None or marker.span.conversation.ended:
+            return None
+        span = marker.span
+    else:
+        span = link.span
+        if marker is not None:
+            sentrys = marker.span
+            if sentrys is not span and sentrys.is_open and sentrys.descends_from(span):
+                span = sentrys
+    for ask in framework_span:
+        deeper = ask()
+        if (
+            deeper is not None
+            and deeper is not span
+            and deeper.conversation is span.conversation
+            and deeper.is_open
+            and not span.descends_from(deeper)
+        ):
+            span = deeper
+    return span
+
+
+def nearest() -> Node | None:
+    """The span that one started here belongs below: the current one, or the last that was.
+
+    A task that outlives its conversation is still that conversation's: what it starts is late.
+    """
+    here = current()
+    if here is not None:
+        return here
+    scope = sentry_sdk.get_current_scope()
+    marker = shown_on(scope)
+    if marker is not None:
+        return marker.span
+    return _outlived.get() if scope.span is None and scope.streamed_span is None else None
+
+
+def outermost() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    """The isolation and current scope outside any conversation: what a new one is forked from.
+
+    A conversation opened inside another, or in a task that outlived one, must inherit nothing of
+    it, neither user nor tags.
+    """
+    link = _get(_generators.executing())
+    if link is not None:
+        return link.span.conversation.base
+    scope = sentry_sdk.get_current_scope()
+    if (marker := shown_on(scope)) is not None:
+        return marker.span.conversation.base
+    return sentry_sdk.get_isolation_scope(), scope
+
+
+def _live() -> Link | None:
+    link = _get(_generators.executing())
+    while link is not None and link.has_outlived:
+        _restore(link)
+        outer = _get(_generators.executing())
+        if outer is None and link.home is None:
+            _outlived.set(link.span)
+        link = outer
+    return link
+
+
+def _get(home: FrameType | None) -> Link | None:
+    return _top.get() if home is None else _generators.block(home)
+
+
+def _set(home: FrameType | None, link: Link | None) -> None:
+    if home is None:
+        _top.set(link)
+    else:
+        _generators.put(home, link if link is not None and link.home is home else None)

@@ -1,0 +1,20 @@
+"""The one thread that talks to Sentry and to the local store, and what calls hand over to it.
+
+===============  =============================================================================
+``outbox``       takes what calls hand over, without ever waiting
+``messages``     the things that are handed over
+``nowhere``      stands in before ``init``: takes everything and keeps nothing
+``thread``       the thread, and the SDK's way to it
+``processor``    makes rows of the store and envelopes of the messages
+``redaction``    takes what people said out of errors and logs
+``send_queue``   envelopes that wait for Sentry: paced, tried again
+``sender``       one request to Sentry, and what came of it
+``connections``  by which proxy and with which certificates
+``logs``         takes what the application logs
+``log_events``   makes errors and structured logs of it
+``drops``        counts what is dropped, by reason
+``unobserved``   keeps delivery's own work out of what is recorded
+===============  =============================================================================
+"""
+
+from __future__ import annotations

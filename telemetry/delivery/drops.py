@@ -1,0 +1,52 @@
+"""The spans and events that are dropped: counted, each under a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..stats import Counter
+
+if TYPE_CHECKING:
+    from sentry_sdk.envelope import Envelope, Item
+
+OVERFLOW: Final = "queue_overflow"
+SHUTDOWN: Final = "shutdown"
+STORE: Final = "store_error"
+INTERNAL: Final = "internal_error"
+NETWORK_ERROR: Final = "network_error"
+RATE_LIMITED: Final = "ratelimit_backoff"
+TOO_LARGE: Final = "too_large"
+UNENCODABLE: Final = "internal_sdk_error"
+"""Reasons, besides ``http_NNN``; Sentry's own names for client reports where it has one."""
+
+
+class Drops:
+    """Counts of what was dropped, by reason. Any thread may add to them."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter] = {}
+
+    def add(self, reason: str, count: int = 1) -> None:
+        """Count spans and events that are dropped."""
+        counter = self._counts.get(reason) or self._counts.setdefault(reason, Counter())
+        for _ in range(count):
+            counter.add()
+
+    def read(self) -> dict[str, int]:
+        """The counts so far, without reasons that never occurred."""
+        counts = {reason: counter.read() for reason, counter in list(self._counts.items())}
+        return {reason: count for reason, count in counts.items() if count}
+
+
+def events_in(envelope: Envelope) -> int:
+    """Spans, logs and events of an envelope."""
+    return sum(map(events_of, envelope))
+
+
+def events_of(item: Item) -> int:
+    """Spans of an item, logs of it, or 1."""
+    transaction = item.get_transaction_event()
+    if transaction is None:
+        return int(item.headers.get("item_count", 1))
+    spans = transaction.get("spans")
+    return 1 + len(spans) if isinstance(spans, list) else 1

@@ -1,0 +1,94 @@
+"""Takes what the application logs, for Sentry: errors, structured logs, breadcrumbs.
+
+The stock integration builds the event inside the logging call, under whatever locks the caller,
+the handlers and the SDK hold; and each of its three handlers has a lock of its own, held
+meanwhile. A lock that logs can then wait for itself, and two threads for each other. Here a
+logging call takes no lock: it adds the breadcrumb, and puts the log and the scopes it was made
+under on a queue. The event and the structured log are built by the delivery thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Final
+
+import sentry_sdk
+from sentry_sdk.utils import capture_internal_exceptions
+
+from ..context.scopes import snapshot
+from .log_events import extra_of, level_of, message_of
+
+if TYPE_CHECKING:
+    from logging import LogRecord
+
+    from .thread import Delivery
+
+PACKAGE: Final = __name__.rsplit(".", 2)[0]
+"""Telemetry's own name, wherever it was lifted to."""
+_OURS: Final = (PACKAGE, "sentry_sdk", "urllib3")
+"""Loggers of delivery itself, and those below them: it would feed itself."""
+
+_installed: list[LogCapture] = []
+
+
+class LogCapture:
+    """Takes the logs of level INFO and above, whichever logger makes them."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._structured = bool(sentry_sdk.get_client().options.get("enable_logs"))
+
+    @classmethod
+    def install(cls, delivery: Delivery) -> LogCapture:
+        """Start taking logs."""
+        capture = cls(delivery)
+        _tap_logging()
+        _installed.append(capture)
+        return capture
+
+    def remove(self) -> None:
+        """Stop taking them."""
+        _installed.remove(self)
+
+    def take(self, log: LogRecord) -> None:
+        """Queue the log with the scopes it was logged under."""
+        if self._delivery.is_current_thread or _is_ours(log.name):
+            return
+        if self._structured or log.levelno >= logging.ERROR:
+            self._delivery.outbox.logged(
+                log,
+                snapshot(sentry_sdk.get_isolation_scope()),
+                sentry_sdk.get_current_scope().fork(),
+            )
+        sentry_sdk.add_breadcrumb(
+            type="log",
+            level=level_of(log),
+            category=log.name,
+            message=message_of(log),
+            data=extra_of(log),
+        )
+
+
+@functools.cache
+def _tap_logging() -> None:
+    """Wrap what every logger calls, once, as Sentry's integration does.
+
+    A handler on the root logger would miss the loggers that don't propagate, such as uvicorn's.
+    """
+    call_handlers = logging.Logger.callHandlers
+
+    def tapped(self: logging.Logger, record: LogRecord) -> None:
+        try:
+            call_handlers(self, record)
+        finally:
+            if record.levelno >= logging.INFO:
+                with capture_internal_exceptions():
+                    for capture in _installed:
+                        capture.take(record)
+
+    logging.Logger.callHandlers = tapped  # type: ignore[method-assign]  # no other place sees all
+
+
+def _is_ours(logger: str) -> bool:
+    return any(logger == name or logger.startswith(f"{name}.") for name in _OURS)

@@ -1,0 +1,103 @@
+"""The things that calls hand over to delivery."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sentry_sdk.envelope import Envelope
+
+if TYPE_CHECKING:
+    from logging import LogRecord
+
+    import sentry_sdk
+
+    from ..trace.span import Span
+    from ..trace.transaction import Transaction
+
+
+@dataclass(slots=True)
+class Opened:
+    """A transaction began: the store is to show it while it runs."""
+
+    transaction: Transaction
+
+
+@dataclass(slots=True)
+class HandedOver:
+    """A running transaction has a batch of finished spans."""
+
+    transaction: Transaction
+
+
+@dataclass(slots=True)
+class Closed:
+    """A transaction ended."""
+
+    transaction: Transaction
+
+
+@dataclass(slots=True)
+class Refused:
+    """A transaction ended for which there was no room: its spans so far are dropped, too."""
+
+    key: int
+    """Its ``id()``; the transaction itself must not wait here."""
+    trace_id: str
+
+
+@dataclass(slots=True)
+class Late:
+    """A span finished after its transaction was delivered."""
+
+    transaction: Transaction
+    span: Span
+
+
+@dataclass(slots=True)
+class Error:
+    """An error was reported, under these scopes."""
+
+    error: BaseException
+    isolation: sentry_sdk.Scope
+    scope: sentry_sdk.Scope
+
+
+@dataclass(slots=True)
+class Logged:
+    """The application logged something, under these scopes."""
+
+    log: LogRecord
+    isolation: sentry_sdk.Scope
+    scope: sentry_sdk.Scope
+
+
+@dataclass(slots=True)
+class Flush:
+    """Somebody waits until all that was handed over before this has been delivered."""
+
+    deadline: float
+    """Until when it is waited for, in monotonic seconds."""
+    number: int = 0
+    """The last envelope that it waits for; known once everything before it is an envelope."""
+    done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(slots=True)
+class Stop:
+    """The last message: what can't be delivered before the deadline is dropped."""
+
+    deadline: float
+    done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
+
+
+Message = Opened | HandedOver | Closed | Refused | Late | Error | Logged | Envelope | Flush | Stop
+
+
+def answer(done: queue.SimpleQueue[bool], timeout: float) -> bool:
+    """The answer that is put there within so many seconds, or False."""
+    try:
+        return done.get(timeout=max(0.0, timeout))
+    except queue.Empty:
+        return False

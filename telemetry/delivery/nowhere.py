@@ -1,0 +1,77 @@
+"""Stands in before ``init`` and after ``close``: everything can be called, nothing is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..stats import Tally
+from ..trace.registry import Registry
+
+if TYPE_CHECKING:
+    import sentry_sdk
+
+    from ..trace.span import Span
+    from ..trace.transaction import Transaction
+
+
+class Nowhere:
+    """A delivery, and its outbox, for a process that has no other."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.streaming = False
+        self.tally = Tally()
+
+    @property
+    def outbox(self) -> Nowhere:
+        """Itself: nothing waits between taking and keeping nothing."""
+        return self
+
+    # -- as an outbox ----------------------------------------------------------------------------
+
+    def opened(self, transaction: Transaction) -> None:
+        """A transaction began."""
+        self.registry.opened(transaction)
+
+    def hand_over(self, transaction: Transaction) -> None:
+        """Forget the spans of a running transaction."""
+        transaction.spans.take()
+
+    def late(self, transaction: Transaction, span: Span) -> None:
+        """A span finished after its transaction had ended."""
+
+    def closed(self, transaction: Transaction) -> None:
+        """A transaction ended."""
+        self.registry.closed(transaction)
+        self.registry.done(id(transaction))
+
+    def captured(
+        self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+    ) -> None:
+        """An error was reported."""
+
+    # -- as a delivery ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Nothing runs."""
+
+    def flush(self, timeout: float) -> bool:
+        """Nothing waits."""
+        return True
+
+    def stop(self, timeout: float) -> bool:
+        """Nothing runs."""
+        return True
+
+    def dropped(self) -> dict[str, int]:
+        """Nothing is delivered, so nothing is dropped."""
+        return {}
+
+    def before_fork(self) -> None:
+        """Nothing is held that must not be copied."""
+
+    def after_fork(self) -> None:
+        """Nothing was let go of."""
+
+    def begin_anew(self) -> None:
+        """Nothing is the parent's alone."""

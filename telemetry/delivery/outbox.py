@@ -1,0 +1,133 @@
+"""Takes what a call hands over to delivery: bounded, counted, and never waited for.
+
+A call only appends to a :class:`queue.SimpleQueue`. Its ``put`` is one C call that takes no lock
+Python code can see, and it may be re-entered from a signal, a destructor or a logging handler. So
+no lock that a profiler wraps, a handler holds or the SDK takes can stand between a call and its
+telemetry.
+
+What overflows is dropped and counted by reason. Conversations and errors go before everything else.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from logging import ERROR, LogRecord
+from typing import TYPE_CHECKING
+
+from ..stats import Tally
+from ..trace.registry import Registry
+from .drops import OVERFLOW, SHUTDOWN, Drops, events_in
+from .messages import (
+    Closed,
+    Error,
+    Flush,
+    HandedOver,
+    Late,
+    Logged,
+    Message,
+    Opened,
+    Refused,
+    Stop,
+    answer,
+)
+
+if TYPE_CHECKING:
+    import sentry_sdk
+    from sentry_sdk.envelope import Envelope
+
+    from ..trace.span import Span
+    from ..trace.transaction import Transaction
+
+LIMIT = 20_000
+"""Messages waiting to be processed; logs and envelopes of the SDK are refused at half of that."""
+
+
+class Outbox:
+    """The sink of a process that delivers: no method ever waits.
+
+    Args:
+        drops: where what is refused is counted.
+        streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
+        shows: whether there is a store, to show transactions while they run.
+
+    Attributes:
+        messages: those that delivery hasn't taken yet.
+        registry: the transactions of the process.
+        shut: whether it takes no more: what comes now is dropped.
+    """
+
+    def __init__(self, drops: Drops, *, streaming: bool, shows: bool) -> None:
+        self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.registry = Registry()
+        self.streaming = streaming
+        self.tally = Tally()
+        self.shut = False
+        self._drops = drops
+        self._shows = shows
+
+    def opened(self, transaction: Transaction) -> None:
+        """A transaction began."""
+        self.registry.opened(transaction)
+        if self._shows and transaction.is_shown:
+            self._put(Opened(transaction), first=False)  # its end says all of this again
+
+    def hand_over(self, transaction: Transaction) -> None:
+        """A running transaction has a batch of finished spans."""
+        self._put(HandedOver(transaction), first=True)  # refused, they go with the next batch
+
+    def closed(self, transaction: Transaction) -> None:
+        """A transaction ended."""
+        self.registry.closed(transaction)
+        if not self._put(Closed(transaction), first=True):
+            self._drops.add(self._refusal, len(transaction.spans.seal()) + 1)
+            # a few bytes: always room for these
+            self.messages.put(Refused(id(transaction), transaction.trace_id))
+
+    def late(self, transaction: Transaction, span: Span) -> None:
+        """A span finished after its transaction was delivered."""
+        self._put_or_drop(Late(transaction, span))
+
+    def captured(
+        self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+    ) -> None:
+        """An error was reported."""
+        self._put_or_drop(Error(error, isolation, scope))
+
+    def logged(self, log: LogRecord, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> None:
+        """The application logged something."""
+        self._put_or_drop(Logged(log, isolation, scope), first=log.levelno >= ERROR)
+
+    def envelope(self, envelope: Envelope) -> None:
+        """The SDK has an envelope to send."""
+        if not self._put(envelope, first=False):
+            self._drops.add(self._refusal, events_in(envelope))
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything handed over so far has been delivered; False: it hasn't."""
+        flush = Flush(time.monotonic() + timeout)
+        self.messages.put(flush)
+        return answer(flush.done, timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """Take no more, and have the rest delivered; False when delivery didn't get to its end."""
+        self.shut = True
+        stop = Stop(time.monotonic() + timeout)
+        self.messages.put(stop)
+        return answer(stop.done, timeout + 0.2)
+
+    @property
+    def _refusal(self) -> str:
+        """The reason for which it takes no more."""
+        return SHUTDOWN if self.shut else OVERFLOW
+
+    def _put_or_drop(self, message: Late | Error | Logged, *, first: bool = True) -> None:
+        if not self._put(message, first=first):
+            self._drops.add(self._refusal)
+
+    def _put(self, message: Message, *, first: bool) -> bool:
+        limit = LIMIT if first else LIMIT // 2
+        if self.shut or self.messages.qsize() >= limit:
+            return False
+        self.messages.put(message)
+        return True

@@ -1,0 +1,303 @@
+"""Makes rows of the local store and envelopes for Sentry of what was handed over.
+
+All of it in the delivery thread, where there is time for encoding and for SQLite.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sentry_sdk
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.scope import use_isolation_scope, use_scope
+
+from ..encoding import streamed_spans, transactions
+from ..encoding.envelope import MAX_SPANS, batches
+from ..encoding.values import paced
+from . import log_events
+from .drops import INTERNAL, OVERFLOW, STORE, Drops, events_in
+from .messages import (
+    Closed,
+    Error,
+    Flush,
+    HandedOver,
+    Late,
+    Logged,
+    Message,
+    Opened,
+    Refused,
+    Stop,
+)
+from .redaction import Redaction
+from .unobserved import unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store import TraceStore
+    from ..trace.registry import Registry
+    from ..trace.span import Span
+    from ..trace.transaction import Transaction
+    from .send_queue import SendQueue
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+CONTEXTS = 256
+"""Traces whose errors were captured last: what is repeated in one of them is captured once."""
+
+
+@dataclass(slots=True)
+class _Encoded:
+    """The encoded spans of a transaction that isn't over."""
+
+    own: list[dict[str, Any]] = field(default_factory=list)
+    """For its own event, at most what fits one."""
+    further: list[dict[str, Any]] = field(default_factory=list)
+    """For the next part."""
+
+    @property
+    def count(self) -> int:
+        """Spans in it."""
+        return len(self.own) + len(self.further)
+
+
+class Processor:
+    """Stores what was handed over and has it sent.
+
+    Args:
+        store: the local trace store, or None.
+        queue: the envelopes that wait for Sentry.
+        drops: where what can't be stored or encoded is counted.
+        registry: the transactions of the process; those that are done with leave it.
+        content: whether what people said goes to Sentry.
+        streaming: whether Sentry gets spans instead of transactions.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: TraceStore | None,
+        queue: SendQueue,
+        drops: Drops,
+        registry: Registry,
+        content: bool,
+        streaming: bool,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._drops = drops
+        self._registry = registry
+        self._content = content
+        self._streaming = streaming
+        self._redaction = None if content or queue.outlet is None else Redaction(registry)
+        self._encoded: dict[int, _Encoded] = {}
+        """By ``id()`` of their transaction."""
+        self._contexts: dict[str | None, contextvars.Context] = {}
+
+    def handle(self, message: Message) -> None:
+        """Store it, have it sent; whatever goes wrong with it is counted, and costs it alone."""
+        try:
+            match message:
+                case Opened(transaction):
+                    if self._store is not None:
+                        self._write(0, self._store.open_conversation, transaction.record())
+                case HandedOver(transaction):
+                    self._take_some(transaction)
+                case Closed(transaction):
+                    self._deliver(transaction)
+                case Refused():
+                    self.drop(message, OVERFLOW)
+                case Late(transaction, span):
+                    self._deliver_late(transaction, span)
+                case Error(error, isolation, scope):
+                    capture = sentry_sdk.capture_exception
+                    self._apart(scope).run(_under, isolation, scope, capture, error)
+                case Logged(log, isolation, scope):
+                    self._apart(scope).run(_under, isolation, scope, log_events.send, log)
+                case Envelope():
+                    self.send(message)
+        except Exception:
+            self._drops.add(INTERNAL)
+            with unobserved():
+                logger.warning(
+                    "telemetry dropped %s, which it could not deliver",
+                    type(message).__name__,
+                    exc_info=True,
+                )
+
+    def _apart(self, scope: sentry_sdk.Scope) -> contextvars.Context:
+        """A context for each trace: Sentry drops what it has just seen *in the same context*, and
+        the same exception in two conversations is two errors."""
+        span = scope.span or scope.streamed_span
+        key = None if span is None else span.trace_id
+        apart = self._contexts.pop(key, None) or contextvars.copy_context()
+        self._contexts[key] = apart
+        if len(self._contexts) > CONTEXTS:
+            del self._contexts[next(iter(self._contexts))]
+        return apart
+
+    # -- transactions ------------------------------------------------------------------------------
+
+    def _take_some(self, transaction: Transaction) -> None:
+        """Take what a transaction has handed over, which by now may be over itself."""
+        spans = transaction.spans.take()
+        if self._registry.awaits_delivery(transaction):
+            self._take(transaction, spans)
+        else:
+            for span in spans:
+                self._deliver_late(transaction, span)
+
+    def _take(self, transaction: Transaction, spans: list[Span], *, last: bool = False) -> _Encoded:
+        encoded = self._encoded.setdefault(id(transaction), _Encoded())
+        with_root = [*spans, transaction.root] if last else spans
+        self._hear(transaction, with_root)
+        self._store_spans(transaction, spans)
+        if not self._sends(transaction):
+            return encoded
+        if self._streaming:
+            self._send_spans(transaction, with_root)
+            return encoded
+        new = [
+            transactions.encode_span(transaction, span, content=self._content)
+            for span in paced(spans)
+        ]
+        room = MAX_SPANS - len(encoded.own)
+        encoded.own += new[:room]
+        encoded.further += new[room:]
+        while len(encoded.further) >= MAX_SPANS:
+            part, encoded.further = encoded.further[:MAX_SPANS], encoded.further[MAX_SPANS:]
+            self._send_parts(transaction, part)
+        return encoded
+
+    def _deliver(self, transaction: Transaction) -> None:
+        try:
+            encoded = self._take(transaction, transaction.spans.seal(), last=True)
+        finally:
+            self._done_with(id(transaction), transaction.trace_id)
+        if self._store is not None:
+            self._write(1, self._store.close_conversation, transaction.record())
+        if self._streaming or not self._sends(transaction):
+            return
+        own, *rest = [*batches(encoded.own, transactions.size_of)] or [[]]
+        self._capture(
+            transaction, transactions.transaction_event(transaction, own, content=self._content)
+        )
+        for batch in rest:
+            self._capture(transaction, transactions.part_event(transaction, batch))
+        self._send_parts(transaction, encoded.further)
+
+    def _send_parts(self, transaction: Transaction, spans: list[dict[str, Any]]) -> None:
+        for batch in batches(spans, transactions.size_of):
+            self._capture(transaction, transactions.part_event(transaction, batch))
+
+    def _send_spans(self, transaction: Transaction, spans: list[Span]) -> None:
+        for envelope in streamed_spans.envelopes(transaction, spans, content=self._content):
+            self.send(envelope)
+
+    def _deliver_late(self, transaction: Transaction, span: Span) -> None:
+        self._hear(transaction, [span])
+        self._store_spans(transaction, [span])
+        if not self._sends(transaction):
+            return
+        if self._streaming:
+            self._send_spans(transaction, [span])
+        else:
+            event = transactions.late_event(transaction, span, content=self._content)
+            self._capture(transaction, event)
+
+    def _sends(self, transaction: Transaction) -> bool:
+        return self._queue.outlet is not None and transaction.is_sampled
+
+    def _capture(self, transaction: Transaction, event: dict[str, Any]) -> None:
+        _under(*transaction.said_by, transactions.capture, event)
+
+    def _done_with(self, key: int, trace_id: str) -> _Encoded:
+        """Forget a transaction that is over: its encoded spans, which weren't sent."""
+        self._registry.done(key)
+        if self._redaction is not None:
+            self._redaction.ended(trace_id)
+        return self._encoded.pop(key, None) or _Encoded()
+
+    def _hear(self, transaction: Transaction, spans: list[Span]) -> None:
+        if self._redaction is not None:
+            self._redaction.heard(transaction.trace_id, spans)
+
+    # -- storing -----------------------------------------------------------------------------------
+
+    def _store_spans(self, transaction: Transaction, spans: list[Span]) -> None:
+        if self._store is not None and spans:
+            records = [span.record() for span in paced(spans)]
+            self._write(
+                len(records), self._store.add_spans, transaction.trace_id, transaction.id, records
+            )
+
+    def _store_error(self, event: dict[str, Any]) -> None:
+        trace = (event.get("contexts") or {}).get("trace") or {}
+        values = (event.get("exception") or {}).get("values") or [{}]
+        message = (event.get("logentry") or {}).get("formatted") or event.get("message")
+        assert self._store is not None
+        self._write(
+            1,
+            self._store.add_error,
+            None,
+            trace.get("trace_id"),
+            trace.get("span_id"),
+            time.time(),
+            str(values[-1].get("type") or event.get("level") or "error"),
+            str(values[-1].get("value") or message or ""),
+        )
+
+    def _write(self, count: int, write: Callable[..., None], *arguments: Any) -> None:
+        """Write to the store. When that fails, Sentry gets what there is all the same."""
+        try:
+            write(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's alone
+            self._drops.add(STORE, count)
+            with unobserved():
+                logger.warning("telemetry could not store: %s", error)
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def send(self, envelope: Envelope) -> None:
+        """Store the error in it, and have it sent without what people said."""
+        event = envelope.get_event()
+        if event is not None and self._store is not None:
+            self._store_error(dict(event))
+        if self._redaction is not None:
+            self._redaction.redact(envelope)
+        self._queue.add(envelope)
+
+    def drop(self, message: Message, reason: str) -> None:
+        """Drop a message: count the spans and events it would have come to."""
+        match message:
+            case HandedOver(transaction) if self._sends(transaction):
+                self._drops.add(reason, len(transaction.spans.take()))
+            case Closed(transaction):
+                encoded = self._done_with(id(transaction), transaction.trace_id)
+                if self._sends(transaction):
+                    self._drops.add(reason, len(transaction.spans.seal()) + 1 + encoded.count)
+            case Refused(key, trace_id):
+                self._drops.add(reason, self._done_with(key, trace_id).count)
+            case Late() | Error() | Logged():
+                self._drops.add(reason)
+            case Envelope():
+                self._drops.add(reason, events_in(message))
+            case Flush() | Stop():
+                message.done.put(False)
+
+
+def _under(
+    isolation: sentry_sdk.Scope,
+    scope: sentry_sdk.Scope,
+    capture: Callable[[T], object],
+    what: T,
+) -> None:
+    """Capture something under the scopes that it happened under."""
+    with use_isolation_scope(isolation), use_scope(scope):
+        capture(what)

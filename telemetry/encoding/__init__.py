@@ -1,0 +1,11 @@
+"""Conversations in the form that Sentry takes them.
+
+==================  ==================================================================
+``transactions``    as transaction events, one when the conversation ends
+``streamed_spans``  as span items, while it runs
+``envelope``        the bytes of an envelope, and how much fits into one
+``values``          attributes as JSON knows them, without content and secrets
+==================  ==================================================================
+"""
+
+from __future__ import annotations

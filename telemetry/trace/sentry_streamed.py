@@ -1,0 +1,235 @@
+"""Sentry's streamed spans as markers for ours: the stream lifecycle's :mod:`.sentry_span`.
+
+``sentry_sdk.traces.start_span`` has no parent object to ask for a child; it asks the current
+scope. So the scopes of a conversation are of a class of their own, whose one difference is that a
+span started under one of ours is recorded in the same conversation, whoever starts it. ``fork``
+keeps the class, and with it every scope that anybody derives inside the conversation.
+
+A streamed span is current from its start to its end, not from ``__enter__`` to ``__exit__``. The
+stock one writes itself into the scope that is current, which sibling tasks share; ours runs under
+a scope of its own from the start.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk import traces
+from sentry_sdk.traces import NoOpStreamedSpan, SegmentNameSource, SpanStatus, StreamedSpan
+
+from ..context import chain
+from ..context.marker import Marker
+from .span import RootMarker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from sentry_sdk.tracing_utils import Baggage
+
+    from ..context.node import Link
+    from .span import Span
+
+OP = "sentry.op"
+ORIGIN = "sentry.origin"
+
+
+class StreamedMarker(Marker, StreamedSpan):
+    """Sentry's view of one of our spans. It delivers nothing: the span itself is delivered."""
+
+    __slots__ = ("link", "segment", "span")
+
+    span: Span
+
+    def __init__(self, span: Span, segment: StreamedSpan) -> None:
+        # The base's constructor sets what is true of spans that Sentry delivers (thread, process);
+        # set_attribute passes it over until the span is there.
+        super().__init__(
+            name=span.name,
+            attributes={OP: span.op, ORIGIN: span.origin},
+            active=False,  # a conversation makes current what is current
+            scope=span.conversation.scope,
+            segment=segment,
+            trace_id=segment.trace_id,
+            parent_span_id=span.parent_id,
+        )
+        self.segment = segment
+        self.span = span
+        self.link: Link | None = None
+
+    def marker(self, span: Span) -> StreamedMarker:
+        """A marker for another span of the transaction."""
+        return StreamedMarker(span, self.segment)
+
+    def show_on(self, scope: sentry_sdk.Scope) -> None:
+        """Make it Sentry's current span on this scope."""
+        scope.streamed_span = self
+
+    # -- it says what the span says ------------------------------------------------------
+
+    @property
+    def span_id(self) -> str:
+        """The span's id."""
+        return self.span.id
+
+    @property
+    def name(self) -> str:
+        """The span's name."""
+        return self.span.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.span.name = name
+
+    @property
+    def sampled(self) -> bool:
+        """Whether Sentry gets the conversation; the local store does in any case."""
+        return bool(self.segment.sampled)
+
+    @property
+    def start_timestamp(self) -> datetime:
+        """The span's start."""
+        return datetime.fromtimestamp(self.span.started_at, UTC)
+
+    @property
+    def end_timestamp(self) -> datetime | None:
+        """The span's end, None while it is open."""
+        ended_at = self.span.ended_at
+        return None if ended_at is None else datetime.fromtimestamp(ended_at, UTC)
+
+    @property
+    def status(self) -> str:
+        """``ok`` or ``error``: streamed spans know no more."""
+        return str(SpanStatus.OK if self.span.status == "ok" else SpanStatus.ERROR)
+
+    @status.setter
+    def status(self, status: SpanStatus | str) -> None:
+        if status == SpanStatus.OK:
+            self.span.status = "ok"
+        elif self.span.status == "ok":
+            self.span.status = "internal_error"
+
+    def get_attributes(self) -> dict[str, Any]:
+        """The span's attributes, its op and its origin."""
+        return {**self.span.attributes, OP: self.span.op, ORIGIN: self.span.origin}
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set an attribute of the span, its op or its origin."""
+        super().set_attribute(key, value)  # errors take op and origin from there
+        span = getattr(self, "span", None)
+        if span is None:
+            return
+        match key:
+            case "sentry.op":
+                span.op = value
+            case "sentry.origin":
+                span.origin = value
+            case _ if not key.startswith("sentry."):
+                span.attributes[key] = value
+
+    def remove_attribute(self, key: str) -> None:
+        """Remove an attribute of the span."""
+        self.span.attributes.pop(key, None)
+
+    # -- its life ----------------------------------------------------------------------------------
+
+    def activate(self) -> Self:
+        """Make it current, under a scope of its own, until it ends."""
+        self.link = chain.push(self.span, self)
+        return self
+
+    def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:
+        if value is not None:
+            self.span.fail(value)
+        self.span.finish()
+        if self.link is not None:
+            chain.pop(self.link)
+            self.link = None
+
+    def end(self, end_timestamp: float | datetime | None = None) -> None:
+        """Finish the span that this stands for; it is current nowhere any longer."""
+        if isinstance(end_timestamp, datetime):
+            end_timestamp = end_timestamp.timestamp()
+        self.span.finish(end_timestamp)
+        if self.link is not None:
+            chain.end(self.link)
+            self.link = None
+
+
+class SegmentMarker(StreamedMarker, RootMarker):
+    """Sentry's view of a transaction: its segment span. Ending it closes the conversation."""
+
+    __slots__ = ("_baggage_at_start",)
+
+    _baggage_at_start: Baggage
+
+    @classmethod
+    def begin(cls, root: Span, headers: dict[str, str]) -> Self:
+        """Begin the segment of a root span, on its scope; called under its scopes."""
+        scope = root.conversation.scope
+        scope.__class__ = ConversationScope  # a copy of whatever it was, but for one method
+        traces.continue_trace(headers)
+        root.parent_id = scope.get_active_propagation_context().parent_span_id
+        # Sentry decides on sampling and what goes along in headers. This span of its own is not
+        # delivered: nothing ends it.
+        segment = traces.start_span(
+            root.name,
+            {OP: root.op, "sentry.segment.name.source": SegmentNameSource.CUSTOM.value},
+            parent_span=None,
+            active=False,
+        )
+        scope.set_transaction_name(root.name, SegmentNameSource.CUSTOM.value)
+        self = cls(root, segment)
+        self.show_on(scope)
+        baggage = scope.get_baggage()
+        assert baggage is not None  # there is a span
+        self._baggage_at_start = baggage
+        return self
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether Sentry gets the transaction; the local store does in any case."""
+        return self.sampled
+
+    def get_baggage(self) -> Baggage:
+        """The dynamic sampling context, which goes along with the transaction's requests."""
+        return self._baggage_at_start
+
+
+class ConversationScope(sentry_sdk.Scope):
+    """A scope inside a conversation: what is started under it is recorded in the conversation."""
+
+    __slots__ = ()
+
+    def start_streamed_span(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None,
+        parent_span: StreamedSpan | None,
+        active: bool,
+    ) -> StreamedSpan:
+        """Start a span for ``sentry_sdk.traces.start_span``, in the conversation of its parent.
+
+        ``parent_span`` is a span, None for a segment of its own, or Sentry's mark for "the current
+        one". What isn't below one of our spans is left to Sentry.
+        """
+        parent = parent_span
+        if parent is not None and (
+            not isinstance(parent, StreamedSpan) or isinstance(parent, NoOpStreamedSpan)
+        ):
+            parent = self.streamed_span
+        if not isinstance(parent, StreamedMarker):
+            return super().start_streamed_span(
+                name, None if attributes is None else dict(attributes), parent_span, active
+            )
+        own = dict(attributes or {})
+        span = parent.span.start_span(
+            own.pop(OP, ""),
+            name,
+            attributes={key: own[key] for key in own if not key.startswith("sentry.")},
+        )
+        span.origin = own.get(ORIGIN, "manual")
+        marker = parent.marker(span)
+        return marker.activate() if active else marker

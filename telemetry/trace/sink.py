@@ -1,0 +1,46 @@
+"""The place that transactions and their spans are handed over to, as a transaction sees it.
+
+Every method is one hop to a queue: none waits, none raises, none looks at a lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import sentry_sdk
+
+    from ..stats import Tally
+    from .span import Span
+
+T_contra = TypeVar("T_contra", contravariant=True)
+"""A transaction."""
+
+
+class Sink(Protocol[T_contra]):
+    """Takes what a call has recorded: delivery's outbox, or nobody before ``init``.
+
+    Attributes:
+        streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
+        tally: the running counts.
+    """
+
+    streaming: bool
+    tally: Tally
+
+    def opened(self, transaction: T_contra) -> None:
+        """A transaction began."""
+
+    def hand_over(self, transaction: T_contra) -> None:
+        """A running transaction has a batch of finished spans."""
+
+    def late(self, transaction: T_contra, span: Span) -> None:
+        """A span finished after its transaction had been delivered."""
+
+    def closed(self, transaction: T_contra) -> None:
+        """A transaction ended."""
+
+    def captured(
+        self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+    ) -> None:
+        """An error was reported, under these scopes."""

@@ -1,0 +1,93 @@
+"""The spans of one transaction: those that are open, and those that delivery hasn't taken yet.
+
+Any thread may finish a span while the delivery thread takes the finished ones; no lock is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .span import Span
+
+HAND_OVER = 1_000
+"""A running transaction hands its finished spans to delivery in batches of this many."""
+STREAM_EVERY_SECONDS = 5.0
+"""After so long the stream lifecycle doesn't wait for a batch to fill, as Sentry doesn't."""
+
+
+class SpanSet:
+    """The open and the finished spans of a transaction."""
+
+    def __init__(self, *, streaming: bool) -> None:
+        self._open: dict[str, Span] = {}
+        self._finished: deque[Span] = deque()
+        self._sealed = False
+        self._count = itertools.count(1)
+        self._handed_over_at = time.time()
+        self._hand_over_after = STREAM_EVERY_SECONDS if streaming else math.inf
+
+    def add(self, span: Span) -> None:
+        """A span started."""
+        self._open[span.id] = span
+
+    def end(self, span: Span, ended_at: float | None) -> bool:
+        """Set when a span ended (Unix seconds, now by default); False if it has ended before."""
+        if self._open.pop(span.id, None) is None:
+            return False
+        now = time.time() if ended_at is None else ended_at
+        span.ended_at = max(now, span.started_at)
+        return True
+
+    def keep(self, span: Span) -> bool:
+        """Keep a span that has ended for delivery; True when it is time to hand them over."""
+        ended_at = span.started_at if span.ended_at is None else span.ended_at
+        self._finished.append(span)
+        if self._sealed:
+            return True
+        full = next(self._count) % HAND_OVER == 0
+        if full or ended_at - self._handed_over_at > self._hand_over_after:
+            self._handed_over_at = ended_at
+            return True
+        return False
+
+    def take(self) -> list[Span]:
+        """Take the spans finished since the last call; safe from several threads at once."""
+        taken: list[Span] = []
+        while True:
+            try:
+                taken.append(self._finished.popleft())
+            except IndexError:
+                return taken
+
+    def seal(self) -> list[Span]:
+        """Take the last spans; those that finish from now on are delivered as late ones.
+
+        The flag is set before the queue is emptied, and :meth:`keep` appends before it looks at
+        the flag: whichever comes first, each span is taken exactly once.
+        """
+        self._sealed = True
+        return self.take()
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether delivery has taken the last spans."""
+        return self._sealed
+
+    def open(self) -> list[Span]:
+        """The spans that are open, in the order in which they started."""
+        return list(self._open.values())
+
+    def all(self) -> list[Span]:
+        """The spans that delivery hasn't taken: open and finished."""
+        return [*self.open(), *self._finished]
+
+    def clear(self) -> None:
+        """Forget all spans, as the parent process delivers them."""
+        self._sealed = True
+        self._open.clear()
+        self._finished.clear()

@@ -1,0 +1,384 @@
+"""The local trace store, on real files."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telemetry.records import ConversationRecord, SpanRecord
+from telemetry.store import AmbiguousId, StoredError, TraceStore, TraceStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START = 1_795_000_000.0
+ROOT = "f" * 16
+REPOSITORY = Path(__file__).parents[3]
+CRASH = """
+import os, sys
+from dataclasses import replace
+from telemetry.store import TraceStore
+from tests.telemetry.test_store import conversation, opened, span
+store = TraceStore(sys.argv[1])
+store.open_conversation(opened(conversation()))
+store.add_spans("a" * 32, "c-1", [span(1)])
+class Dies:
+    def __getattr__(self, name):
+        os._exit(9)
+store.close_conversation(replace(conversation(), spans=(span(0), span(2), Dies())))
+"""
+
+
+def span(number: int, **fields: object) -> SpanRecord:
+    """The span that starts this many seconds into the conversation and takes a second."""
+    made = SpanRecord(
+        span_id=f"{number:016x}",
+        parent_span_id=ROOT,
+        op="gen_ai.chat",
+        name=f"reply {number}",
+        started_at=START + number,
+        ended_at=START + number + 1,
+    )
+    return replace(made, **fields)  # type: ignore[arg-type] # fields of the record
+
+
+def conversation(id: str = "c-1", trace: str = "a" * 32, root: str = ROOT) -> ConversationRecord:
+    """A conversation that has ended, with its root only."""
+    spans = (span(0, span_id=root, parent_span_id=None, op="conversation", ended_at=START + 9),)
+    return ConversationRecord(
+        id=id,
+        trace_id=trace,
+        name="host",
+        started_at=START,
+        ended_at=START + 9,
+        status="ok",
+        user={"id": "u1"},
+        tags={"tenant": "acme"},
+        spans=spans,
+    )
+
+
+def opened(record: ConversationRecord) -> ConversationRecord:
+    """The same conversation as it was when it began."""
+    return replace(record, ended_at=None, status="open", spans=())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[TraceStore]:
+    """A new store."""
+    made = TraceStore(tmp_path / "folder" / "traces.db")
+    yield made
+    made.close()
+
+
+def test_read_back_as_written(store: TraceStore) -> None:
+    """A conversation reads back whole: the root first, then its spans by start."""
+    words = span(2, attributes={"model": "m", "tokens": 3, "list": ["ü"], "none": None})
+    record = conversation()
+    record = replace(record, spans=(*record.spans, words, span(1, status="cancelled")))
+    store.open_conversation(opened(record))
+    store.close_conversation(record)
+    read = store.conversation("c-1")
+    assert read is not None
+    assert read.spans == (record.spans[0], record.spans[2], words)
+    assert (read.id, read.trace_id, read.name) == ("c-1", "a" * 32, "host")
+    assert (read.started_at, read.ended_at, read.status) == (START, START + 9, "ok")
+    assert (read.user, read.tags) == ({"id": "u1"}, {"tenant": "acme"})
+    assert (read.root_span_id, read.span_count, read.error_count) == (ROOT, 3, 0)
+
+
+def test_values_without_a_json_form_become_text(store: TraceStore) -> None:
+    """No attribute, name or id can keep its conversation out of the store."""
+    cycle: list[object] = []
+    cycle.append(cycle)
+    odd = {"nan": math.nan, "object": {1, 2}, "cycle": cycle, "deep": {"object": {1}}, "n": 1}
+    record = conversation(id="half \ud800")
+    record = replace(record, user={(1, 2): 3}, spans=(span(0, name="\udfff", attributes=odd),))  # type: ignore[dict-item] # what isn't allowed
+    store.close_conversation(record)
+    read = store.conversation("half")
+    assert read is not None
+    assert read.user == {"(1, 2)": 3}
+    assert read.spans[0].attributes == {
+        "nan": "nan",
+        "object": "{1, 2}",
+        "cycle": "[[...]]",
+        "deep": {"object": "{1}"},
+        "n": 1,
+    }
+
+
+def test_a_running_conversation_shows(store: TraceStore) -> None:
+    """What is still running is listed without an end, with the spans that arrived so far."""
+    store.open_conversation(opened(conversation()))
+    store.add_spans("a" * 32, "c-1", [span(1), span(2)])
+    (listed,) = store.conversations()
+    assert (listed.ended_at, listed.status, listed.span_count, listed.spans) == (
+        None,
+        "open",
+        2,
+        (),
+    )
+
+
+def test_a_span_counts_once(store: TraceStore) -> None:
+    """Parts, the end and late spans may overlap: each span is there once, the root as it ended."""
+    running = replace(conversation(), ended_at=None, spans=(span(0, span_id=ROOT, status="open"),))
+    store.open_conversation(running)
+    store.add_spans("a" * 32, "c-1", [span(1)])
+    store.close_conversation(replace(conversation(), spans=(*conversation().spans, span(2))))
+    store.add_spans("a" * 32, "c-1", [span(2, name="again"), span(3)])
+    read = store.conversation("c-1")
+    assert read is not None
+    assert [item.name for item in read.spans] == ["reply 0", "reply 1", "reply 2", "reply 3"]
+    assert read.spans[0].status == "ok"
+
+
+def test_spans_of_nobody_are_kept(store: TraceStore) -> None:
+    """Spans of an unknown conversation, or of none, are found by their trace."""
+    store.add_spans("b" * 32, None, [span(1), span(2)])
+    store.add_spans("b" * 32, None, [span(3)])
+    read = store.conversation("b" * 32)
+    assert read is not None
+    assert (read.status, read.name, len(read.spans)) == ("unknown", "reply 1", 3)
+
+
+def test_an_id_used_twice_does_not_mix(store: TraceStore) -> None:
+    """One id and one trace can hold two conversations; each keeps its own spans."""
+    second = replace(conversation(root="e" * 16), started_at=START + 100)
+    for record in (conversation(), second):
+        store.open_conversation(opened(record))
+        store.add_spans("a" * 32, "c-1", [span(1, started_at=record.started_at + 1)])
+        store.close_conversation(record)
+    with pytest.raises(AmbiguousId, match=f"root {ROOT}.*root span's") as caught:
+        store.conversation("c-1")
+    assert [match.root_span_id for match in caught.value.matches] == ["e" * 16, ROOT]
+    assert "\n" not in str(caught.value)
+    for root, start in ((ROOT, START), ("e" * 16, START + 100)):
+        read = store.conversation(root)
+        assert read is not None
+        assert read.spans[1].started_at == start + 1
+
+
+def test_look_up_by_prefix(store: TraceStore) -> None:
+    """An id, a trace id or the beginning of one is enough if only one conversation has it."""
+    store.close_conversation(conversation("c-1", "a1" * 16, "1" * 16))
+    store.close_conversation(conversation("c-12", "a2" * 16, "2" * 16))
+    found = {
+        text: None if (read := store.conversation(text)) is None else read.id
+        for text in ("c-1", "c-12", "a1", "a2a2", "2222", "", "z", "%", "c_1")
+    }
+    assert found == {
+        "c-1": "c-1",  # exactly, though another begins with it
+        "c-12": "c-12",
+        "a1": "c-1",
+        "a2a2": "c-12",
+        "2222": "c-12",
+        "": None,
+        "z": None,
+        "%": None,
+        "c_1": None,
+    }
+    with pytest.raises(AmbiguousId) as caught:
+        store.conversation("c-")
+    assert {match.id for match in caught.value.matches} == {"c-1", "c-12"}
+
+
+def test_listing_in_pages(store: TraceStore) -> None:
+    """The newest come first; ``before`` continues a list."""
+    for number in range(5):
+        store.close_conversation(replace(conversation(f"c-{number}"), started_at=START + number))
+    first = store.conversations(limit=2)
+    assert [record.id for record in first] == ["c-4", "c-3"]
+    rest = store.conversations(before=first[-1].started_at)
+    assert [record.id for record in rest] == ["c-2", "c-1", "c-0"]
+
+
+def test_errors_belong_to_their_conversation(store: TraceStore) -> None:
+    """An error is found with the conversation of its trace; one without a trace is kept too."""
+    store.open_conversation(opened(conversation()))
+    store.add_error(None, "a" * 32, ROOT, START + 1, "ValueError", "no table")
+    store.add_error(None, None, None, START + 2, "OSError", "nobody's")
+    (listed,) = store.conversations()
+    assert listed.error_count == 1
+    assert store.errors(listed) == [
+        StoredError("a" * 32, ROOT, START + 1, "ValueError", "no table")
+    ]
+
+
+def test_a_long_conversation(store: TraceStore) -> None:
+    """A thousand spans in one transaction come back complete and in order."""
+    spans = tuple(span(number) for number in range(1, 1001))
+    store.close_conversation(replace(conversation(), spans=(*conversation().spans, *spans)))
+    read = store.conversation("c-1")
+    assert read is not None
+    assert read.spans[1:] == spans
+
+
+def test_reading_while_writing(store: TraceStore) -> None:
+    """Readers in other threads see whole conversations only, and never an error."""
+    started, done = threading.Barrier(3), threading.Event()
+
+    def read() -> int:
+        started.wait()
+        most = 0
+        while not done.is_set():
+            for listed in store.conversations(limit=100):
+                record = store.conversation(listed.id)
+                assert record is not None
+                assert len(record.spans) == 21
+                most += 1
+        return most
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        started.wait()
+        try:
+            for number in range(50):
+                record = conversation(f"c-{number:02}", f"{number:032x}", f"{number:016x}")
+                more = tuple(span(100 + other) for other in range(20))
+                store.close_conversation(replace(record, spans=(*record.spans, *more)))
+        finally:
+            done.set()
+        assert all(reader.result() >= 0 for reader in readers)
+    assert len(store.conversations(limit=100)) == 50
+
+
+def test_several_writers(tmp_path: Path) -> None:
+    """Writers that share a file, from its creation on, wait for each other."""
+    path = tmp_path / "traces.db"
+    together = threading.Barrier(4)
+
+    def write(writer: int) -> None:
+        store = TraceStore(path)
+        together.wait()
+        for number in range(10):
+            store.close_conversation(conversation(f"c-{writer}-{number}"))
+        store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len(TraceStore(path).conversations(limit=100)) == 40
+
+
+def test_after_a_crash(tmp_path: Path) -> None:
+    """What a process wrote before it died is there; what it was writing is all or nothing."""
+    path = tmp_path / "traces.db"
+    died = subprocess.run([sys.executable, "-c", CRASH, str(path)], cwd=REPOSITORY, check=False)
+    assert died.returncode == 9
+    store = TraceStore(path)
+    (listed,) = store.conversations()
+    assert (listed.ended_at, listed.span_count) == (None, 1)
+    store.close_conversation(conversation())
+    store.close()
+    (listed,) = store.conversations()
+    assert (listed.ended_at, listed.span_count) == (START + 9, 2)
+
+
+def test_the_newest_are_kept(tmp_path: Path) -> None:
+    """Old conversations go with their spans and errors, so that the file stops growing."""
+    store = TraceStore(tmp_path / "traces.db", keep=10)
+    for number in range(101):
+        record = conversation(f"c-{number}", f"{number:032x}", f"{number:016x}")
+        store.close_conversation(replace(record, started_at=START + number))
+        store.add_error(None, record.trace_id, None, START + number, "E", "")
+    store.close()
+    assert [record.id for record in store.conversations(limit=200)] == [
+        f"c-{number}" for number in range(100, 90, -1)
+    ]
+    with sqlite3.connect(store.path) as file:
+        assert file.execute("SELECT count(*) FROM span").fetchone() == (10,)
+        assert file.execute("SELECT count(*) FROM error").fetchone() == (10,)
+    file.close()
+
+
+def test_nothing_written_nothing_there(store: TraceStore) -> None:
+    """A store nobody wrote to reads as empty and leaves no file behind."""
+    assert store.conversations() == []
+    assert store.conversation("c-1") is None
+    assert store.errors(conversation()) == []
+    assert not store.path.parent.exists()
+
+
+def test_words_are_private(store: TraceStore) -> None:
+    """Only its owner may read the file: it holds what people said."""
+    store.open_conversation(opened(conversation()))
+    assert {stat.S_IMODE(file.stat().st_mode) for file in store.path.parent.iterdir()} == {0o600}
+
+
+def test_files_that_are_not_stores(tmp_path: Path) -> None:
+    """A path that can't be used is one line saying what it is; the file stays as it was."""
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database, but rather long " * 10)
+    foreign = tmp_path / "foreign.db"
+    newer = tmp_path / "newer.db"
+    store = TraceStore(newer)
+    store.open_conversation(conversation())
+    store.close()
+    for path, statement in ((foreign, "CREATE TABLE mine (x)"), (newer, "PRAGMA user_version = 9")):
+        with sqlite3.connect(path) as file:
+            file.execute(statement)
+        file.close()
+    expected = {
+        text: "is not a trace store",
+        foreign: "another program's database",
+        newer: "format 9, this program knows 2",
+        tmp_path: "can't be used",
+        text / "traces.db": "not a folder that can be written to",
+    }
+    for path, complaint in expected.items():
+        with pytest.raises(TraceStoreError, match=complaint) as caught:
+            TraceStore(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert text.read_text().startswith("not a database")
+
+
+def test_a_file_that_changes_hands(tmp_path: Path) -> None:
+    """A file that became something else since the store was made isn't written over."""
+    store = TraceStore(tmp_path / "traces.db")
+    store.path.write_text("somebody else's by now " * 10)
+    with pytest.raises(TraceStoreError, match="is not a trace store"):
+        store.open_conversation(conversation())
+    assert store.path.read_text().startswith("somebody else's")
+
+
+def test_a_trace_is_more_than_its_conversation(store: TraceStore) -> None:
+    """What others did in the trace comes with it; the list and a look-up mean the conversation."""
+    host = conversation()
+    request = replace(
+        conversation("request", root="2" * 16), op="http.server", started_at=host.started_at + 1
+    )
+    alone = replace(conversation("alone", trace="b" * 32, root="3" * 16), op="http.server")
+    for record in (host, request, alone):
+        store.close_conversation(record)
+
+    assert {row.id for row in store.conversations()} == {"c-1", "alone"}
+    found = store.conversation("a" * 32)
+    assert found is not None
+    assert (found.id, found.op) == ("c-1", "conversation")
+    assert [(row.id, row.op) for row in store.trace("a" * 32)] == [
+        ("c-1", "conversation"),
+        ("request", "http.server"),
+    ]
+    assert [span.span_id for span in store.trace("a" * 32)[1].spans] == ["2" * 16]
+    assert store.trace("c" * 32) == []
+
+
+def test_a_service_forgets_too(tmp_path: Path) -> None:
+    """Transactions of other ops are bounded where there is never a conversation."""
+    with closing(TraceStore(tmp_path / "traces.db", keep=2)) as store:
+        for number in range(201):
+            request = conversation(str(number), trace=f"{number:032}", root=f"{number:016}")
+            store.close_conversation(replace(request, op="http.server"))
+        assert len(store.conversations(limit=1000)) == 40
