@@ -39,6 +39,7 @@ types: setup ## Check types
 
 lift: setup ## Copy telemetry/ elsewhere, under another name, and run its tests there
 	$(RUN)/python -m tests.lift
+	$(RUN)/python -m tests.lift --nested
 
 remedies: setup ## Take each remedy of telemetry away, and check that a test fails
 	$(RUN)/python -m tests.telemetry.conformance.without
@@ -50,7 +51,7 @@ test-sentry: setup ## Run telemetry's tests on the oldest sentry-sdk allowed and
 	@$(MAKE) --no-print-directory -j2 --output-sync test-sentry-oldest test-sentry-newest
 
 test-sentry-oldest: ; $(RUN)/python -m tests.lift --core --oldest
-test-sentry-newest: ; $(RUN)/python -m tests.lift --core
+test-sentry-newest: ; $(RUN)/python -m tests.lift --core --nested
 
 bench: setup ## Measure what telemetry costs, side by side in one run
 	$(RUN)/python -m tests.bench

@@ -7,7 +7,7 @@ What is proved, in an empty temporary directory and an environment of its own:
 3. with livekit-agents added, the LiveKit integration's do.
 
 The folder gets another name on the way, and so do the tests' imports of it: the package knows
-its own name nowhere.
+its own name nowhere. With ``--nested`` it becomes a package inside another (``myapp/telemetry``).
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parent.parent
 NAME: Final = "tracing_layer"
-"""What the folder is called where it is lifted to."""
+NESTED: Final = "myapp.telemetry"
+"""The package's names where it is lifted to."""
 TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "telemetry")
-"""What goes along of the tests: those of telemetry, and what they share."""
+"""The tests that go along: those of telemetry, and what they share."""
 TEST_TOOLS: Final = ("pytest", "pytest-timeout", "anyio", "hypothesis", "sentry-relay")
 FRAMEWORKS: Final = (
     "livekit-agents",
@@ -40,17 +41,22 @@ FRAMEWORKS: Final = (
     "uvicorn",
     "websockets",
 )
-"""What the integrations integrate, and what their tests serve it with."""
+"""Everything that the integrations integrate, and that their tests serve it with."""
 _IMPORT: Final = re.compile(
     r"""(?P<before>^[ ]*|["';][ ]*)"""  # at the start of a line, or in a script that a test runs
     r"(?:from telemetry(?P<module>[.\w]*) import\b|import telemetry\b(?P<submodule>[.\w]+)?)",
     re.MULTILINE,
 )
-_ALL_MODULES: Final = f"""
-import importlib, pathlib
-modules = sorted(path.stem for path in pathlib.Path("{NAME}").glob("*.py"))
+_ALL_MODULES: Final = """
+import importlib, pkgutil
+package = importlib.import_module("{name}")
+modules = [
+    module.name
+    for module in pkgutil.walk_packages(package.__path__, "{name}.")
+    if not module.name.startswith("{name}.integrations.")
+]
 for module in modules:
-    importlib.import_module("{NAME}" if module == "__init__" else "{NAME}." + module)
+    importlib.import_module(module)
 print(len(modules), "modules imported")
 """
 
@@ -58,13 +64,17 @@ print(len(modules), "modules imported")
 class Lifted:
     """The copy and its environment."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
+        self.name = name
         self.python = folder / ".venv" / "bin" / "python"
         self._uv = _uv()
         self._run(self._uv, "venv", "--quiet", "--python", sys.executable, folder / ".venv")
         nothing_built = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "telemetry", folder / NAME, ignore=nothing_built)
+        package = folder.joinpath(*name.split("."))
+        shutil.copytree(ROOT / "telemetry", package, ignore=nothing_built)
+        for around in package.relative_to(folder).parents[:-1]:
+            (folder / around / "__init__.py").touch()
         shutil.copy(ROOT / "pyproject.toml", folder)  # pytest's settings
         for name in TESTS:
             source, target = ROOT / "tests" / name, folder / "tests" / name
@@ -74,7 +84,7 @@ class Lifted:
                 target.parent.mkdir(exist_ok=True)
                 shutil.copy(source, target)
         for test in (folder / "tests").rglob("*.py"):
-            test.write_text(_IMPORT.sub(_renamed, test.read_text()))
+            test.write_text(_IMPORT.sub(self._renamed, test.read_text()))
 
     def install(self, *packages: str, oldest: bool = False) -> None:
         """Install packages: of the versions that the project asks for the newest, or the oldest."""
@@ -86,24 +96,23 @@ class Lifted:
 
     def import_all(self) -> None:
         """Import every module of the core."""
-        self._run(self.python, "-W", "error", "-c", _ALL_MODULES)
+        self._run(self.python, "-W", "error", "-c", _ALL_MODULES.format(name=self.name))
 
     def test(self, *arguments: str | Path) -> None:
         """Run pytest."""
         self._run(self.python, "-m", "pytest", "-q", "-m", "not system", *arguments)
 
+    def _renamed(self, found: re.Match[str]) -> str:
+        if found["module"] is not None:
+            statement = f"from {self.name}{found['module']} import"
+        elif found["submodule"]:
+            statement = f"import {self.name}{found['submodule']}, {self.name} as telemetry"
+        else:
+            statement = f"import {self.name} as telemetry"
+        return found["before"] + statement
+
     def _run(self, *command: str | Path) -> None:
         subprocess.run([str(word) for word in command], cwd=self.folder, check=True)
-
-
-def _renamed(found: re.Match[str]) -> str:
-    if found["module"] is not None:
-        statement = f"from {NAME}{found['module']} import"
-    elif found["submodule"]:
-        statement = f"import {NAME}{found['submodule']}, {NAME} as telemetry"
-    else:
-        statement = f"import {NAME} as telemetry"
-    return found["before"] + statement
 
 
 def _versions() -> dict[str, str]:
@@ -130,10 +139,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lift", description=__doc__)
     parser.add_argument("--core", action="store_true", help="leave out the integrations")
     parser.add_argument("--oldest", action="store_true", help="on the oldest sentry-sdk allowed")
+    parser.add_argument("--nested", action="store_true", help=f"lift it to {NESTED}")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lift-") as folder:
         try:
-            lifted = Lifted(Path(folder))
+            lifted = Lifted(Path(folder), NESTED if given.nested else NAME)
             lifted.install("sentry-sdk", oldest=given.oldest)
             lifted.import_all()
             lifted.install(*TEST_TOOLS)

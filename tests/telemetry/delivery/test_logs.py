@@ -12,9 +12,13 @@ from sentry_sdk.feature_flags import add_feature_flag
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 import telemetry
+from telemetry.delivery import thread
+from telemetry.integrations import harmless
 from tests.ingest import Ingest
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from telemetry.testing import Captured
 
 app = logging.getLogger("app")
@@ -98,6 +102,15 @@ def test_structured_logs_are_the_conversations_and_dated_when_made(
     attributes = {name: attribute["value"] for name, attribute in log["attributes"].items()}
     assert attributes["logger.name"] == "app"
     assert not [name for name in attributes if name.startswith("telemetry.")]
+
+
+@pytest.mark.parametrize("module", [telemetry, thread, harmless], ids=["package", "core", "deep"])
+def test_telemetrys_own_logs_are_never_captured(captured: Captured, module: ModuleType) -> None:
+    """Delivery would feed itself; whatever the package is called, and wherever it was lifted to."""
+    logging.getLogger(module.__name__).error("could not deliver")
+    logging.getLogger(f"{telemetry.__name__}_of_mine").error("another's")
+
+    assert [event["logentry"]["formatted"] for event in captured.errors] == ["another's"]
 
 
 def test_after_closing_logging_is_the_applications_own() -> None:
