@@ -18,7 +18,7 @@ OP_ORPHAN: Final = "conversation.orphan"
 OP_CALLER: Final = "caller"
 """A call as its caller made it: a transaction, above the conversation's."""
 OP_CALLER_TURN: Final = "caller.turn"
-"""What the caller does, until its next turn."""
+"""A turn of the caller's, until its next one."""
 OP_TURN: Final = "conversation.turn"
 OP_RESPONSE: Final = "conversation.response"
 """Caller's last voiced sample → agent's first audible sample; its children tile it."""
@@ -180,7 +180,7 @@ _CONTENT: Final = frozenset(
 
 
 def is_content(name: str) -> bool:
-    """Whether an attribute of this name holds what people said, or what follows from it.
+    """Tell content by its name: an attribute that holds what people said, or what follows from it.
 
     LiveKit marks such attributes of its own with a ``pii`` segment in the name.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Forked(Protocol):
-    """What takes part in a fork: a :class:`telemetry.runtime.Runtime`."""
+    """A part of the process that is told of a fork: a :class:`telemetry.runtime.Runtime`."""
 
     def before_fork(self) -> None:
         """Hold on to nothing that must not be copied."""

@@ -1,4 +1,4 @@
-"""What a finished span and a conversation look like once they are history: plain, frozen values.
+"""Finished spans and conversations as plain, frozen values.
 
 Delivery encodes them for Sentry, the store keeps them, the tree prints them. Times are Unix
 seconds; identifiers are Sentry's (16 hex digits for a span, 32 for a trace).

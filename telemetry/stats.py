@@ -86,4 +86,4 @@ class Stats:
     """Faults of instrumentation that were passed over, so that calls went on: bugs of telemetry's,
     which the log tells."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Everything that was dropped, by reason: spans of lost conversations, errors, envelopes."""
+    """Everything that was dropped, by reason: spans of conversations, errors, envelopes."""

@@ -118,7 +118,7 @@ def _together(records: Sequence[ConversationRecord]) -> list[SpanRecord]:
 def _remarks(
     spans: Sequence[SpanRecord], records: Sequence[ConversationRecord]
 ) -> dict[str, list[str]]:
-    """What the clocks of caller and callee say of each other, by the id of the callee's root.
+    """Compare the clocks of caller and callee: remarks by the id of the callee's root.
 
     What is done for somebody begins after it was asked for; if it seems to begin before, the
     clocks differ by that much at least. Nothing is shifted: the times shown are those recorded.
@@ -146,9 +146,9 @@ class _Row:
     node: SpanRecord | str
     """A span, or the remark that the spans below it stand under."""
     art: str
-    """What stands before it."""
+    """Drawn before it."""
     below: str
-    """What stands before text that belongs to it, in the lines that follow."""
+    """Drawn before text that belongs to it, in the rows that follow."""
 
 
 def _tree(spans: Sequence[SpanRecord]) -> Iterator[_Row]:
@@ -177,7 +177,7 @@ def _tree(spans: Sequence[SpanRecord]) -> Iterator[_Row]:
 def _forest(
     spans: Sequence[SpanRecord],
 ) -> tuple[list[int | str], dict[int | str, list[int]]]:
-    """What stands at the top, and what below what: indices of spans, and remarks.
+    """The spans at the top, and those below each: indices of spans, and remarks.
 
     The first span is a root even if it names a parent: a conversation may continue the trace of
     its caller.
@@ -246,7 +246,7 @@ def _label(span: SpanRecord) -> str:
 
 
 def _facts(span: SpanRecord) -> Iterator[str]:
-    """What one wants to know of a span at a glance."""
+    """The facts of a span that one wants at a glance."""
     known = span.attributes
     if span.status != "ok":
         yield span.status
@@ -278,7 +278,7 @@ def _facts(span: SpanRecord) -> Iterator[str]:
 
 
 def _notes(span: SpanRecord, *, words: bool) -> Iterator[str]:
-    """What stands on lines of its own below a span."""
+    """The texts in rows of their own below a span."""
     known = span.attributes
     if words:
         for name, who in _SAID:

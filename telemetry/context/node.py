@@ -18,7 +18,7 @@ class Owner(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """True once it is over."""
 
     @property
     def root(self) -> Node:
@@ -46,10 +46,10 @@ class Node(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not been finished."""
+        """True until it is finished."""
 
     def descends_from(self, other: Node) -> bool:
-        """Whether ``other`` is among its ancestors."""
+        """True if ``other`` is among its ancestors."""
 
 
 class Link:
@@ -87,5 +87,5 @@ class Link:
 
     @property
     def has_outlived(self) -> bool:
-        """Whether it points to a span, or into a conversation, that is over."""
+        """True if it points to a span, or into a conversation, that is over."""
         return self.token.over or (self.span.conversation.ended and not self.late)

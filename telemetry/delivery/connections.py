@@ -112,7 +112,7 @@ def _proxy(dsn: Dsn, http_proxy: str | None, https_proxy: str | None) -> str | N
 
 
 def _is_direct(dsn: Dsn) -> bool:
-    """Whether ``NO_PROXY`` names the host, or a domain it is in."""
+    """True if ``NO_PROXY`` names the host, or a domain it is in."""
     hosts = [host.strip() for host in getproxies().get("no", "").split(",")]
     return any(
         host == "*" or (dsn.host or "").endswith(host) or dsn.netloc.endswith(host)

@@ -78,7 +78,7 @@ class Flush:
     """Somebody waits until all that was handed over before this has been delivered."""
 
     deadline: float
-    """Until when it is waited for, in monotonic seconds."""
+    """The end of the wait, in monotonic seconds."""
     number: int = 0
     """The last envelope that it waits for; known once everything before it is an envelope."""
     done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)

@@ -101,7 +101,7 @@ class Redaction:
                 attribute["value"] = said.redacted(attribute["value"])
 
     def _of(self, trace_id: str | None) -> _Said | None:
-        """What was said in a trace, up to now."""
+        """The words said in a trace, up to now."""
         if trace_id is None:
             return None
         for alive in self._registry.alive():

@@ -34,7 +34,7 @@ BACKOFF_SECONDS = (0.5, 30.0)
 
 
 class Outlet(Protocol):
-    """Where envelopes go: :class:`.sender.Sender`, or a test's memory."""
+    """The end of an envelope's way: :class:`.sender.Sender`, or a test's memory."""
 
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Sent:
         """Send once and say what came of it."""
@@ -90,12 +90,12 @@ class SendQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """True if nothing waits."""
         return not self._waiting
 
     @property
     def is_crowded(self) -> bool:
-        """Whether more than half of the room is taken."""
+        """True if more than half of the room is taken."""
         return len(self._waiting) > LIMIT // 2 or self._events > EVENTS // 2
 
     def due(self) -> float:
@@ -135,7 +135,7 @@ class SendQueue:
             self.outlet.close()
 
     def _is_full(self, newcomer: _Waiting) -> bool:
-        """Whether there is no room; for one alone there always is."""
+        """True if there is no room; for one alone there always is."""
         return bool(self._waiting) and (
             len(self._waiting) >= LIMIT or self._events + newcomer.events > EVENTS
         )

@@ -6,7 +6,7 @@ thread, waits for nothing but the network and decides no retry. Whoever delivers
 
     match sender.send(envelope):
         case Delivered(left_out=items): ...    # arrived, but for what a rate limit held back
-        case Retry(after=seconds, reason=why): ...    # not now; give up under this reason
+        case Retry(after=seconds, reason=why): ...    # not now; dropped under this reason, if ever
         case Dropped(reason=why): ...          # never
 
 Protocols: https://develop.sentry.dev/sdk/foundations/envelopes/ for the body and
@@ -57,7 +57,7 @@ class Delivered:
     """Sentry took it."""
 
     left_out: tuple[Item, ...] = ()
-    """Items that weren't sent because a rate limit holds their category: lost, for the reason
+    """Items that weren't sent because a rate limit holds their category: dropped, for the reason
     :data:`RATE_LIMITED`."""
 
 
@@ -171,7 +171,7 @@ class Sender:
 
 
 class RateLimits:
-    """Until when the server wants nothing of a category, as its answers said.
+    """The times before which the server wants nothing of a category, as its answers said.
 
     Categories are :attr:`sentry_sdk.envelope.Item.data_category`; None stands for all.
     """

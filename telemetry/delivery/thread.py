@@ -106,7 +106,7 @@ class Delivery:
 
     @property
     def is_current_thread(self) -> bool:
-        """Whether the caller is the delivery thread."""
+        """True if the caller is the delivery thread."""
         return self._thread is not None and threading.get_ident() == self._thread.ident
 
     def flush(self, timeout: float) -> bool:

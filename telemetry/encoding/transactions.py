@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..trace.transaction import Transaction
 
 _SPANS: Final = "telemetry.spans"
-"""Where an event's spans ride along in its hint."""
+"""The place in an event's hint in which its spans ride along."""
 
 
 # -- past the SDK's serialiser -------------------------------------------------------------------

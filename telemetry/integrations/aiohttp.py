@@ -44,7 +44,7 @@ class AioHttpIntegration(SentrysIntegration):
 
 
 _traces: list[Callable[[], aiohttp.TraceConfig]] = []
-"""What makes Sentry's spans; none if Sentry's own integration was set up first, and does it."""
+"""The makers of Sentry's spans; none if Sentry's own integration was set up first, and does it."""
 
 
 def _install() -> None:

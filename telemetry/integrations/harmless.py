@@ -1,4 +1,4 @@
-"""What telemetry gets wrong in a framework's callback must not become the framework's problem.
+"""A guard around what a framework calls: a fault of telemetry's is not the framework's problem.
 
 :func:`harmless` goes around everything that a framework calls: a fault of ours is counted, logged
 once for each place and kind, and passed over.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def goes_to(url: str) -> bool:
-    """Whether requests to this URL get trace headers, as ``init(propagate_to=…)`` says."""
+    """True if requests to this URL get trace headers, as ``init(propagate_to=…)`` says."""
     return should_propagate_trace(sentry_sdk.get_client(), url)
 
 

@@ -181,7 +181,7 @@ class SqliteFile:
             return self.path.exists()
 
     def _check(self, cursor: sqlite3.Cursor) -> bool:
-        """Whether the file has our tables; False when it is still empty."""
+        """True if the file has our tables, False if it is still empty."""
         (application,) = cursor.execute("PRAGMA application_id").fetchone()
         (version,) = cursor.execute("PRAGMA user_version").fetchone()
         (tables,) = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()

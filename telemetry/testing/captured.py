@@ -29,7 +29,7 @@ __all__ = ["Captured", "capture"]
 
 
 class Captured:
-    """What was delivered in a :func:`capture` block. Reading it waits for delivery."""
+    """The deliveries of a :func:`capture` block. Reading them waits for delivery."""
 
     def __init__(self) -> None:
         self._items: list[tuple[str, dict[str, Any]]] = []

@@ -159,7 +159,7 @@ class TransactionMarker(_SentrySpan, tracing.Transaction, RootMarker):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether Sentry gets the transaction; the local store does in any case."""
+        """True if Sentry gets the transaction; the local store does in any case."""
         return bool(self.sampled)
 
     def marker(self, span: Span) -> SpanMarker:

@@ -85,7 +85,7 @@ class StreamedMarker(Marker, StreamedSpan):
 
     @property
     def sampled(self) -> bool:
-        """Whether Sentry gets the conversation; the local store does in any case."""
+        """True if Sentry gets the conversation; the local store does in any case."""
         return bool(self.segment.sampled)
 
     @property
@@ -190,7 +190,7 @@ class SegmentMarker(StreamedMarker, RootMarker):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether Sentry gets the transaction; the local store does in any case."""
+        """True if Sentry gets the transaction; the local store does in any case."""
         return self.sampled
 
     def get_baggage(self) -> Baggage:

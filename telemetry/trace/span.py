@@ -94,7 +94,7 @@ class RootMarker(Marker):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether Sentry gets the transaction; the local store does in any case."""
+        """True if Sentry gets the transaction; the local store does in any case."""
         raise NotImplementedError
 
     def get_baggage(self) -> Baggage:
@@ -203,7 +203,7 @@ class Span:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has started and not been finished."""
+        """True until it is finished."""
         return self.ended_at is None
 
     def set(self, attributes: Mapping[str, Any]) -> None:
@@ -248,7 +248,7 @@ class Span:
         return root if root.span is self else root.marker(self)
 
     def descends_from(self, other: Node) -> bool:
-        """Whether ``other`` is among its ancestors."""
+        """True if ``other`` is among its ancestors."""
         span = self.parent
         while span is not None:
             if span is other:

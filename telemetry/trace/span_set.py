@@ -75,7 +75,7 @@ class SpanSet:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether delivery has taken the last spans."""
+        """True once delivery has taken the last spans."""
         return self._sealed
 
     def open(self) -> list[Span]:

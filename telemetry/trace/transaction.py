@@ -65,7 +65,7 @@ class Transaction:
     """
 
     is_shown: bool = True
-    """Whether the store shows it while it runs."""
+    """True if the store shows it while it runs."""
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ class Transaction:
 
     @property
     def is_sampled(self) -> bool:
-        """Whether Sentry gets it; the local store does in any case."""
+        """True if Sentry gets it; the local store does in any case."""
         return self.transaction.is_sampled
 
     def sampling_context(self) -> dict[str, str]:

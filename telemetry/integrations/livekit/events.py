@@ -1,4 +1,4 @@
-"""What a LiveKit session's events tell of the turns.
+"""Listens to a LiveKit session's events, which tell of its turns.
 
 Which turn a speech of the agent's belongs to is decided when the speech is made, by what made it:
 

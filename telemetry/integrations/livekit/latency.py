@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(slots=True)
 class Marks:
-    """When things happened in a turn; None for what didn't, or isn't known."""
+    """The moments of a turn (Unix seconds); None for what didn't happen, or isn't known."""
 
     voiced_until: float | None = None
     """The caller's last voiced sample."""
@@ -48,7 +48,7 @@ class Marks:
 
     @property
     def is_working(self) -> bool:
-        """Whether a tool was called whose result isn't known yet."""
+        """True while a tool was called whose result isn't known yet."""
         return bool(self.steps) and (
             self.steps[-1].tools_at is not None and self.steps[-1].tools_ended_at is None
         )

@@ -47,7 +47,7 @@ class Listener(Protocol):
     def place(
         self, name: str, parent: Span, started_at: float | None, facts: Mapping[str, Any]
     ) -> tuple[Span, float | None] | None:
-        """Where a span with these attributes belongs: its parent and start, changed or not."""
+        """Find the parent and start of a span with these attributes, changed or not."""
 
     def started(self, span: LiveKitSpan) -> None:
         """A span began."""
@@ -101,7 +101,7 @@ class LiveKitSpan(otel.Span):
         return self._context
 
     def is_recording(self) -> bool:
-        """Whether attributes still have an effect."""
+        """True while attributes have an effect."""
         return self.span.is_open
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Recognition:
-    """What one session's speech recognition did."""
+    """The speech recognition of one session."""
 
     def __init__(self, session: AgentSession[Any], usage: Usage) -> None:
         self._session = session

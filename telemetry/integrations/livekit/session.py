@@ -144,7 +144,7 @@ def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: 
 
 
 def _delivered(conversation: Conversation, turns: Turns) -> Callable[[], Any]:
-    """What a job does last: let the session close, end the conversation, deliver it.
+    """A job's last step: let the session close, end the conversation, deliver it.
 
     The callbacks of a job run side by side, and one of them closes the session.
     """

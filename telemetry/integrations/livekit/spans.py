@@ -1,4 +1,4 @@
-"""What LiveKit's spans tell of the turns."""
+"""Listens to LiveKit's spans, which tell of the turns."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ def _parent(name: str, around: otel.Span, *, explicit: bool) -> Span | None:
 
 
 def _inside(ours: Span, theirs: Span) -> bool:
-    """Whether our span was opened in theirs by the application.
+    """True if our span was opened in theirs by the application.
 
     One of LiveKit's in between means that LiveKit went back to theirs since: it hands over and
     closes at the level of the session, wherever it is asked to.

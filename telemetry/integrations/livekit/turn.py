@@ -34,12 +34,12 @@ class Caller(Enum):
 
     @property
     def is_open(self) -> bool:
-        """Whether more may come."""
+        """True while more may come."""
         return self in (Caller.SPEAKING, Caller.DECIDED)
 
 
 class Usage:
-    """What models were used, and how much of them."""
+    """The models that were used, and how much of them."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
@@ -100,17 +100,17 @@ class Turn:
 
     @property
     def heard(self) -> bool:
-        """Whether any of the agent's speech has been played."""
+        """True once any of the agent's speech has been played."""
         return self.marks.first_frame_at is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether anything in it is under way."""
+        """True while anything in it is under way."""
         return self.caller.is_open or bool(self.speeches)
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether the caller is done and has heard nothing yet."""
+        """True while the caller is done and has heard nothing."""
         return self.caller in (Caller.DECIDED, Caller.ASKED) and not self.heard
 
     def said(self, name: str, text: str) -> None:

@@ -162,7 +162,7 @@ class Turns:
 
     @property
     def is_running(self) -> bool:
-        """Whether the session has started and not closed."""
+        """True from the start of the session until it closes."""
         return self.session_span is not None and self.session_span.is_open
 
     def on_close(self, function: Callable[[], object]) -> None:

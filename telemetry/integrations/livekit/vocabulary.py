@@ -1,4 +1,4 @@
-"""What LiveKit calls things, and what we call them."""
+"""LiveKit's names for things, and ours."""
 
 from __future__ import annotations
 
