@@ -23,8 +23,10 @@ from sentry_sdk.transport import Transport
 
 import telemetry
 from telemetry import attributes as names
-from telemetry import configure, transport
+from telemetry import configure
+from telemetry.delivery.sender import Delivered, Sent
 from telemetry.delivery.thread import Delivery
+from telemetry.encoding.envelope import encode
 
 from .figures import Figure, medians
 
@@ -59,10 +61,10 @@ _DSN = "http://key@localhost:9/1"
 class NullOutlet:
     """Where our envelopes end: encoded, then forgotten."""
 
-    def send(self, envelope: Envelope, *, timeout: float | None = None) -> transport.Sent:
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Sent:
         """Encode it."""
-        transport.encode(envelope)
-        return transport.Delivered()
+        encode(envelope)
+        return Delivered()
 
     def close(self) -> None:
         """Nothing to release."""
