@@ -103,7 +103,10 @@ class Runtime:
             self._closer = None
             self._closed.put(delivered)
         if not delivered:
-            logger.warning("telemetry dropped what it could not deliver in %.1f s: %s", timeout, self.stats().dropped)
+            dropped = self.stats().dropped
+            logger.warning(
+                "telemetry dropped what it could not send in %.1f s: %s", timeout, dropped
+            )
         return delivered
 
     def _close(self, deadline: float) -> bool:

@@ -36,24 +36,28 @@ class SpanSet:
         self._open[span.id] = span
 
     def end(self, span: Span, ended_at: float | None) -> bool:
-        """Set when a span ended (Unix seconds, now by default); False if it has ended before."""
+        """End a span (Unix seconds, now by default) and keep it for delivery, unless it is late.
+
+        True when it is time to hand spans over; False also for a span that has ended before.
+        """
         if self._open.pop(span.id, None) is None:
             return False
         now = time.time() if ended_at is None else ended_at
-        span.ended_at = max(now, span.started_at)
-        return True
-
-    def keep(self, span: Span) -> bool:
-        """Keep a span that has ended for delivery; True when it is time to hand them over."""
-        ended_at = span.started_at if span.ended_at is None else span.ended_at
+        span.ended_at = now if now > span.started_at else span.started_at
+        if span.late:
+            return True
         self._finished.append(span)
         if self._sealed:
             return True
-        full = next(self._count) % HAND_OVER == 0
-        if full or ended_at - self._handed_over_at > self._hand_over_after:
-            self._handed_over_at = ended_at
-            return True
-        return False
+        if next(self._count) % HAND_OVER and now - self._handed_over_at <= self._hand_over_after:
+            return False
+        self._handed_over_at = now
+        return True
+
+    def end_root(self, root: Span, ended_at: float | None) -> None:
+        """End the root (Unix seconds, now by default), which goes with the transaction."""
+        self._open.pop(root.id, None)
+        root.ended_at = max(time.time() if ended_at is None else ended_at, root.started_at)
 
     def take(self) -> list[Span]:
         """Take the spans finished since the last call; safe from several threads at once."""
@@ -67,7 +71,7 @@ class SpanSet:
     def seal(self) -> list[Span]:
         """Take the last spans; those that finish from now on are delivered as late ones.
 
-        The flag is set before the queue is emptied, and :meth:`keep` appends before it looks at
+        The flag is set before the queue is emptied, and :meth:`end` appends before it looks at
         the flag: whichever comes first, each span is taken exactly once.
         """
         self._sealed = True

@@ -163,18 +163,19 @@ class Transaction:
         if span is self.root:
             self.close(ended_at=ended_at)
             return
-        spans = self.spans
-        if not spans.end(span, ended_at):
-            return
+        if self.spans.end(span, ended_at):
+            self._hand_over(span)
+
+    def _hand_over(self, span: Span) -> None:
+        """Hand over a late span, or the batch that is full with this one."""
         if span.late:
             self.sink.late(self, span)
-        elif spans.keep(span):
-            if spans.is_sealed:
-                # Delivery has taken everything before this one: what is left goes on its own.
-                for late in spans.take():
-                    self.sink.late(self, late)
-            else:
-                self.sink.hand_over(self)
+        elif self.spans.is_sealed:
+            # Delivery has taken everything before this one: what is left goes on its own.
+            for late in self.spans.take():
+                self.sink.late(self, late)
+        else:
+            self.sink.hand_over(self)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class Transaction:
         for span in self.spans.open():
             if span is not self.root:
                 self._cancel(span, ended_at)
-        self.spans.end(self.root, ended_at)
+        self.spans.end_root(self.root, ended_at)
         self.said_by = snapshot(self.isolation), self.scope.fork()
         self.sink.closed(self)
         while self._on_close:
