@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import sentry_sdk
 
 from . import runtime
-from .context.marker import Marker
+from .context.node import Marker
 from .headers import valid
 from .trace import span as spans
 from .trace.binding import bound

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 
+from .delivery.client import Client
 from .delivery.connections import OPTIONS
 from .delivery.log_events import dated
 from .delivery.logs import LogCapture
@@ -98,7 +99,8 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     runtime = Runtime(delivery, strict=strict)
     activate(runtime)
     try:
-        sentry_sdk.init(
+        client = Client(
+            lambda: delivery.is_own_thread,
             transport=QueueTransport(
                 delivery, dsn=options.get("dsn"), org_id=options.get("org_id")
             ),
@@ -118,6 +120,8 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
             **options,
         )
+        sentry_sdk.get_global_scope().set_client(client)
+        delivery.use(client)
         delivery.start()
     except BaseException:
         deactivate()

@@ -53,6 +53,7 @@ class Runtime:
         self._delivery = delivery
         self._explained: set[str] = set()
         """Places whose orphans the log has explained."""
+        self._remarked = False
         self._closers = itertools.count()
         self._closer: int | None = None
         """The thread that closes it."""
@@ -115,10 +116,12 @@ class Runtime:
         if self.logs is not None:
             self.logs.remove()
         delivered = self.flush(max(0.0, deadline - time.monotonic()))
-        client = sentry_sdk.get_client()
+        client = self.sink.client
         delivered = self._delivery.stop(max(0.1, deadline - time.monotonic())) and delivered
-        client.close(timeout=0)
-        sentry_sdk.get_global_scope().set_client(None)
+        if client is not None:
+            client.close(timeout=0)
+            if sentry_sdk.get_global_scope().client is client:
+                sentry_sdk.get_global_scope().set_client(None)
         return delivered
 
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> bool:  # noqa: ASYNC109 - the contract's
@@ -135,6 +138,17 @@ class Runtime:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def remark(self) -> None:
+        """Say once in the log that somebody else has taken Sentry over."""
+        client = self.sink.client
+        if self._remarked or sentry_sdk.get_global_scope().client is client or client is None:
+            return
+        self._remarked = True
+        logger.warning(
+            "sentry_sdk.init() was called after telemetry.init(): conversations are delivered as "
+            "telemetry.init() said, all else goes to the other client; leave out one of the two"
+        )
 
     # -- spans without a conversation --------------------------------------------------------------
 
@@ -202,12 +216,11 @@ class _Idle(Runtime):
 
     def __init__(self) -> None:
         super().__init__(Nowhere(), strict=False)
-        self._told = False
 
-    def tell(self) -> None:
+    def remark(self) -> None:
         """Say once in the log that nothing is recorded."""
-        if not self._told:
-            self._told = True
+        if not self._remarked:
+            self._remarked = True
             logger.warning("telemetry.init() has not been called: nothing is recorded")
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
@@ -261,8 +274,8 @@ def active() -> Runtime:
     """The runtime of this process, or :data:`idle`."""
     runtime = _active.get("runtime")
     if runtime is None:
-        idle.tell()
-        return idle
+        runtime = idle
+    runtime.remark()
     return runtime
 
 

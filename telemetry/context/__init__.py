@@ -3,9 +3,10 @@
 ==============  ==============================================================================
 ``chain``       the current span of this context, entered and left: the only place that knows
 ``generators``  async generators that are inside a block, and which of them is executing
-``scopes``      copies of Sentry's scopes, taken without ever waiting
-``marker``      the objects in Sentry's scope that stand for our spans
-``node``        spans, and their owners, as a chain sees them
+``origin``      the conversation that an exception comes from
+``surfacing``   errors that an event loop reports, in the context they are of
+``scopes``      Sentry's scopes: whose span they show, and copies of them
+``node``        spans, their owners and their markers in Sentry's scope, as a chain sees them
 ==============  ==============================================================================
 """
 

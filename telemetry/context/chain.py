@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING
 
 import sentry_sdk
 
+from . import origin
 from .generators import Generators
-from .marker import shown_on
 from .node import Link
+from .scopes import shown_on, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from .marker import Marker
-    from .node import Node
+    from .node import Marker, Node, Owner
 
 _top: ContextVar[Link | None] = ContextVar("telemetry_current", default=None)
 
@@ -51,10 +51,22 @@ framework_span: list[Callable[[], Node | None]] = []
 # -- entering and leaving ------------------------------------------------------------------------
 
 
-def push(span: Node, marker: Marker, *, frame: FrameType | None = None) -> Link:
-    """Make a span current in this context; ``frame`` is the async generator it is entered in."""
+def push(
+    span: Node, marker: Marker, *, frame: FrameType | None = None, enters: bool = False
+) -> Link:
+    """Make a span current in this context.
+
+    Args:
+        span: the span.
+        marker: its marker, for Sentry's scope.
+        frame: the async generator that it is entered in.
+        enters: whether this task or thread enters the conversation with it, rather than goes on in
+            one that it was born in.
+    """
     executing = _generators.executing()
     link = Link(span, _get(executing), executing if frame is None else frame)
+    if enters:
+        link.where = origin.place()
     if frame is None:
         owner = span.conversation
         outer_scope = sentry_sdk.get_current_scope()
@@ -72,8 +84,13 @@ def push(span: Node, marker: Marker, *, frame: FrameType | None = None) -> Link:
     return link
 
 
-def pop(link: Link) -> None:
-    """Leave a span that :func:`push` entered, in whatever order that happens."""
+def pop(link: Link, error: BaseException | None = None) -> None:
+    """Leave a span that :func:`push` entered, in whatever order that happens.
+
+    ``error`` is the exception that leaves the block, if one does.
+    """
+    if error is not None:
+        origin.left_by(error, link)
     top = _get(link.home)
     if top is not None and top.token is link.token:
         _restore(top)
@@ -125,7 +142,7 @@ def _take_out(link: Link, top: Link) -> None:
     outer, lowest = here.outer, True
     for old in reversed(above):
         new = Link(old.span, outer, old.home)
-        new.token, new.late = old.token, old.late
+        new.token, new.late, new.where = old.token, old.late, old.where
         new.scope, new.isolation = old.scope, old.isolation
         before = here if lowest else old
         new.outer_scope, new.outer_isolation = before.outer_scope, before.outer_isolation
@@ -181,6 +198,51 @@ def nearest() -> Node | None:
     if marker is not None:
         return marker.span
     return _outlived.get() if scope.span is None and scope.streamed_span is None else None
+
+
+def scopes_elsewhere(
+    error: BaseException | None, *, by_hook: bool = False
+) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope] | None:
+    """Copies of the isolation and current scope that something belongs to; None: Sentry's current.
+
+    Those are others where an error comes from another conversation, in a task that outlives its
+    own, and where only a framework knows what is current.
+
+    Args:
+        error: the exception that is reported, if there is one.
+        by_hook: whether the interpreter reports it: what is current there means nothing.
+    """
+    here = nearest()
+    if error is not None:
+        entered = here is not None and _is_entered(here.conversation)
+        link = origin.origin(error, None if by_hook else here, entered_here=entered)
+        if link is not None:
+            return _scopes_of(link.span, link.scope or link.span.conversation.scope)
+    shown = shown_on(sentry_sdk.get_current_scope())
+    if here is None or (shown is not None and shown.span.conversation is here.conversation):
+        return None
+    return _scopes_of(here, here.conversation.scope)
+
+
+def _scopes_of(span: Node, scope: sentry_sdk.Scope) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    scope = scope.fork()
+    span.conversation.root.marker().show_on(scope)  # by the name that it has by now
+    span.marker().show_on(scope)
+    return snapshot(span.conversation.isolation), scope
+
+
+def _is_entered(conversation: Owner) -> bool:
+    """True if this very task or thread entered the conversation, and is in it.
+
+    Else it is current because whatever created the task or thread was inside it.
+    """
+    here = origin.place()
+    link = _top.get()
+    while link is not None:
+        if link.where == here and link.span.conversation is conversation:
+            return True
+        link = link.outer
+    return False
 
 
 def outermost() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:

@@ -1,4 +1,4 @@
-"""Spans and their owners as a chain sees them, and the links that it is made of.
+"""Spans, their owners and markers as a chain sees them, and the links that it is made of.
 
 A chain knows no conversation: whatever has these few members can be current.
 """
@@ -19,6 +19,10 @@ class Owner(Protocol):
     @property
     def ended(self) -> bool:
         """True once it is over."""
+
+    @property
+    def trace_id(self) -> str:
+        """Sentry's trace id, 32 hex digits."""
 
     @property
     def root(self) -> Node:
@@ -44,12 +48,32 @@ class Node(Protocol):
     def conversation(self) -> Owner:
         """Its owner."""
 
+    def marker(self) -> Marker:
+        """The object that stands for it in Sentry's scope."""
+
     @property
     def is_open(self) -> bool:
         """True until it is finished."""
 
     def descends_from(self, other: Node) -> bool:
         """True if ``other`` is among its ancestors."""
+
+
+class Marker:
+    """An object in Sentry's scope that stands for one of our spans, in either lifecycle.
+
+    Everything that asks Sentry for its current span finds it.
+    """
+
+    __slots__ = ()
+
+    span: Node
+    link: Link | None
+    """Set while a block that Sentry's API entered is current."""
+
+    def show_on(self, scope: sentry_sdk.Scope) -> None:
+        """Make it Sentry's current span on this scope."""
+        raise NotImplementedError
 
 
 class Link:
@@ -66,6 +90,7 @@ class Link:
         "scope",
         "span",
         "token",
+        "where",
     )
 
     def __init__(self, span: Node, outer: Link | None, home: FrameType | None) -> None:
@@ -80,6 +105,8 @@ class Link:
         share."""
         self.late = span.conversation.ended
         """Entered after the end on purpose, so that the end is no reason to pass over it."""
+        self.where: int | None = None
+        """The task or thread that entered its conversation with it, see :func:`.origin.place`."""
         self.isolation: sentry_sdk.Scope | None = None
         self.scope: sentry_sdk.Scope | None = None
         self.outer_isolation: sentry_sdk.Scope | None = None

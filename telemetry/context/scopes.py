@@ -1,4 +1,4 @@
-"""Copies of Sentry's scopes, taken without ever waiting.
+"""Sentry's scopes: whose span they show, and copies of them, taken without ever waiting.
 
 Forking a scope copies its feature flags under a lock of the SDK's, which whoever logs may be
 holding, and which a fork of the process may copy while it is held.
@@ -7,10 +7,17 @@ holding, and which a fork of the process may copy while it is held.
 from __future__ import annotations
 
 from _thread import RLock  # the real one, also where a profiler has replaced threading's
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import sentry_sdk
+import sentry_sdk
+
+from ..frozen import frozen
+from .node import Marker
+
+
+def shown_on(scope: sentry_sdk.Scope) -> Marker | None:
+    """The marker of the one of our spans that is Sentry's current one on this scope, or None."""
+    span = scope.span or scope.streamed_span
+    return span if isinstance(span, Marker) else None
 
 
 def snapshot(isolation: sentry_sdk.Scope) -> sentry_sdk.Scope:
@@ -26,6 +33,19 @@ def snapshot(isolation: sentry_sdk.Scope) -> sentry_sdk.Scope:
         return isolation.fork()
     except RuntimeError:  # another thread, under the former lock, changed the flags meanwhile
         return isolation
+
+
+def as_values(*scopes: sentry_sdk.Scope) -> None:
+    """Make values of what forked scopes say: contexts, extra and user are references to Sentry.
+
+    There is no public way to read them, so no name is relied on: each dict that such a scope has in
+    any of its slots is one that it was given, or holds those.
+    """
+    for scope in scopes:
+        for name in sentry_sdk.Scope.__slots__:
+            said = getattr(scope, name, None)
+            if type(said) is dict and said:
+                setattr(scope, name, {key: frozen(value) for key, value in said.items()})
 
 
 def free(*scopes: sentry_sdk.Scope) -> None:

@@ -10,6 +10,7 @@
 ``send_queue``   envelopes that wait for Sentry: paced, tried again
 ``sender``       one request to Sentry, and what came of it
 ``connections``  by which proxy and with which certificates
+``client``       Sentry's client, which asks an error where it comes from
 ``logs``         takes what the application logs
 ``log_events``   makes errors and structured logs of it
 ``drops``        counts what is dropped, by reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
@@ -10,6 +11,7 @@ from sentry_sdk import logger as sentry_logs
 from sentry_sdk.utils import event_from_exception
 
 from ..attributes import is_content
+from ..frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +27,39 @@ _CREATED: Final = "telemetry.created_ns"
 """Carries the time of a structured log past Sentry's API, which knows only now."""
 
 
-def send(log: LogRecord) -> None:
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Something logged, as it was when it was: all that it says may be changed right after."""
+
+    record: LogRecord
+    """For hints and facts: formatted, without arguments."""
+    template: str
+    message: str
+    extra: dict[str, Any]
+
+    @classmethod
+    def of(cls, record: LogRecord, message: str, extra: dict[str, Any]) -> Log:
+        """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
+        formatted: LogRecord = object.__new__(type(record))
+        vars(formatted).update(vars(record), msg=message, message=message, args=None, **extra)
+        return cls(formatted, str(record.msg), message, extra)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that was logged, if one was."""
+        exc_info = self.record.exc_info
+        return exc_info[1] if isinstance(exc_info, tuple) else None
+
+
+def send(log: Log) -> None:
     """Capture a log under the current scopes: as an error, as a structured log, or both."""
-    if log.levelno >= logging.ERROR and not getattr(log, REPORTED, False):
+    record = log.record
+    if record.levelno >= logging.ERROR and not getattr(record, REPORTED, False):
         event, hint = _event(log)
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a plain dict
     if sentry_sdk.get_client().options.get("enable_logs"):
-        write = getattr(sentry_logs, level_of(log))
-        write(message_of(log), attributes=_attributes(log))
+        write = getattr(sentry_logs, level_of(record))
+        write(log.message, attributes=_attributes(log))
 
 
 def dated(
@@ -49,59 +76,61 @@ def dated(
     return before_send_log
 
 
-def _event(log: LogRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
     """The Sentry event of a log, and its hint."""
-    hint: dict[str, Any] = {"log_record": log}
+    record = log.record
+    hint: dict[str, Any] = {"log_record": record}
     event: dict[str, Any] = {}
-    if log.exc_info and log.exc_info[0] is not None:
+    if record.exc_info and record.exc_info[0] is not None:
         exception, hint_of_exception = event_from_exception(
-            log.exc_info,
+            record.exc_info,
             client_options=sentry_sdk.get_client().options,
             mechanism={"type": "logging", "handled": True},
         )
         event.update(exception)
         hint.update(hint_of_exception)
-    event["level"] = level_of(log)
-    event["logger"] = log.name
-    event["logentry"] = {"message": str(log.msg), "formatted": message_of(log), "params": []}
-    event["extra"] = extra_of(log)
+    event["level"] = level_of(record)
+    event["logger"] = record.name
+    event["logentry"] = {"message": log.template, "formatted": log.message, "params": []}
+    event["extra"] = dict(log.extra)
     return event, hint
 
 
-def _attributes(log: LogRecord) -> dict[str, Any]:
+def _attributes(log: Log) -> dict[str, Any]:
     """A structured log's attributes, under the names of Sentry's integration."""
+    record = log.record
     return {
-        **extra_of(log),
-        _CREATED: int(log.created * 1e9),
+        **log.extra,
+        _CREATED: int(record.created * 1e9),
         "sentry.origin": "auto.log.stdlib",
-        "sentry.message.template": str(log.msg),
-        "code.file.path": log.pathname,
-        "code.function.name": log.funcName or "",
-        "code.line.number": log.lineno,
-        "logger.name": log.name,
-        "thread.name": log.threadName or "",
+        "sentry.message.template": log.template,
+        "code.file.path": record.pathname,
+        "code.function.name": record.funcName or "",
+        "code.line.number": record.lineno,
+        "logger.name": record.name,
+        "thread.name": record.threadName or "",
     }
 
 
-def extra_of(log: LogRecord) -> dict[str, Any]:
+def extra_of(record: LogRecord) -> dict[str, Any]:
     """The values given as ``extra``; content stays in the application's own log."""
     return {
-        key: value
-        for key, value in vars(log).items()
+        key: frozen(value)
+        for key, value in vars(record).items()
         if key not in _STANDARD and not is_content(key)
     }
 
 
-def level_of(log: LogRecord) -> str:
+def level_of(record: LogRecord) -> str:
     """The level under Sentry's name for it, from INFO up."""
-    if log.levelno >= logging.ERROR:
-        return "fatal" if log.levelno >= logging.CRITICAL else "error"
-    return "warning" if log.levelno >= logging.WARNING else "info"
+    if record.levelno >= logging.ERROR:
+        return "fatal" if record.levelno >= logging.CRITICAL else "error"
+    return "warning" if record.levelno >= logging.WARNING else "info"
 
 
-def message_of(log: LogRecord) -> str:
+def message_of(record: LogRecord) -> str:
     """The message; unformatted when its arguments don't fit it."""
     try:
-        return log.getMessage()
+        return record.getMessage()
     except Exception:  # noqa: BLE001 - arguments are the application's, and may do anything
-        return str(log.msg)
+        return str(record.msg)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 from sentry_sdk.utils import capture_internal_exceptions
 
-from ..context.scopes import snapshot
-from .log_events import extra_of, level_of, message_of
+from ..context import chain
+from ..context.scopes import as_values, snapshot
+from .log_events import Log, extra_of, level_of, message_of
 
 if TYPE_CHECKING:
     from logging import LogRecord
@@ -51,22 +52,26 @@ class LogCapture:
         """Stop taking them."""
         _installed.remove(self)
 
-    def take(self, log: LogRecord) -> None:
-        """Queue the log with the scopes it was logged under."""
-        if self._delivery.is_current_thread or _is_ours(log.name):
+    def take(self, record: LogRecord) -> None:
+        """Hand a log over, as a value, with the scopes of the conversation that it is of."""
+        if self._delivery.is_own_thread or _is_ours(record.name):
             return
-        if self._structured or log.levelno >= logging.ERROR:
-            self._delivery.outbox.logged(
-                log,
+        message, extra = message_of(record), extra_of(record)
+        if self._structured or record.levelno >= logging.ERROR:
+            log = Log.of(record, message, extra)
+            scopes = chain.scopes_elsewhere(log.error) or (
                 snapshot(sentry_sdk.get_isolation_scope()),
                 sentry_sdk.get_current_scope().fork(),
             )
+            if record.levelno >= logging.ERROR:
+                as_values(*scopes)
+            self._delivery.outbox.logged(log, *scopes)
         sentry_sdk.add_breadcrumb(
             type="log",
-            level=level_of(log),
-            category=log.name,
-            message=message_of(log),
-            data=extra_of(log),
+            level=level_of(record),
+            category=record.name,
+            message=message,
+            data=extra,
         )
 
 

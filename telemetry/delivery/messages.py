@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from sentry_sdk.envelope import Envelope
 
 if TYPE_CHECKING:
-    from logging import LogRecord
-
     import sentry_sdk
 
     from ..trace.span import Span
     from ..trace.transaction import Transaction
+    from .log_events import Log
 
 
 @dataclass(slots=True)
@@ -68,7 +67,7 @@ class Error:
 class Logged:
     """The application logged something, under these scopes."""
 
-    log: LogRecord
+    log: Log
     isolation: sentry_sdk.Scope
     scope: sentry_sdk.Scope
 

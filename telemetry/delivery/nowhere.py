@@ -9,6 +9,7 @@ from ..trace.registry import Registry
 
 if TYPE_CHECKING:
     import sentry_sdk
+    from sentry_sdk.client import BaseClient
 
     from ..trace.span import Span
     from ..trace.transaction import Transaction
@@ -21,6 +22,7 @@ class Nowhere:
         self.registry = Registry()
         self.streaming = False
         self.tally = Tally()
+        self.client: BaseClient | None = None
 
     @property
     def outbox(self) -> Nowhere:

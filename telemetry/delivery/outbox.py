@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import time
-from logging import ERROR, LogRecord
+from logging import ERROR
 from typing import TYPE_CHECKING
 
 from ..stats import Tally
@@ -34,10 +34,12 @@ from .messages import (
 
 if TYPE_CHECKING:
     import sentry_sdk
+    from sentry_sdk.client import BaseClient
     from sentry_sdk.envelope import Envelope
 
     from ..trace.span import Span
     from ..trace.transaction import Transaction
+    from .log_events import Log
 
 LIMIT = 20_000
 """Messages waiting to be processed; logs and envelopes of the SDK are refused at half of that."""
@@ -54,6 +56,7 @@ class Outbox:
     Attributes:
         messages: those that delivery hasn't taken yet.
         registry: the transactions of the process.
+        client: Sentry's client, once that is made.
         shut: whether it takes no more: what comes now is dropped.
     """
 
@@ -62,6 +65,7 @@ class Outbox:
         self.registry = Registry()
         self.streaming = streaming
         self.tally = Tally()
+        self.client: BaseClient | None = None
         self.shut = False
         self._drops = drops
         self._shows = shows
@@ -94,9 +98,9 @@ class Outbox:
         """An error was reported."""
         self._put_or_drop(Error(error, isolation, scope))
 
-    def logged(self, log: LogRecord, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> None:
+    def logged(self, log: Log, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> None:
         """The application logged something."""
-        self._put_or_drop(Logged(log, isolation, scope), first=log.levelno >= ERROR)
+        self._put_or_drop(Logged(log, isolation, scope), first=log.record.levelno >= ERROR)
 
     def envelope(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""

@@ -48,9 +48,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-CONTEXTS = 256
-"""Traces whose errors were captured last: what is repeated in one of them is captured once."""
-
 
 @dataclass(slots=True)
 class _Encoded:
@@ -98,7 +95,6 @@ class Processor:
         self._redaction = None if content or queue.outlet is None else Redaction(registry)
         self._encoded: dict[int, _Encoded] = {}
         """By ``id()`` of their transaction."""
-        self._contexts: dict[str | None, contextvars.Context] = {}
 
     def handle(self, message: Message) -> None:
         """Store it, have it sent; whatever goes wrong with it is counted, and costs it alone."""
@@ -117,9 +113,9 @@ class Processor:
                     self._deliver_late(transaction, span)
                 case Error(error, isolation, scope):
                     capture = sentry_sdk.capture_exception
-                    self._apart(scope).run(_under, isolation, scope, capture, error)
+                    _apart(_under, isolation, scope, capture, error)
                 case Logged(log, isolation, scope):
-                    self._apart(scope).run(_under, isolation, scope, log_events.send, log)
+                    _apart(_under, isolation, scope, log_events.send, log)
                 case Envelope():
                     self.send(message)
         except Exception:
@@ -130,17 +126,6 @@ class Processor:
                     type(message).__name__,
                     exc_info=True,
                 )
-
-    def _apart(self, scope: sentry_sdk.Scope) -> contextvars.Context:
-        """A context for each trace: Sentry drops what it has just seen *in the same context*, and
-        the same exception in two conversations is two errors."""
-        span = scope.span or scope.streamed_span
-        key = None if span is None else span.trace_id
-        apart = self._contexts.pop(key, None) or contextvars.copy_context()
-        self._contexts[key] = apart
-        if len(self._contexts) > CONTEXTS:
-            del self._contexts[next(iter(self._contexts))]
-        return apart
 
     # -- transactions ------------------------------------------------------------------------------
 
@@ -290,6 +275,11 @@ class Processor:
                 self._drops.add(reason, events_in(message))
             case Flush() | Stop():
                 message.done.put(False)
+
+
+def _apart(function: Callable[..., None], *arguments: Any) -> None:
+    """Call it in a context of its own: Sentry remembers the last error in each, and keeps it."""
+    contextvars.copy_context().run(function, *arguments)
 
 
 def _under(

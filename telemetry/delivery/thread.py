@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import sentry_sdk
+from sentry_sdk.scope import use_isolation_scope
 from sentry_sdk.transport import Transport
 
 from ..errors import TelemetryError
@@ -28,6 +29,7 @@ from .send_queue import SendQueue
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
+    from sentry_sdk.client import BaseClient
     from sentry_sdk.envelope import Envelope
 
     from ..store import TraceStore
@@ -61,11 +63,13 @@ class Delivery:
         self.streaming = streaming
         self._store = store
         self._content = send_content
+        self._client: BaseClient | None = None
         self._begin(sender)
 
     def _begin(self, sender: Outlet | None) -> None:
         self._drops = Drops()
         self.outbox = Outbox(self._drops, streaming=self.streaming, shows=self._store is not None)
+        self.outbox.client = self._client
         self._queue = SendQueue(sender, self._drops)
         self._processor = Processor(
             store=self._store,
@@ -80,6 +84,10 @@ class Delivery:
         self._thread: threading.Thread | None = None
 
     # -- called from anywhere ----------------------------------------------------------------------
+
+    def use(self, client: BaseClient) -> None:
+        """Take Sentry's client, before :meth:`start`: errors and transactions go through it."""
+        self._client = self.outbox.client = client
 
     def start(self) -> None:
         """Start the thread."""
@@ -105,13 +113,13 @@ class Delivery:
             self._store.resume()
 
     @property
-    def is_current_thread(self) -> bool:
-        """True if the caller is the delivery thread."""
+    def is_own_thread(self) -> bool:
+        """True if the caller is a thread of delivery's."""
         return self._thread is not None and threading.get_ident() == self._thread.ident
 
     def flush(self, timeout: float) -> bool:
         """Wait until what has been handed over by now is stored and sent, whatever comes later."""
-        if self._thread is None or not self._thread.is_alive() or self.is_current_thread:
+        if self._thread is None or not self._thread.is_alive() or self.is_own_thread:
             return self._queue.is_empty
         return self.outbox.flush(timeout)
 
@@ -132,7 +140,7 @@ class Delivery:
 
     def send(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
-        if self.is_current_thread:
+        if self.is_own_thread:
             self._processor.send(envelope)
         else:
             self.outbox.envelope(envelope)
@@ -144,6 +152,12 @@ class Delivery:
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        scope = sentry_sdk.Scope()
+        scope.set_client(self._client)
+        with use_isolation_scope(scope):
+            self._work()
+
+    def _work(self) -> None:
         while not self._abandoned:
             try:
                 if self._step():

@@ -9,7 +9,7 @@ from sentry_sdk.tracing_utils import should_propagate_trace
 
 from ..api import trace_headers
 from ..context import chain
-from ..context.marker import shown_on
+from ..context.scopes import shown_on
 from ..headers import traceparent
 from ..trace.span import nearest_span
 

@@ -28,12 +28,12 @@ class Attached(Generic[T]):
         self._link: Link | None = None
 
     def __enter__(self) -> T:
-        self._link = chain.push(self._span, self._span.marker())
+        self._link = chain.push(self._span, self._span.marker(), enters=True)
         return self._conversation
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._link is not None:
-            chain.pop(self._link)
+            chain.pop(self._link, error)
             self._link = None
 
 

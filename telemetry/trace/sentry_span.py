@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk import tracing
 
 from ..context import chain
-from ..context.marker import Marker
+from ..context.node import Marker
 from .span import RootMarker
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class SpanMarker(_SentrySpan, tracing.Span):
             self.span.fail(value)
         self.finish()
         if self.link is not None:
-            chain.pop(self.link)
+            chain.pop(self.link, value)
 
     def finish(
         self,

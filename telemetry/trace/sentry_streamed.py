@@ -20,7 +20,7 @@ from sentry_sdk import traces
 from sentry_sdk.traces import NoOpStreamedSpan, SegmentNameSource, SpanStatus, StreamedSpan
 
 from ..context import chain
-from ..context.marker import Marker
+from ..context.node import Marker
 from .span import RootMarker
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class StreamedMarker(Marker, StreamedSpan):
             self.span.fail(value)
         self.span.finish()
         if self.link is not None:
-            chain.pop(self.link)
+            chain.pop(self.link, value)
             self.link = None
 
     def end(self, end_timestamp: float | datetime | None = None) -> None:

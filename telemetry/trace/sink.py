@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import sentry_sdk
+    from sentry_sdk.client import BaseClient
 
     from ..stats import Tally
     from .span import Span
@@ -23,10 +24,12 @@ class Sink(Protocol[T_contra]):
     Attributes:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         tally: the running counts.
+        client: Sentry's client, which a conversation keeps whatever becomes of the process's.
     """
 
     streaming: bool
     tally: Tally
+    client: BaseClient | None
 
     def opened(self, transaction: T_contra) -> None:
         """A transaction began."""

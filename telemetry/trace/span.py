@@ -16,7 +16,7 @@ from .. import context
 from ..attributes import ERROR_TYPE
 from ..context import chain
 from ..context.generators import GENERATOR, generator_frame
-from ..context.marker import Marker
+from ..context.node import Marker
 from ..records import SpanRecord
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class Span:
             self.fail(error)
         self.finish()
         if self._link is not None:
-            chain.pop(self._link)
+            chain.pop(self._link, error)
             self._link = None
 
     def record(self) -> SpanRecord:

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..frozen import freeze
+
 if TYPE_CHECKING:
     from .span import Span
 
@@ -44,6 +46,7 @@ class SpanSet:
             return False
         now = time.time() if ended_at is None else ended_at
         span.ended_at = now if now > span.started_at else span.started_at
+        freeze(span.attributes)
         if span.late:
             return True
         self._finished.append(span)
@@ -57,6 +60,7 @@ class SpanSet:
     def end_root(self, root: Span, ended_at: float | None) -> None:
         """End the root (Unix seconds, now by default), which goes with the transaction."""
         self._open.pop(root.id, None)
+        freeze(root.attributes)
         root.ended_at = max(time.time() if ended_at is None else ended_at, root.started_at)
 
     def take(self) -> list[Span]:

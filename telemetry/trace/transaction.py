@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sentry_sdk
 
-from ..context import chain
-from ..context.scopes import snapshot
+from ..context import chain, surfacing
+from ..context.scopes import as_values, snapshot
 from ..headers import valid
 from ..records import ConversationRecord
 from .binding import Attached, bound
@@ -91,6 +91,7 @@ class Transaction:
         # Forked from what is outside any conversation, so that nothing is inherited from another.
         self.base = chain.outermost()
         self.isolation = snapshot(self.base[0])
+        self.isolation.set_client(sink.client)  # also when a library calls sentry_sdk.init again
         self.scope: sentry_sdk.Scope = self.base[1].fork()
         self.scope.span = None
         self.said_by = self.isolation, self.scope
@@ -112,6 +113,7 @@ class Transaction:
         self.spans.add(self.root)
         self._began()
         sink.opened(self)
+        surfacing.watch_running_loop()
 
     def _began(self) -> None:
         """Count it, or say more of it, before it is handed over; what kinds differ in."""
@@ -241,7 +243,7 @@ class Transaction:
         return bound(function, self.current_span())
 
     def __enter__(self) -> Self:
-        self._link = chain.push(self.root, self.transaction)
+        self._link = chain.push(self.root, self.transaction, enters=True)
         return self
 
     def __exit__(
@@ -252,7 +254,7 @@ class Transaction:
     ) -> None:
         self.close(error)
         if self._link is not None:
-            chain.pop(self._link)
+            chain.pop(self._link, error)
             self._link = None
 
     async def __aenter__(self) -> Self:
@@ -279,7 +281,7 @@ class Transaction:
 
     def rename(self, name: str) -> None:
         """Give its transaction another name, for when that is known late: a request's route."""
-        self.name = self.root.name = name
+        self.name = self.root.name = self.transaction.name = name
 
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes to its root span."""
@@ -310,7 +312,9 @@ class Transaction:
         here = current_span()
         inside = here is not None and here.conversation is self
         scope = sentry_sdk.get_current_scope() if inside else self.scope
-        self.sink.captured(error, snapshot(self.isolation), scope.fork())
+        scopes = snapshot(self.isolation), scope.fork()
+        as_values(*scopes)
+        self.sink.captured(error, *scopes)
 
     def trace_headers(self) -> dict[str, str]:
         """``sentry-trace`` and ``baggage`` of its current span, computed now."""

@@ -196,11 +196,15 @@ def _recorded(
 @contextmanager
 def _entered(span: Span) -> Iterator[None]:
     link = _push(span)
+    left_by: BaseException | None = None
     try:
         yield
+    except BaseException as error:
+        left_by = error
+        raise
     finally:
         if link is not None:
-            _pop(link)
+            _pop(link, left_by)
 
 
 @harmless
