@@ -3,6 +3,8 @@
 ``settings``
     What the operator chose, from the environment and ``.env``: :class:`Settings`, read by
     :func:`load`; :func:`export_dotenv` makes ``.env`` part of the environment.
+``settings_doc``
+    Writes ``docs/settings.md``, the reference of all of them.
 ``shipped``
     What comes with Parley: :func:`scenario_files`, the scenarios in ``config/scenarios``, and
     :func:`question`, some speech.

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     llm: Annotated[tuple[str, ...], NoDecode] = Field(
         ("scripted",),
         validation_alias="PARLEY_LLM",
-        description="Language model, named likewise; scripted is the agent's own script.",
+        description="Language model, named as PARLEY_STT is; scripted is the agent's own script.",
     )
     tts: Annotated[tuple[str, ...], NoDecode] = Field(
         ("local",),
@@ -122,19 +122,20 @@ class Settings(BaseSettings):
         default_factory=dict,
         repr=False,
         validation_alias="PARLEY_STT_OPTIONS",
-        description='Arguments of the plugins, as JSON: {"plugin:deepgram": {"language": "en"}}.',
+        description="Arguments of the plugins of PARLEY_STT: "
+        '{"plugin:deepgram": {"language": "en"}}.',
     )
     llm_options: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
         default_factory=dict,
         repr=False,
         validation_alias="PARLEY_LLM_OPTIONS",
-        description='Those of PARLEY_LLM: {"openai": {"temperature": 0.2}}.',
+        description='Arguments of the plugins of PARLEY_LLM: {"openai": {"temperature": 0.2}}.',
     )
     tts_options: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
         default_factory=dict,
         repr=False,
         validation_alias="PARLEY_TTS_OPTIONS",
-        description='Those of PARLEY_TTS: {"openai": {"voice": "ash"}}.',
+        description='Arguments of the plugins of PARLEY_TTS: {"openai": {"voice": "ash"}}.',
     )
     provider_timeout: float = Field(
         5.0,
@@ -187,6 +188,9 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_GATEWAY_TOKEN",
         description="What callers must present as a bearer token; no check when not set.",
     )
+
+    # -- calls ---------------------------------------------------------------------------------
+
     max_sessions: int = Field(
         20,
         ge=1,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
+import signal
 import socket
 import sqlite3
 from contextlib import closing
@@ -208,6 +210,16 @@ async def test_address_in_use_is_one_line(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         with pytest.raises(ServiceError, match=f"can't listen on 127.0.0.1:{port}: .*; choose"):
             await serve(tmp_path / "book.db", port=port)
+
+
+async def test_signals_are_left_to_the_program(tmp_path: Path) -> None:
+    """Uvicorn, by itself, would take them from the program that the service runs in."""
+    taken = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(each) for each in taken]
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(functools.partial(serve, tmp_path / "book.db", port=0))
+        assert [signal.getsignal(each) for each in taken] == before
+        tasks.cancel_scope.cancel()
 
 
 def test_database_that_is_none_is_one_line(tmp_path: Path) -> None:
