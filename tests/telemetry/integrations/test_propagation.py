@@ -217,6 +217,30 @@ async def test_a_redirect_takes_headers_only_where_they_may_go(
         assert service.headers("/here")[name] == service.headers("/b")[name]
 
 
+@pytest.mark.parametrize("module", [httpx, httpx2], ids=["httpx", "httpx2"])
+async def test_a_synchronous_client_is_the_same(
+    service: Service, lifecycle: Lifecycle, module: Any
+) -> None:
+    """In a generator its parent is the generator's span; a redirect leaves headers behind."""
+    inner: list[str] = []
+
+    async def sentences(client: Any) -> AsyncIterator[str]:
+        with telemetry.span("gen_ai.chat") as span:
+            inner.append(span.id)
+            client.get(f"{service.url}/a?to=http://localhost:{service.port}/elsewhere")
+            yield "One"
+
+    with (
+        tracing(lifecycle, trace_propagation_targets=["//127.0.0.1"]) as captured,
+        module.Client(follow_redirects=True) as client,
+    ):
+        async with telemetry.conversation("c"):
+            async for _ in sentences(client):
+                pass
+        assert above(captured, service.parent("/a")) == inner[0]
+    assert not {"sentry-trace", "baggage"} & service.headers("/elsewhere").keys()
+
+
 @pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
 async def test_hosts_that_get_no_headers(
     service: Service, lifecycle: Lifecycle, library: str

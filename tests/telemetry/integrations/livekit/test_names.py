@@ -95,6 +95,12 @@ def test_every_span_livekit_makes_is_known() -> None:
     )
 
 
+def test_every_attribute_that_is_looked_for_is_livekits() -> None:
+    """A name that LiveKit has given up would be looked for in vain."""
+    given = {value for key, value in vars(trace_types).items() if key.startswith("ATTR_")}
+    assert vocabulary.RENAMED.keys() | vocabulary.LEFT_OUT <= given
+
+
 async def test_a_span_of_a_later_livekit(captured: Captured) -> None:
     """A name nobody has heard of is recorded where it happened, under a name of its own."""
     call = Call()

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from livekit.agents import APIConnectionError, APIStatusError, llm, tts
+from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError, llm, tts
 
 from telemetry import attributes as names
 
@@ -45,6 +45,18 @@ async def test_a_provider_that_gives_up(captured: Captured, failures: int) -> No
         assert error["exception"]["values"][-1]["type"] == "APIStatusError"
         assert error["user"]["id"] == "u1"
     assert {error["contexts"]["trace"]["span_id"] for error in captured.errors} == requests
+
+
+async def test_a_provider_that_fails_at_every_attempt(captured: Captured) -> None:
+    """LiveKit raises another error on top of the last one, and logs that: it is the same."""
+    call = Call({"Hello": Reply(error=APIConnectionError("lost"))})
+    call.session.conn_options.llm_conn_options = APIConnectOptions(max_retry=1, retry_interval=0)
+    call.session.conn_options.max_unrecoverable_errors = 1
+    async with calling(call):
+        call.says("Hello")
+        await call.until(lambda: call.mind.requests == 2 and call.is_listening)
+    complete(captured)
+    assert [error["exception"]["values"][-1]["value"] for error in captured.errors] == ["lost"]
 
 
 async def test_a_second_attempt(captured: Captured) -> None:

@@ -97,6 +97,17 @@ async def test_a_session_that_cannot_start(captured: Captured) -> None:
     assert (root.status, root.attributes[names.ERROR_TYPE]) == ("internal_error", "RuntimeError")
 
 
+async def test_a_session_is_let_go_of(captured: Captured) -> None:
+    """Once its conversation has ended, its ``start`` is LiveKit's own again."""
+    call = Call()
+    conversation = livekit_telemetry.trace(call.session)
+    assert "start" in vars(call.session)
+    await call.session.start(Agent(instructions="Be brief."))
+    await call.session.aclose()
+    assert conversation.ended
+    assert "start" not in vars(call.session)
+
+
 async def test_a_start_that_is_cancelled(captured: Captured) -> None:
     """Cancelled while it starts, the conversation ends there."""
     call = Call()
