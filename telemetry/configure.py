@@ -17,7 +17,7 @@ from .delivery.client import Client
 from .delivery.connections import OPTIONS
 from .delivery.log_events import dated
 from .delivery.logs import LogCapture
-from .delivery.sender import Sender
+from .delivery.sender import AT_ONCE, Sender
 from .delivery.thread import Delivery, QueueTransport
 from .encoding.transactions import rejoining
 from .errors import TelemetryError
@@ -75,6 +75,7 @@ def init(
             sender=sender,
             send_content=send_content,
             streaming=lifecycle == "stream",
+            at_once=AT_ONCE,
         ),
         strict=strict,
         dsn=dsn,

@@ -115,9 +115,8 @@ class Runtime:
         atexit.unregister(self.close)
         if self.logs is not None:
             self.logs.remove()
-        delivered = self.flush(max(0.0, deadline - time.monotonic()))
         client = self.sink.client
-        delivered = self._delivery.stop(max(0.1, deadline - time.monotonic())) and delivered
+        delivered = self._delivery.stop(max(0.1, deadline - time.monotonic()))
         if client is not None:
             client.close(timeout=0)
             if sentry_sdk.get_global_scope().client is client:

@@ -5,9 +5,11 @@
 ``messages``     the things that are handed over
 ``nowhere``      stands in before ``init``: takes everything and keeps nothing
 ``thread``       the thread, and the SDK's way to it
+``lanes``        threads that wait for Sentry, and for the store
 ``processor``    makes rows of the store and envelopes of the messages
 ``redaction``    takes what people said out of errors and logs
-``send_queue``   envelopes that wait for Sentry: paced, tried again
+``send_queue``   envelopes that wait for Sentry, in order of worth: paced, tried again
+``kinds``        tells the first error of a kind from its repeats
 ``sender``       one request to Sentry, and what came of it
 ``connections``  by which proxy and with which certificates
 ``client``       Sentry's client, which asks an error where it comes from

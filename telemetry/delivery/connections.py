@@ -43,6 +43,7 @@ OPTIONS: Final = frozenset(
 def connections(
     dsn: Dsn,
     *,
+    at_once: int | None = None,
     http_proxy: str | None = None,
     https_proxy: str | None = None,
     proxy_headers: Mapping[str, str] | None = None,
@@ -56,6 +57,7 @@ def connections(
 
     Args:
         dsn: for its scheme and host.
+        at_once: connections that are kept, one for each thread that sends.
         http_proxy: URL of the proxy; None asks the environment (``HTTP_PROXY``), "" is none.
         https_proxy: the one for a DSN of scheme https, which else takes the former.
         proxy_headers: sent to the proxy, such as its authorization.
@@ -76,6 +78,8 @@ def connections(
         "key_file": _first(key_file, "CLIENT_KEY_FILE"),
     }
     _check(**options)
+    if at_once is not None:
+        options["maxsize"] = at_once
     if sockets := _socket_options(keep_alive, socket_options):
         options["socket_options"] = sockets
     proxy = _proxy(dsn, http_proxy, https_proxy)

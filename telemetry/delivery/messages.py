@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..trace.span import Span
     from ..trace.transaction import Transaction
     from .log_events import Log
+    from .send_queue import Waiting
+    from .sender import Sent
 
 
 @dataclass(slots=True)
@@ -73,6 +75,19 @@ class Logged:
 
 
 @dataclass(slots=True)
+class Answered:
+    """A request is over."""
+
+    waiting: Waiting
+    sent: Sent
+
+
+@dataclass(slots=True)
+class Wake:
+    """Somebody waits for something that is done now."""
+
+
+@dataclass(slots=True)
 class Flush:
     """Somebody waits until all that was handed over before this has been delivered."""
 
@@ -80,6 +95,8 @@ class Flush:
     """The end of the wait, in monotonic seconds."""
     number: int = 0
     """The last envelope that it waits for; known once everything before it is an envelope."""
+    writes: int = 0
+    """The writes to the store that it waits for."""
     done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
 
 
@@ -91,7 +108,9 @@ class Stop:
     done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
 
 
-Message = Opened | HandedOver | Closed | Refused | Late | Error | Logged | Envelope | Flush | Stop
+Recorded = Opened | HandedOver | Closed | Refused | Late | Error | Logged | Envelope
+"""Messages that say what was recorded."""
+Message = Recorded | Answered | Wake | Flush | Stop
 
 
 def answer(done: queue.SimpleQueue[bool], timeout: float) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from logging import ERROR
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,8 @@ class Outbox:
         shows: whether there is a store, to show transactions while they run.
 
     Attributes:
-        messages: those that delivery hasn't taken yet.
+        messages: those that delivery hasn't taken yet; lanes put theirs there, too.
+        taken: those that delivery has taken and not worked on yet, in their order.
         registry: the transactions of the process.
         client: Sentry's client, once that is made.
         shut: whether it takes no more: what comes now is dropped.
@@ -66,6 +68,7 @@ class Outbox:
         self.streaming = streaming
         self.tally = Tally()
         self.client: BaseClient | None = None
+        self.taken: deque[Message] = deque()
         self.shut = False
         self._drops = drops
         self._shows = shows
@@ -131,7 +134,7 @@ class Outbox:
 
     def _put(self, message: Message, *, first: bool) -> bool:
         limit = LIMIT if first else LIMIT // 2
-        if self.shut or self.messages.qsize() >= limit:
+        if self.shut or self.messages.qsize() + len(self.taken) >= limit:
             return False
         self.messages.put(message)
         return True

@@ -19,18 +19,15 @@ from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced
 from . import log_events
-from .drops import INTERNAL, OVERFLOW, STORE, Drops, events_in
+from .drops import INTERNAL, OVERFLOW, Drops, events_in
 from .messages import (
     Closed,
     Error,
-    Flush,
     HandedOver,
     Late,
     Logged,
-    Message,
     Opened,
     Refused,
-    Stop,
 )
 from .redaction import Redaction
 from .unobserved import unobserved
@@ -38,10 +35,11 @@ from .unobserved import unobserved
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..store import TraceStore
     from ..trace.registry import Registry
     from ..trace.span import Span
     from ..trace.transaction import Transaction
+    from .lanes import StoreLane
+    from .messages import Recorded
     from .send_queue import SendQueue
 
 T = TypeVar("T")
@@ -68,8 +66,8 @@ class Processor:
     """Stores what was handed over and has it sent.
 
     Args:
-        store: the local trace store, or None.
-        queue: the envelopes that wait for Sentry.
+        store: writes to the local trace store, or None.
+        queue: the envelopes that wait for Sentry, or None.
         drops: where what can't be stored or encoded is counted.
         registry: the transactions of the process; those that are done with leave it.
         content: whether what people said goes to Sentry.
@@ -79,8 +77,8 @@ class Processor:
     def __init__(
         self,
         *,
-        store: TraceStore | None,
-        queue: SendQueue,
+        store: StoreLane | None,
+        queue: SendQueue | None,
         drops: Drops,
         registry: Registry,
         content: bool,
@@ -92,17 +90,18 @@ class Processor:
         self._registry = registry
         self._content = content
         self._streaming = streaming
-        self._redaction = None if content or queue.outlet is None else Redaction(registry)
+        self._redaction = None if content or queue is None else Redaction(registry)
         self._encoded: dict[int, _Encoded] = {}
         """By ``id()`` of their transaction."""
 
-    def handle(self, message: Message) -> None:
+    def handle(self, message: Recorded) -> None:
         """Store it, have it sent; whatever goes wrong with it is counted, and costs it alone."""
         try:
             match message:
                 case Opened(transaction):
                     if self._store is not None:
-                        self._write(0, self._store.open_conversation, transaction.record())
+                        show = self._store.store.open_conversation
+                        self._store.write(0, show, transaction.record())
                 case HandedOver(transaction):
                     self._take_some(transaction)
                 case Closed(transaction):
@@ -166,7 +165,7 @@ class Processor:
         finally:
             self._done_with(id(transaction), transaction.trace_id)
         if self._store is not None:
-            self._write(1, self._store.close_conversation, transaction.record())
+            self._store.write(1, self._store.store.close_conversation, transaction.record())
         if self._streaming or not self._sends(transaction):
             return
         own, *rest = [*batches(encoded.own, transactions.size_of)] or [[]]
@@ -197,7 +196,7 @@ class Processor:
             self._capture(transaction, event)
 
     def _sends(self, transaction: Transaction) -> bool:
-        return self._queue.outlet is not None and transaction.is_sampled
+        return self._queue is not None and transaction.is_sampled
 
     def _capture(self, transaction: Transaction, event: dict[str, Any]) -> None:
         _under(*transaction.said_by, transactions.capture, event)
@@ -218,18 +217,17 @@ class Processor:
     def _store_spans(self, transaction: Transaction, spans: list[Span]) -> None:
         if self._store is not None and spans:
             records = [span.record() for span in paced(spans)]
-            self._write(
-                len(records), self._store.add_spans, transaction.trace_id, transaction.id, records
-            )
+            add = self._store.store.add_spans
+            self._store.write(len(records), add, transaction.trace_id, transaction.id, records)
 
     def _store_error(self, event: dict[str, Any]) -> None:
         trace = (event.get("contexts") or {}).get("trace") or {}
         values = (event.get("exception") or {}).get("values") or [{}]
         message = (event.get("logentry") or {}).get("formatted") or event.get("message")
         assert self._store is not None
-        self._write(
+        self._store.write(
             1,
-            self._store.add_error,
+            self._store.store.add_error,
             None,
             trace.get("trace_id"),
             trace.get("span_id"),
@@ -237,15 +235,6 @@ class Processor:
             str(values[-1].get("type") or event.get("level") or "error"),
             str(values[-1].get("value") or message or ""),
         )
-
-    def _write(self, count: int, write: Callable[..., None], *arguments: Any) -> None:
-        """Write to the store. When that fails, Sentry gets what there is all the same."""
-        try:
-            write(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's alone
-            self._drops.add(STORE, count)
-            with unobserved():
-                logger.warning("telemetry could not store: %s", error)
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -256,25 +245,37 @@ class Processor:
             self._store_error(dict(event))
         if self._redaction is not None:
             self._redaction.redact(envelope)
-        self._queue.add(envelope)
+        if self._queue is not None:
+            self._queue.add(envelope)
 
-    def drop(self, message: Message, reason: str) -> None:
-        """Drop a message: count the spans and events it would have come to."""
+    def weigh(self, message: Recorded) -> int:
+        """Count the spans and events that a message would come to."""
         match message:
             case HandedOver(transaction) if self._sends(transaction):
-                self._drops.add(reason, len(transaction.spans.take()))
-            case Closed(transaction):
-                encoded = self._done_with(id(transaction), transaction.trace_id)
-                if self._sends(transaction):
-                    self._drops.add(reason, len(transaction.spans.seal()) + 1 + encoded.count)
-            case Refused(key, trace_id):
-                self._drops.add(reason, self._done_with(key, trace_id).count)
+                return transaction.spans.finished
+            case Closed(transaction) if self._sends(transaction):
+                encoded = self._encoded.get(id(transaction))
+                return transaction.spans.finished + 1 + (encoded.count if encoded else 0)
+            case Refused(key) if key in self._encoded:
+                return self._encoded[key].count
             case Late() | Error() | Logged():
-                self._drops.add(reason)
+                return 1
             case Envelope():
-                self._drops.add(reason, events_in(message))
-            case Flush() | Stop():
-                message.done.put(False)
+                return events_in(message)
+            case _:
+                return 0
+
+    def drop(self, message: Recorded, reason: str) -> None:
+        """Drop a message, and count what it would have come to."""
+        self._drops.add(reason, self.weigh(message))
+        match message:
+            case HandedOver(transaction):
+                transaction.spans.take()
+            case Closed(transaction):
+                transaction.spans.seal()
+                self._done_with(id(transaction), transaction.trace_id)
+            case Refused(key, trace_id):
+                self._done_with(key, trace_id)
 
 
 def _apart(function: Callable[..., None], *arguments: Any) -> None:

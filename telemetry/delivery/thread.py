@@ -1,8 +1,10 @@
-"""The one thread that talks to Sentry and to the local store.
+"""The one thread that makes rows and envelopes of what calls hand over.
 
-Everything slow happens here: encoding, SQLite, HTTP. A call only puts things into the
-:class:`~.outbox.Outbox`; the envelopes that they become wait in a :class:`~.send_queue.SendQueue`
-until Sentry takes them. Both are bounded, and what overflows is counted by reason.
+Everything slow happens behind a call's back. A call only puts things into the
+:class:`~.outbox.Outbox`; this thread encodes them. Its lanes (:mod:`.lanes`) wait for what is
+outside: several requests to Sentry at a time, and the store. Neither waits for the other. The
+envelopes that wait for Sentry are in a :class:`~.send_queue.SendQueue`. All of these are bounded,
+and what overflows is counted by reason.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,8 +24,10 @@ from sentry_sdk.transport import Transport
 
 from ..errors import TelemetryError
 from . import outbox
-from .drops import SHUTDOWN, Drops
-from .messages import Flush, Stop
+from .drops import SHUTDOWN, STORE, Drops
+from .kinds import Kinds
+from .lanes import SendLanes, StoreLane, Threads
+from .messages import Answered, Flush, Stop, Wake
 from .outbox import Outbox
 from .processor import Processor
 from .send_queue import SendQueue
@@ -33,20 +38,21 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
     from ..store import TraceStore
-    from .messages import Message
-    from .send_queue import Outlet
+    from .lanes import Outlet
+    from .messages import Message, Recorded
 
 logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Owns the thread.
+    """Owns the thread and its lanes.
 
     Args:
         store: the local trace store, or None.
         sender: where envelopes go, or None for nowhere.
         send_content: whether what people said goes to Sentry.
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
+        at_once: requests to Sentry that may be under way together.
 
     Attributes:
         outbox: where calls put what is to be delivered.
@@ -59,18 +65,31 @@ class Delivery:
         sender: Outlet | None,
         send_content: bool = False,
         streaming: bool = False,
+        at_once: int = 1,
     ) -> None:
         self.streaming = streaming
-        self._store = store
+        self._trace_store = store
+        self._outlet = sender
         self._content = send_content
+        self._at_once = at_once
         self._client: BaseClient | None = None
-        self._begin(sender)
+        self._begin()
 
-    def _begin(self, sender: Outlet | None) -> None:
+    def _begin(self) -> None:
         self._drops = Drops()
-        self.outbox = Outbox(self._drops, streaming=self.streaming, shows=self._store is not None)
+        self._threads = Threads()
+        shows = self._trace_store is not None
+        self.outbox = Outbox(self._drops, streaming=self.streaming, shows=shows)
         self.outbox.client = self._client
-        self._queue = SendQueue(sender, self._drops)
+        messages = self.outbox.messages
+        self._store: StoreLane | None = None
+        if self._trace_store is not None:
+            self._store = StoreLane(self._trace_store, messages, self._threads, self._drops)
+        self._lanes: SendLanes | None = None
+        self._queue: SendQueue | None = None
+        if self._outlet is not None:
+            self._queue = SendQueue(self._drops, Kinds(), at_once=self._at_once)
+            self._lanes = SendLanes(self._outlet, messages, self._threads, at_once=self._at_once)
         self._processor = Processor(
             store=self._store,
             queue=self._queue,
@@ -79,7 +98,10 @@ class Delivery:
             content=self._content,
             streaming=self.streaming,
         )
+        self._in_hand: deque[int] = deque(maxlen=1)
+        """Spans and events of the message that is being worked on."""
         self._flushes: list[Flush] = []
+        self._is_stopping = False
         self._abandoned = False
         self._thread: threading.Thread | None = None
 
@@ -90,57 +112,60 @@ class Delivery:
         self._client = self.outbox.client = client
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="telemetry-delivery", daemon=True)
-        self._thread.start()
+        """Start the thread, and that of the store."""
+        if self._store is not None:
+            self._store.start()
+        self._thread = self._threads.start("delivery", self._run)
 
     def begin_anew(self) -> None:
         """In a forked child, before :meth:`start`: what was waiting, and dropped, is the parent's.
 
-        Nothing of the parent's is used: its thread may have held whatever it was busy with.
+        Nothing of the parent's is used: its threads may have held whatever they were busy with.
         """
-        self._begin(self._queue.outlet)
+        self._begin()
 
     def before_fork(self) -> None:
         """In a process that is about to fork: its connection to the store must not be copied."""
-        if self._store is not None:
+        if self._trace_store is not None:
             with suppress(TelemetryError):
-                self._store.pause()
+                self._trace_store.pause()
 
     def after_fork(self) -> None:
         """In both processes: the store may be written to again."""
-        if self._store is not None:
-            self._store.resume()
+        if self._trace_store is not None:
+            self._trace_store.resume()
 
     @property
     def is_own_thread(self) -> bool:
-        """True if the caller is a thread of delivery's."""
-        return self._thread is not None and threading.get_ident() == self._thread.ident
+        """True if the caller is a thread of delivery's: what it does is never captured."""
+        return self._threads.is_current
 
     def flush(self, timeout: float) -> bool:
         """Wait until what has been handed over by now is stored and sent, whatever comes later."""
         if self._thread is None or not self._thread.is_alive() or self.is_own_thread:
-            return self._queue.is_empty
+            return self._queue is None or self._queue.is_empty
         return self.outbox.flush(timeout)
 
     def stop(self, timeout: float) -> bool:
         """Deliver what can be within ``timeout`` seconds, then end the thread.
 
-        False when something was dropped; it is counted under ``shutdown``.
+        False when something was dropped; it is counted under ``shutdown``, or ``store_error``.
         """
+        before = self.dropped()
         if self._thread is not None and self._thread.is_alive():
             if self.outbox.stop(timeout):
                 self._thread.join(timeout)
             else:
-                # It sits in a request that has no answer. It is a daemon; nothing waits for it.
+                # It sits in something that has no end. It is a daemon; nothing waits for it.
                 self._abandoned = True
         self.outbox.shut = True
         self._drop_all()
-        return SHUTDOWN not in self.dropped()
+        dropped = self.dropped()
+        return all(dropped.get(why, 0) == before.get(why, 0) for why in (SHUTDOWN, STORE))
 
     def send(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
-        if self.is_own_thread:
+        if threading.current_thread() is self._thread:
             self._processor.send(envelope)
         else:
             self.outbox.envelope(envelope)
@@ -155,89 +180,161 @@ class Delivery:
         scope = sentry_sdk.Scope()
         scope.set_client(self._client)
         with use_isolation_scope(scope):
-            self._work()
-
-    def _work(self) -> None:
-        while not self._abandoned:
-            try:
-                if self._step():
-                    return
-            except Exception:
-                with unobserved():
-                    logger.warning("telemetry failed to deliver", exc_info=True)
+            while not self._abandoned:
+                try:
+                    if self._step():
+                        return
+                except Exception:
+                    with unobserved():
+                        logger.warning("telemetry failed to deliver", exc_info=True)
         self._drop_all()  # what it was busy with when it was abandoned
 
     def _step(self) -> bool:
-        """Handle the next message or send an envelope; True when that was the last."""
-        message = self._next()
-        match message:
-            case Stop():
-                self._finish(message)
-                return True
-            case Flush():
-                _collect()
-                message.number = self._queue.number
-                self._flushes.append(message)
-            case None:
-                self._queue.send_one()
-            case _:
-                self._processor.handle(message)
+        """Take what has come, send what is due, work on one message; True when it was the last."""
+        self._take_messages(0.0 if self._may_work() else self._due())
+        self._send_what_is_due()
+        if self._may_work():
+            match self.outbox.taken.popleft():
+                case Stop() as stop:
+                    self._finish(stop)
+                    return True
+                case Flush() as flush:
+                    self._begin_flush(flush)
+                case message:
+                    self._handle(message)  # type: ignore[arg-type]  # lanes' aren't among them
         if self._flushes:
             self._answer_flushes()
         return False
 
-    def _answer_flushes(self) -> None:
-        """Tell those whose envelopes are all gone; forget those that wait no longer."""
-        oldest, now = self._queue.oldest(), time.monotonic()
-        for flush in self._flushes:
-            if flush.number < oldest:
-                flush.done.put(True)
-        self._flushes = [
-            flush for flush in self._flushes if flush.number >= oldest and flush.deadline > now
-        ]
+    def _due(self) -> float:
+        """Seconds until an envelope may be sent; infinite when none may."""
+        return math.inf if self._queue is None else self._queue.due()
 
-    def _next(self) -> Message | None:
-        """The next message; None when there is none and an envelope may be sent."""
-        intake = self.outbox.messages
+    def _may_work(self) -> bool:
+        """True if there is a message to work on, and room for what it becomes.
+
+        A burst waits in the outbox, rather than overflow what is to be sent; and steady traffic
+        doesn't keep back what somebody is waiting for.
+        """
+        if not self.outbox.taken:
+            return False
+        if self._queue is None or self._is_stopping:
+            return True
+        held = self._queue.is_crowded or bool(self._flushes)
+        return not held or self._is_pausing() or len(self.outbox.taken) >= outbox.LIMIT // 10
+
+    def _is_pausing(self) -> bool:
+        """True while the server wants nothing: then there is time for other work."""
+        assert self._queue is not None
+        return not self._queue.is_sending and self._queue.due() > 0
+
+    def _take_messages(self, wait: float) -> None:
+        """Take all that have come; with none, wait so many seconds for one."""
+        messages = self.outbox.messages
         try:
-            wait = self._queue.due()
             if wait > 0:
-                return intake.get(timeout=None if wait == math.inf else wait)
-            # A burst waits in the outbox, rather than overflow what is to be sent; and steady
-            # traffic doesn't keep back what somebody is waiting for.
-            crowded = self._queue.is_crowded or bool(self._flushes)
-            if crowded and intake.qsize() < outbox.LIMIT // 10:
-                return None
-            return intake.get_nowait()
+                self._take(messages.get(timeout=None if wait == math.inf else wait))
+            while True:
+                self._take(messages.get_nowait())
         except queue.Empty:
-            return None
+            pass
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Answered(waiting, sent):
+                assert self._queue is not None
+                assert self._lanes is not None
+                self._lanes.answered()
+                self._queue.answered(waiting, sent)
+            case Wake():
+                pass
+            case _:
+                self._is_stopping = self._is_stopping or isinstance(message, Stop)
+                self.outbox.taken.append(message)
+
+    def _handle(self, message: Recorded) -> None:
+        self._in_hand.append(self._processor.weigh(message))
+        self._processor.handle(message)
+        with suppress(IndexError):  # it was dropped meanwhile
+            self._in_hand.popleft()
+
+    def _send_what_is_due(self, deadline: float | None = None) -> None:
+        """Give the lanes what they may send now; by the deadline (monotonic seconds), if any."""
+        if self._queue is None or self._lanes is None:
+            return
+        while self._queue.due() <= 0 and (waiting := self._queue.take()) is not None:
+            left = None if deadline is None else max(0.1, deadline - time.monotonic())
+            self._lanes.send(waiting, left)
+
+    # -- who waits ---------------------------------------------------------------------------------
+
+    def _begin_flush(self, flush: Flush) -> None:
+        """Note what a flush waits for: all that was handed over before it."""
+        _collect()
+        if self._queue is not None:
+            flush.number = self._queue.number
+        if self._store is not None:
+            flush.writes = self._store.given
+            self._store.wake_at(flush.writes)
+        self._flushes.append(flush)
+
+    def _answer_flushes(self) -> None:
+        """Tell those whose envelopes and writes are done; forget those that wait no longer."""
+        oldest = math.inf if self._queue is None else self._queue.oldest
+        written = math.inf if self._store is None else self._store.done
+        now = time.monotonic()
+        waiting: list[Flush] = []
+        for flush in self._flushes:
+            if flush.number < oldest and flush.writes <= written:
+                flush.done.put(True)
+            elif flush.deadline > now:
+                waiting.append(flush)
+        self._flushes = waiting
+        if self._store is not None and waiting:
+            self._store.wake_at(min(flush.writes for flush in waiting))
 
     # -- ending ------------------------------------------------------------------------------------
 
     def _finish(self, stop: Stop) -> None:
-        """Deliver what there is time for; ignore pauses that a server asked for, once."""
-        while not self.outbox.messages.empty() and time.monotonic() < stop.deadline:
-            message = self.outbox.messages.get()
-            if isinstance(message, (Flush, Stop)):
-                message.done.put(False)
-            else:
-                self._processor.handle(message)
+        """Deliver what there is time for, without the pauses that a server asked for."""
         _collect()
-        self._queue.send_all(stop.deadline)
-        self._drop_all()
+        if self._queue is not None:
+            self._queue.begin_closing()
+            while not self._queue.is_empty and (left := stop.deadline - time.monotonic()) > 0:
+                self._send_what_is_due(stop.deadline)
+                self._take_messages(min(left, self._queue.due()))
         if self._store is not None:
-            self._store.close()
-        self._queue.close()
+            self._store.end(stop.deadline)
+        self._drop_all()
+        if self._lanes is not None:
+            self._lanes.close()
         for flush in self._flushes:
             flush.done.put(False)
         stop.done.put(True)
 
     def _drop_all(self) -> None:
         """Drop all that is waiting. Two threads may: each thing is counted once."""
-        self._queue.drop_all()
+        if self._queue is not None:
+            self._queue.drop_all()
+        if self._store is not None:
+            self._store.drop_all()
+        with suppress(IndexError):
+            self._drops.add(SHUTDOWN, self._in_hand.popleft())
+        while self.outbox.taken:
+            with suppress(IndexError):
+                self._drop(self.outbox.taken.popleft())
         while not self.outbox.messages.empty():
             with suppress(queue.Empty):
-                self._processor.drop(self.outbox.messages.get_nowait(), SHUTDOWN)
+                self._drop(self.outbox.messages.get_nowait())
+
+    def _drop(self, message: Message) -> None:
+        match message:
+            case Flush() | Stop():
+                message.done.put(False)
+            case Answered() | Wake():
+                pass
+            case _:
+                self._processor.drop(message, SHUTDOWN)
 
 
 class QueueTransport(Transport):

@@ -86,6 +86,11 @@ class SpanSet:
         """True once delivery has taken the last spans."""
         return self._sealed
 
+    @property
+    def finished(self) -> int:
+        """The number of spans that have finished and wait for delivery."""
+        return len(self._finished)
+
     def open(self) -> list[Span]:
         """The spans that are open, in the order in which they started."""
         return list(self._open.values())

@@ -96,11 +96,13 @@ def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
 def _intake_first(self: thread.Delivery) -> Any:
     with contextlib.suppress(queue.Empty):
         messages = self.outbox.messages
-        return messages.get() if self._queue.is_empty else messages.get_nowait()
+        return (
+            messages.get() if self._queue is None or self._queue.is_empty else messages.get_nowait()
+        )
 
 
 def _answer_when_empty(self: thread.Delivery) -> None:
-    if self._queue.is_empty and self.outbox.messages.empty():
+    if self._queue is not None and self._queue.is_empty and self.outbox.messages.empty():
         while self._flushes:
             self._flushes.pop().done.put(True)
 
