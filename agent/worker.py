@@ -17,7 +17,7 @@ from livekit.agents.utils import http_context
 from . import providers
 from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
-from .session.manners import SILENCE
+from .session.phrases import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -25,9 +25,9 @@ from agent.session import Outcome
 from telemetry import attributes as names
 
 from . import chat
+from .ffi_events import own_events_only
 from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC, RoomLine
 from .request import ASK_TIMEOUT, CONVERSATION, TRACE, from_participant, who_calls
-from .wakeups import own_events_only
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

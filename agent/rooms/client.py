@@ -15,9 +15,9 @@ from livekit import api, rtc
 
 from agent import gateway
 
+from .ffi_events import AudioSource, frames, own_events_only
 from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC
 from .request import CONVERSATION, TRACE
-from .wakeups import AudioSource, frames, own_events_only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

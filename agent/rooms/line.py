@@ -26,7 +26,7 @@ from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.session import line as session
 
-from .wakeups import AudioSource, frames
+from .ffi_events import AudioSource, frames
 
 if TYPE_CHECKING:
     from livekit.agents.voice import io

@@ -25,7 +25,7 @@ from livekit.agents import AgentServer, JobExecutorType
 from agent import providers
 from agent.errors import InputError
 from agent.session import load_agent
-from agent.session.manners import SILENCE
+from agent.session.phrases import SILENCE
 from agent.worker import load
 
 from . import jobs, metrics

@@ -18,10 +18,10 @@ from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .backchannel import Backchannel
-from .courtesy import Courtesy
 from .heard import HeardOutput
 from .line import Outcome, StateChanged, ToolCalled, Words
-from .manners import SILENCE, manners_of
+from .phrases import SILENCE, manners_of
+from .silence import SilenceWatch
 from .tools import limit_tools
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class VoiceSession:
             backchannel.attend(agent)
             await limit_tools(agent, prepare)
 
-        courtesy = Courtesy(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
+        watch = SilenceWatch(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
         try:
             agent = self._make_agent()
             await prepare(agent)
@@ -199,10 +199,10 @@ class VoiceSession:
             if self._typed_early is not None:
                 self.hear(*self._typed_early)
             await self._over.wait()
-            courtesy.close()
+            watch.close()
             await self._take_leave(session)
         finally:
-            courtesy.close()
+            watch.close()
             for part in (session, plugins):  # each has its time, whatever the other does
                 with anyio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
                     await part.aclose()

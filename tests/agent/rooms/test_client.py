@@ -10,7 +10,7 @@ from livekit import rtc
 
 from agent.gateway import Disconnected
 from agent.rooms import client
-from agent.rooms.wakeups import AudioSource
+from agent.rooms.ffi_events import AudioSource
 
 
 class Agent:

@@ -40,7 +40,7 @@ _installing: Final = threading.Lock()
 
 def own_frames_only(stream: rtc.AudioStream) -> rtc.AudioStream:
     """Have a stream woken by its own frames; returns it."""
-    _switch().give(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
+    _routing_queue().assign(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
     return stream
 
 
@@ -62,7 +62,7 @@ async def frames(track: rtc.Track, *, sample_rate: int) -> AsyncIterator[rtc.Aud
 def own_events_only(room: rtc.Room) -> None:
     """Have a room that is connected woken by its own events."""
     assert room._ffi_handle is not None
-    _switch().give(("room_event", room._ffi_handle.handle), room._ffi_queue)
+    _routing_queue().assign(("room_event", room._ffi_handle.handle), room._ffi_queue)
 
 
 class AudioSource(rtc.AudioSource):
@@ -84,13 +84,13 @@ class AudioSource(rtc.AudioSource):
             if not taken.done():
                 taken.set_result(event)
 
-        _switch().expect(("capture_audio_frame", asked.request_async_id), self._loop, note)
+        _routing_queue().expect(("capture_audio_frame", asked.request_async_id), self._loop, note)
         FfiClient.instance.request(request)
         if error := (await taken).capture_audio_frame.error:
             raise RuntimeError(error)
 
 
-class _Switch(FfiQueue["FfiEvent"]):
+class _RoutingQueue(FfiQueue["FfiEvent"]):
     """The client's queue of events, with an index of who owns which.
 
     It is called by the client's own threads. Whoever is found to own an event is handed it without
@@ -127,14 +127,14 @@ class _Switch(FfiQueue["FfiEvent"]):
                 return self._owners.pop((kind, item.capture_audio_frame.async_id), None)
         return None
 
-    def give(self, key: Key, queue: Any) -> None:
+    def assign(self, key: Key, queue: Any) -> None:
         """Give a subscriber's own events to it, and those of others no longer."""
         with self._lock:
             for number, (subscriber, loop, wanted) in enumerate(self._subscribers):
                 if subscriber is queue:
                     self._owners[key] = loop, queue.put_nowait
                     self._keys[id(queue)] = key
-                    kept = functools.partial(_is_other, key[0], wanted)
+                    kept = functools.partial(_is_of_another_kind, key[0], wanted)
                     self._subscribers[number] = subscriber, loop, kept
                     return
         raise LookupError("no such subscription: livekit has changed")
@@ -152,16 +152,18 @@ class _Switch(FfiQueue["FfiEvent"]):
             self._owners.pop(key, None)
 
 
-def _is_other(kind: str, wanted: Callable[[FfiEvent], bool] | None, event: FfiEvent) -> bool:
-    """Whether an owner of its own events of this kind wants one that has no owner."""
-    return event.WhichOneof("message") != kind and (wanted is None or wanted(event))
+def _is_of_another_kind(
+    own: str, wanted: Callable[[FfiEvent], bool] | None, event: FfiEvent
+) -> bool:
+    """Filter of an owner of events of the kind ``own``: it wants no other subscriber's of them."""
+    return event.WhichOneof("message") != own and (wanted is None or wanted(event))
 
 
-def _switch() -> _Switch:
+def _routing_queue() -> _RoutingQueue:
     """The client's queue, replaced the first time."""
     client = FfiClient.instance
     with _installing:
-        if not isinstance(client._queue, _Switch):
+        if not isinstance(client._queue, _RoutingQueue):
             with client._queue._lock:
-                client._queue = _Switch(client._queue)
+                client._queue = _RoutingQueue(client._queue)
         return client._queue

@@ -2,7 +2,7 @@
 
 A caller who says nothing is asked again, and in the end let go; one who waits for a tool is told
 so; one whose reply failed hears that it did. The words are the agent's
-:class:`~agent.session.manners.Manners`.
+:class:`~agent.session.phrases.Manners`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from livekit import rtc
 from livekit.agents import llm
 
-from .manners import Manners, manners_of
+from .phrases import Manners, manners_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -43,7 +43,7 @@ _OWED_TO_WORDS: Final = 4
 """The same for what recognition found words in. There is a limit, lest nobody ever speaks."""
 
 
-class Courtesy:
+class SilenceWatch:
     """Sees to one session, from before it starts until :meth:`close`.
 
     ``on_idle`` is called when the caller stayed silent however often it was asked.
