@@ -10,14 +10,14 @@ import anyio
 
 from agent.gateway import Disconnected, GatewayError
 from agent.session.line import Outcome
+from agent.simulator.caller_trace import CallerTrace, Origin
+from agent.simulator.check_turns import check_turns
 from agent.simulator.hearing import Hearing, Round
 from agent.simulator.impairment import NOMINAL_LEVEL, Impairment, active_level
+from agent.simulator.interruption import both_heard
 from agent.simulator.microphone import Microphone
 from agent.simulator.report import CallResult, Progress
 from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
-from agent.simulator.traced import CallerTrace, Origin
-from agent.simulator.truth import both_heard
-from agent.simulator.unmet import held_to_account
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ class Caller:
             line=str(self._conditions),
             talk_over_ms=1000 * both_heard(self._hearing.caller, self._hearing.speeches),
             late_ms=0.0 if self._microphone is None else 1000 * self._microphone.late,
-            turns=held_to_account(
+            turns=check_turns(
                 self.scenario.turns, self._rounds, self._hearing.speeches, stopped=self.stopped
             ),
             failures=("stopped before it had ended",) if self.stopped else tuple(failures),

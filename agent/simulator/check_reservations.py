@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from telemetry.records import ConversationRecord
 
 
-def unmet(
+def check_reservations(
     wanted: Sequence[Mapping[str, Any]],
     book: Sequence[Mapping[str, Any]] | None,
     record: ConversationRecord,

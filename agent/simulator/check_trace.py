@@ -1,7 +1,7 @@
-"""Whether a conversation's trace is complete and true. Pure functions over its record.
+"""Checks that a conversation's trace is complete and true. Pure functions over its record.
 
-What a trace must show is the project's own list of span ops (``telemetry.attributes``); what
-happened in the call is known from the caller, who was there: :mod:`.truth` holds the two together.
+A trace must show the project's own list of span ops (``telemetry.attributes``), and tell what the
+caller, who was there, knows of the call: :mod:`.check_audio` holds the two together.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent.simulator import truth
+from agent.simulator import check_audio
+from agent.simulator.record_tree import ancestors, by_id, root_of
+from agent.simulator.responses import match, response_spans, responses, stages_of
 from telemetry import attributes as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from agent.simulator.caller_trace import Origin
     from agent.simulator.expect import Expect
     from agent.simulator.hearing import AgentSpeech
-    from agent.simulator.traced import Origin
+    from agent.simulator.responses import Response
     from telemetry.records import ConversationRecord, SpanRecord
 
 WHEN_HEARD: Final = (names.OP_TURN, names.OP_TTS, names.OP_AGENT_SPEECH)
@@ -30,18 +33,6 @@ WHEN_SPOKEN: Final = (names.OP_USER_SPEECH, names.OP_ENDPOINTING, names.OP_STT)
 
 CLOSE: Final = 0.001
 """Seconds by which times that are the same may differ."""
-NEAR: Final = 1.0
-"""Seconds by which worker and caller may differ on when the caller fell silent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response's latency as telemetry tells it; seconds."""
-
-    started_at: float
-    """Unix time of the caller's last voiced sample, as the worker saw it."""
-    latency: float
-    stages: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +45,8 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """What happened in a call, by the caller's account; see :mod:`agent.simulator.truth`."""
+class Account:
+    """What happened in a call, by the caller's account; see :mod:`agent.simulator.check_audio`."""
 
     origin: Origin
     """Where in the trace it has to be."""
@@ -77,24 +68,24 @@ class Happened:
     """The caller was told to hang up: what is missing then is no flaw of the trace."""
 
 
-def judge(record: ConversationRecord, happened: Happened) -> Verdict:
-    """Judge a trace by what happened in the call."""
-    matched = match(responses(record), happened.voiced)
+def check_trace(record: ConversationRecord, account: Account) -> Verdict:
+    """Judge a trace by the caller's account of the call."""
+    matched = match(responses(record), account.voiced)
     failures = [
-        *check_tree(record, happened.origin),
+        *check_tree(record, account.origin),
         *check_times(record),
         *check_latency(record),
-        *truth.check_latency(happened.measured, happened.swallowed, matched),
+        *check_audio.check_latency(account.measured, account.swallowed, matched),
     ]
-    if not happened.stopped:
+    if not account.stopped:
         failures += [
-            *check_ops(record, happened),
-            *check_tools(record, happened.expected),
-            *truth.check_interruptions(record, happened.speeches, until=happened.until),
-            *truth.check_words(record, happened.speeches, until=happened.until),
+            *check_ops(record, account),
+            *check_tools(record, account.expected),
+            *check_audio.check_interruptions(record, account.speeches, until=account.until),
+            *check_audio.check_words(record, account.speeches, until=account.until),
             *(
                 f"turn {turn}: no {names.OP_RESPONSE} starts where the caller fell silent"
-                for turn, (at, response) in enumerate(zip(happened.voiced, matched, strict=True), 1)
+                for turn, (at, response) in enumerate(zip(account.voiced, matched, strict=True), 1)
                 if at is not None and response is None
             ),
         ]
@@ -113,7 +104,7 @@ def check_tree(record: ConversationRecord, origin: Origin | None = None) -> Iter
     roots = [span for span in record.spans if span.op == names.OP_CONVERSATION]
     if len(roots) != 1:
         yield f"{len(roots)} spans of op {names.OP_CONVERSATION}, not one"
-    spans = {span.span_id: span for span in record.spans}
+    spans = by_id(record)
     if len(spans) != len(record.spans):
         yield f"{len(record.spans) - len(spans)} spans are in it twice"
     for span in record.spans:
@@ -135,7 +126,7 @@ def check_times(record: ConversationRecord) -> Iterator[str]:
     """
     if record.ended_at is None:
         yield "the conversation was not closed"
-    root = _root(record)
+    root = root_of(record)
     for span in record.spans:
         if span.ended_at < span.started_at:
             yield f"{_name(span)} ends before it starts"
@@ -149,14 +140,14 @@ def check_times(record: ConversationRecord) -> Iterator[str]:
             yield f"{_name(span)} ends {over:.3f} s after the conversation"
 
 
-def check_ops(record: ConversationRecord, happened: Happened) -> Iterator[str]:
+def check_ops(record: ConversationRecord, account: Account) -> Iterator[str]:
     """Every op that a conversation of this kind consists of is there."""
-    heard = any(speech.voice.first is not None for speech in happened.speeches)
-    spoken = any(at is not None for at in happened.voiced)
+    heard = any(speech.voice.first is not None for speech in account.speeches)
+    spoken = any(at is not None for at in account.voiced)
     present = {span.op for span in record.spans}
     for op in (
         *(WHEN_HEARD if heard else ()),
-        *(WHEN_ANSWERED if happened.answered else ()),
+        *(WHEN_ANSWERED if account.answered else ()),
         *(WHEN_SPOKEN if spoken else ()),
     ):
         if op not in present:
@@ -181,7 +172,7 @@ def check_tools(record: ConversationRecord, expected: Sequence[Expect]) -> Itera
 
 def check_latency(record: ConversationRecord) -> Iterator[str]:
     """Every response lasts as long as its turn says, and as its stages take together."""
-    for span, turn in _responses(record):
+    for span, turn in response_spans(record):
         if turn is None:
             yield f"{_name(span)} is not part of a turn"
             continue
@@ -191,66 +182,13 @@ def check_latency(record: ConversationRecord) -> Iterator[str]:
             continue
         if abs(span.duration - latency) > CLOSE:
             yield f"{_name(span)} lasts {span.duration:.3f} s, its turn says {latency:.3f} s"
-        total = sum(_stages(turn).values())
+        total = sum(stages_of(turn).values())
         if abs(total - latency) > CLOSE:
             yield f"{_name(turn)}: stages sum to {total:.3f} s of {latency:.3f} s"
 
 
-def responses(record: ConversationRecord) -> list[Response]:
-    """The latency of each response, in the order the caller's turns ended."""
-    found = [
-        Response(span.started_at, turn.attributes[names.RESPONSE_LATENCY], _stages(turn))
-        for span, turn in _responses(record)
-        if turn is not None and names.RESPONSE_LATENCY in turn.attributes
-    ]
-    return sorted(found, key=lambda response: response.started_at)
-
-
-def match(told: Sequence[Response], voiced: Sequence[float | None]) -> list[Response | None]:
-    """The response to each of the caller's turns: the nearest one not taken, by when it starts."""
-    left = list(told)
-    matched: list[Response | None] = []
-    for at in voiced:
-        near = [] if at is None else [r for r in left if abs(r.started_at - at) <= NEAR]
-        nearest = min(near, key=lambda r: abs(r.started_at - (at or 0)), default=None)
-        if nearest is not None:
-            left.remove(nearest)
-        matched.append(nearest)
-    return matched
-
-
-def _responses(record: ConversationRecord) -> Iterator[tuple[SpanRecord, SpanRecord | None]]:
-    """Each response span with the turn it belongs to."""
-    spans = {span.span_id: span for span in record.spans}
-    for span in record.spans:
-        if span.op == names.OP_RESPONSE:
-            above = _ancestors(span, spans)
-            yield span, next((each for each in above if each.op == names.OP_TURN), None)
-
-
-def _ancestors(span: SpanRecord, spans: Mapping[str, SpanRecord]) -> Iterator[SpanRecord]:
-    """Parent, grandparent, …; each once, even when they form a loop."""
-    seen: set[str] = set()
-    while (parent := spans.get(span.parent_span_id or "")) and parent.span_id not in seen:
-        seen.add(parent.span_id)
-        yield parent
-        span = parent
-
-
 def _loops(span: SpanRecord, spans: Mapping[str, SpanRecord]) -> bool:
-    return any(above.span_id == span.span_id for above in _ancestors(span, spans))
-
-
-def _root(record: ConversationRecord) -> SpanRecord | None:
-    return next((span for span in record.spans if span.op == names.OP_CONVERSATION), None)
-
-
-def _stages(turn: SpanRecord) -> dict[str, float]:
-    return {
-        name.removeprefix(names.LATENCY_STAGE): seconds
-        for name, seconds in turn.attributes.items()
-        if name.startswith(names.LATENCY_STAGE)
-    }
+    return any(above.span_id == span.span_id for above in ancestors(span, spans))
 
 
 def _tool_call(span: SpanRecord) -> tuple[str, str]:

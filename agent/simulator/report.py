@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import jiwer
 import numpy as np
 
-from agent.simulator.truth import apart
+from agent.simulator.responses import apart
 from telemetry.attributes import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.session.line import Outcome
+    from agent.simulator.interruption import Effect
     from agent.simulator.scenario import Kind
-    from agent.simulator.truth import Effect
 
 AGREEMENT_MS: Final = 100.0
 """What telemetry says of response latency and what callers measure differ by less (p95), where

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import numpy as np
 
-from agent.simulator.booked import unmet
 from agent.simulator.caller import Caller, Connect
+from agent.simulator.check_reservations import check_reservations
+from agent.simulator.check_trace import Account, check_trace
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report
-from agent.simulator.verdict import Happened, judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -192,7 +192,8 @@ class _Run:
         wanted, read = caller.scenario.reservations, self._of.read_reservations
         if wanted is not None and not caller.stopped:
             book = None if read is None else await read()
-            result = replace(result, failures=(*result.failures, *unmet(wanted, book, record)))
+            wrong = check_reservations(wanted, book, record)
+            result = replace(result, failures=(*result.failures, *wrong))
         self._results[number] = result
 
     async def _delivered(self, conversation: str) -> ConversationRecord | None:
@@ -209,7 +210,7 @@ class _Run:
 def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> CallResult:
     """A call's result with the verdict on its trace, and telemetry's latencies beside its own."""
     measured = [turn.measured_ms for turn in result.turns]
-    happened = Happened(
+    account = Account(
         origin=caller.origin,
         expected=[turn.expect for turn in caller.scenario.turns],
         voiced=[None if turn.measured_ms is None else turn.voiced_until for turn in result.turns],
@@ -220,7 +221,7 @@ def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> C
         until=caller.over_at - ENDING,
         stopped=caller.stopped,
     )
-    verdict = judge(record, happened)
+    verdict = check_trace(record, account)
     wrong = list(verdict.failures)
     if record.trace_id != result.trace_id:
         wrong.append(f"it is trace {record.trace_id}, the caller was told {result.trace_id}")
