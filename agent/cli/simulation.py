@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What to write; None writes nothing."""
+    """The files to write; None writes nothing."""
 
     report: Path | None = None
     junit: Path | None = None
 
     def check(self) -> None:
-        """Raises ScenarioError if one can't be written: before the run, not after it."""
+        """Check that each can be written, before the run, not after it. Raises ScenarioError."""
         for option in dataclasses.fields(self):
             path = getattr(self, option.name)
             if path is not None and not path.parent.is_dir():
@@ -125,7 +125,7 @@ async def _simulate(
     store: Path,
     bookings: Path,
 ) -> simulator.Report | None:
-    """The report; None when it was stopped twice, and so wasn't waited for."""
+    """Make the run; None instead of a report when it was stopped twice, and so not waited for."""
     found: simulator.Report | None = None
     traces = TraceStore(store)
 
@@ -171,7 +171,7 @@ async def _simulate(
 
 
 def _reservations(bookings: Path) -> list[dict[str, Any]]:
-    """What is in the book of the service that was started, with the day of the week of each."""
+    """The reservations at the service that was started, each with its day of the week."""
     with closing(sqlite3.connect(f"file:{bookings}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row
         rows = [dict(row) for row in db.execute("SELECT * FROM reservations ORDER BY id")]

@@ -12,7 +12,7 @@ PATCH  /reservations/{id}     :class:`Change`                    :class:`Reserva
 DELETE /reservations/{id}                                        204
 ====== ====================== ================================== =========================
 
-The models are in :mod:`agent.desk.wire`. What can't be done is answered by a
+The models are in :mod:`agent.desk.wire`. A request that can't be granted is answered by a
 :class:`~agent.desk.wire.Problem`: 422 for input that is not valid, 404 for a reservation that
 doesn't exist, 409 for what the house can't offer. ``?approved=true`` is the manager's word that a
 party larger than the house's largest may come.
@@ -42,7 +42,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.desk.house import COPPER_KETTLE, House, local_now
-from agent.desk.ledger import Ledger, RefusedError, ServiceError
+from agent.desk.ledger import Ledger, RequestRefusedError, ServiceError
 from agent.desk.wire import Booking, Change, Name, Problem, Reason, Seating
 from telemetry.integrations.asgi import TraceRequests
 
@@ -60,23 +60,23 @@ _STATUS: Final = {
     Reason.MAINTENANCE: 503,
 }
 _NAME: Final = TypeAdapter(Name)
-_GRACE: Final = 2
-"""Seconds a request in progress has when the service stops."""
+_GRACE_SECONDS: Final = 2
+"""Time a request in progress has when the service stops."""
 
 Clock = Callable[[], dt.datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong on purpose, for who wants to see how the agent takes it: days, of any year, for
-    which the service doesn't work. Given as (month, day)."""
+    """Faults on purpose, to see the agent deal with them: days, of any year, for which the service
+    doesn't work. Given as (month, day)."""
 
     slow: tuple[int, int] = (12, 24)
-    """It takes ``delay`` seconds to answer."""
+    """The day for which it takes ``delay`` seconds to answer."""
     failing: tuple[int, int] = (12, 25)
-    """It answers 503, with :attr:`Reason.MAINTENANCE`."""
+    """The day for which it answers 503, with :attr:`Reason.MAINTENANCE`."""
     silent: tuple[int, int] = (12, 26)
-    """It takes ten times ``delay`` seconds: longer than anybody waits."""
+    """The day for which it takes ten times ``delay`` seconds: longer than anybody waits."""
     delay: float = 3.0
 
     async def meet(self, day: dt.date) -> None:
@@ -86,7 +86,7 @@ class Faults:
                 await anyio.sleep(self.delay)
             case self.failing:
                 detail = "the reservations book is being maintained; try again later"
-                raise RefusedError(Problem(reason=Reason.MAINTENANCE, detail=detail))
+                raise RequestRefusedError(Problem(reason=Reason.MAINTENANCE, detail=detail))
             case self.silent:
                 await anyio.sleep(10 * self.delay)
             case _:
@@ -158,7 +158,7 @@ def create_app(
             Route("/reservations/{id}", change, methods=["PATCH"]),
             Route("/reservations/{id}", cancel, methods=["DELETE"]),
         ],
-        exception_handlers={RefusedError: _refused, ValidationError: _invalid},
+        exception_handlers={RequestRefusedError: _refused, ValidationError: _invalid},
     )
     return TraceRequests(app)
 
@@ -192,7 +192,7 @@ async def serve(
                 log_config=None,
                 log_level="warning",
                 access_log=False,
-                timeout_graceful_shutdown=_GRACE,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
 
@@ -246,7 +246,7 @@ def _answer(model: BaseModel, *, status: int = 200) -> Response:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)
+    assert isinstance(error, RequestRefusedError)
     return _answer(error.problem, status=_STATUS.get(error.problem.reason, 409))
 
 

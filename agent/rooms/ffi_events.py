@@ -1,10 +1,10 @@
-"""Who is woken by LiveKit's native client, when many rooms share a process.
+"""Events of LiveKit's native client, each handed to its owner only: rooms share a process.
 
 livekit 1.1 hands every event to every subscriber, on that subscriber's event loop: with a thread
 for each call, one caller's frame wakes all the threads, and whoever waits for an answer is handed
 all frames meanwhile. The cost grows with the square of the rooms: when ten spoke at once, answers
 took seconds, which made more of them wait, and none came any more. Here a frame goes to its own
-stream, a room's event to that room, and what was taken from a source to whoever waits for it.
+stream, a room's event to that room, and a source's "taken" to whoever waits for it.
 
 That takes private parts of livekit, and they are only used in this module. They belong to the
 version that ``pyproject.toml`` asks for: a test fails when they change.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     _Owner = tuple[asyncio.AbstractEventLoop, Callable[[FfiEvent], None]]
 
 _numbers: Final = itertools.count(1 << 62)
-"""Of requests that are numbered here: far from livekit's own."""
+"""Numbers of the requests made here: far from livekit's own."""
 _installing: Final = threading.Lock()
 
 
@@ -91,10 +91,10 @@ class AudioSource(rtc.AudioSource):
 
 
 class _RoutingQueue(FfiQueue["FfiEvent"]):
-    """The client's queue of events, with an index of who owns which.
+    """The client's queue of events, which hands an event that has an owner to its owner alone.
 
-    It is called by the client's own threads. Whoever is found to own an event is handed it without
-    the lock; that nobody owns it is certain only with it.
+    It is called by the client's own threads. An owner that is found is handed its event without the
+    lock; that an event has no owner is certain only with it.
     """
 
     def __init__(self, before: FfiQueue[FfiEvent]) -> None:
@@ -102,7 +102,7 @@ class _RoutingQueue(FfiQueue["FfiEvent"]):
         self._subscribers, self._lock = before._subscribers, before._lock
         self._owners: dict[Key, _Owner] = {}
         self._keys: dict[int, Key] = {}
-        """Of the queues that own events, by their ids."""
+        """The keys of the queues that own events, by their ids."""
 
     def put(self, item: FfiEvent) -> None:
         """Hand an event to its owner; to all subscribers if it has none."""

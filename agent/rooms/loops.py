@@ -1,4 +1,4 @@
-"""LiveKit's watch over its event loops, and where it must be off.
+"""LiveKit's watch over its event loops, off on a Python where it can stop the process.
 
 For a loop that is 80 ms late LiveKit looks at the frames of all threads (``sys._current_frames``).
 Up to Python 3.11 garbage may be collected in the middle of that, under a lock of the interpreter's:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SAFE: Final = (3, 12)
-"""Since then garbage is collected between two instructions only."""
+"""The Python since which garbage is collected between two instructions only."""
 
 
 def watch_if_safe(

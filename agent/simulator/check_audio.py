@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from telemetry.records import ConversationRecord
 
 LATENCY_APART_MS: Final = 150.0
-"""Milliseconds by which a response's latency may differ between telemetry and the caller."""
-CUT_APART: Final = 1.0
-"""Seconds by which telemetry and the caller may differ on when a speech was cut."""
+"""Difference allowed between a response's latency in telemetry and at the caller."""
+CUT_APART_SECONDS: Final = 1.0
+"""Difference allowed between telemetry and the caller on the time a speech was cut."""
 LETTERS_PER_SECOND: Final = 15.0
-"""Of an unhurried speaker, for calls in which no speech was heard to its end."""
+"""Pace of an unhurried speaker, for calls in which no speech was heard to its end."""
 UNHEARD_SHARE: Final = 0.3
-"""How much faster than its own pace the agent can have spoken: sounds differ in length."""
+"""Part by which the agent can have spoken faster than at its own pace: sounds differ in length."""
 UNHEARD_SECONDS: Final = 1.0
-"""Seconds of words that can be told too many: recognising the last one heard takes its end."""
+"""Length of words that can be told too many: the last one heard counts as a whole."""
 
 
 def check_latency(
@@ -36,7 +36,7 @@ def check_latency(
     swallowed: Sequence[float],
     told: Sequence[Response | None],
 ) -> Iterator[str]:
-    """Telemetry's response latency is the caller's; seconds, for each turn."""
+    """Check that telemetry's response latency is the caller's; seconds, for each turn."""
     turns = enumerate(zip(measured, swallowed, told, strict=True), 1)
     for turn, (at_caller, less, response) in turns:
         if at_caller is None or response is None:
@@ -51,9 +51,9 @@ def check_latency(
 def check_interruptions(
     record: ConversationRecord, speeches: Sequence[AgentSpeech], *, until: float
 ) -> Iterator[str]:
-    """Every speech that was cut is interrupted in the trace, and no other is.
+    """Check that every speech that was cut is interrupted in the trace, and no other is.
 
-    ``until`` is when the call's end began: what is cut by that interrupts nobody.
+    ``until`` is when the call's end began: a speech cut by that interrupts nobody.
     """
     told = [
         span
@@ -65,7 +65,7 @@ def check_interruptions(
             continue
         silent_at = speech.silent_at
         near = min(told, key=lambda span: abs(span.ended_at - silent_at), default=None)
-        if near is not None and abs(near.ended_at - silent_at) <= CUT_APART:
+        if near is not None and abs(near.ended_at - silent_at) <= CUT_APART_SECONDS:
             told.remove(near)
         elif silent_at < until:
             yield f"the agent was cut short {_into(record, silent_at)}, which it doesn't have"
@@ -77,7 +77,7 @@ def check_interruptions(
 def check_words(
     record: ConversationRecord, speeches: Sequence[AgentSpeech], *, until: float
 ) -> Iterator[str]:
-    """The words that each turn has the agent say can have been heard, at the agent's own pace."""
+    """Check that the words of each turn can have been heard, at the agent's own pace."""
     pace = _pace(speeches)
     unheard = list(speeches)
     spans = by_id(record)
@@ -87,7 +87,7 @@ def check_words(
         if span.op != names.OP_AGENT_SPEECH or turn is None or span.started_at >= until:
             continue
         near = min(unheard, key=lambda each: abs(each.began_at - span.started_at), default=None)
-        if near is not None and abs(near.began_at - span.started_at) <= CUT_APART:
+        if near is not None and abs(near.began_at - span.started_at) <= CUT_APART_SECONDS:
             unheard.remove(near)
             spoken[turn.span_id] = spoken.get(turn.span_id, 0.0) + near.voice.seconds
     for turn in record.spans:

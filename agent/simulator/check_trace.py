@@ -31,13 +31,13 @@ WHEN_ANSWERED: Final = (names.OP_CHAT,)
 WHEN_SPOKEN: Final = (names.OP_USER_SPEECH, names.OP_ENDPOINTING, names.OP_STT)
 """Ops of a conversation in which something said aloud was answered."""
 
-CLOSE: Final = 0.001
-"""Seconds by which times that are the same may differ."""
+SAME_TIME_SECONDS: Final = 0.001
+"""Difference allowed between times that are the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong with a trace (nothing, when it holds), and the latencies in it."""
+    """The failures of a trace (none, when it holds), and the latencies in it."""
 
     failures: tuple[str, ...]
     responses: tuple[Response | None, ...]
@@ -46,26 +46,26 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What happened in a call, by the caller's account; see :mod:`agent.simulator.check_audio`."""
+    """The caller's account of a call, which its trace has to agree with."""
 
     origin: Origin
-    """Where in the trace it has to be."""
+    """The place in the trace where the conversation has to be."""
     expected: Sequence[Expect]
-    """What was expected of the caller's turns: the tools in it must be in the trace."""
+    """The expectations of the caller's turns: their tools must be in the trace."""
     voiced: Sequence[float | None]
-    """For each turn the Unix time of its last voiced sample, if it was said aloud and answered."""
+    """The Unix time of each turn's last voiced sample, if it was said aloud and answered."""
     measured: Sequence[float | None]
-    """For each turn its response latency in seconds, if it has one."""
+    """Each turn's response latency in seconds, if it has one."""
     swallowed: Sequence[float]
-    """For each turn how many seconds of its end the line swallowed."""
+    """Seconds of each turn's end that the line swallowed."""
     answered: bool
-    """Whether any turn, typed or spoken, was answered."""
+    """True when any turn, typed or spoken, was answered."""
     speeches: Sequence[AgentSpeech]
-    """What the agent was heard to say."""
+    """The speeches heard from the agent."""
     until: float
-    """When the call's end began: the caller hung up, or the agent did."""
+    """The Unix time at which the call's end began: the caller hung up, or the agent did."""
     stopped: bool = False
-    """The caller was told to hang up: what is missing then is no flaw of the trace."""
+    """True when the caller was told to hang up: a missing part is no flaw of the trace then."""
 
 
 def check_trace(record: ConversationRecord, account: Account) -> Verdict:
@@ -93,7 +93,7 @@ def check_trace(record: ConversationRecord, account: Account) -> Verdict:
 
 
 def check_tree(record: ConversationRecord, origin: Origin | None = None) -> Iterator[str]:
-    """One root, of op ``conversation``; every other span's parent is in the trace.
+    """Check for one root, of op ``conversation``, and every other span's parent in the trace.
 
     With an ``origin`` the root is below its caller, and a turn may be below one of the caller's.
     """
@@ -120,7 +120,7 @@ def check_tree(record: ConversationRecord, origin: Origin | None = None) -> Iter
 
 
 def check_times(record: ConversationRecord) -> Iterator[str]:
-    """The conversation is closed; its spans ended after they started, inside the root.
+    """Check that the conversation is closed, its spans ended after they started, inside the root.
 
     A span that started after the conversation had ended is late, which is allowed.
     """
@@ -132,16 +132,16 @@ def check_times(record: ConversationRecord) -> Iterator[str]:
             yield f"{_name(span)} ends before it starts"
         if root is None or span.started_at > root.ended_at:
             continue
-        if span.started_at < root.started_at - CLOSE:
+        if span.started_at < root.started_at - SAME_TIME_SECONDS:
             early = root.started_at - span.started_at
             yield f"{_name(span)} starts {early:.3f} s before the conversation"
-        if span.ended_at > root.ended_at + CLOSE:
+        if span.ended_at > root.ended_at + SAME_TIME_SECONDS:
             over = span.ended_at - root.ended_at
             yield f"{_name(span)} ends {over:.3f} s after the conversation"
 
 
 def check_ops(record: ConversationRecord, account: Account) -> Iterator[str]:
-    """Every op that a conversation of this kind consists of is there."""
+    """Check for every op that a conversation of this kind consists of."""
     heard = any(speech.voice.first is not None for speech in account.speeches)
     spoken = any(at is not None for at in account.voiced)
     present = {span.op for span in record.spans}
@@ -155,7 +155,7 @@ def check_ops(record: ConversationRecord, account: Account) -> Iterator[str]:
 
 
 def check_tools(record: ConversationRecord, expected: Sequence[Expect]) -> Iterator[str]:
-    """Every expected tool call is there, once for each time it is expected, and as it ended."""
+    """Check for every expected tool call: once for each time it is expected, ended as expected."""
     calls = [span for span in record.spans if span.op == names.OP_TOOL]
     for expect in expected:
         if expect.tool is None:
@@ -171,7 +171,7 @@ def check_tools(record: ConversationRecord, expected: Sequence[Expect]) -> Itera
 
 
 def check_latency(record: ConversationRecord) -> Iterator[str]:
-    """Every response lasts as long as its turn says, and as its stages take together."""
+    """Check that a response lasts as long as its turn says, and as its stages take together."""
     for span, turn in response_spans(record):
         if turn is None:
             yield f"{_name(span)} is not part of a turn"
@@ -180,10 +180,10 @@ def check_latency(record: ConversationRecord) -> Iterator[str]:
         if latency is None:
             yield f"{_name(turn)} has no {names.RESPONSE_LATENCY}"
             continue
-        if abs(span.duration - latency) > CLOSE:
+        if abs(span.duration - latency) > SAME_TIME_SECONDS:
             yield f"{_name(span)} lasts {span.duration:.3f} s, its turn says {latency:.3f} s"
         total = sum(stages_of(turn).values())
-        if abs(total - latency) > CLOSE:
+        if abs(total - latency) > SAME_TIME_SECONDS:
             yield f"{_name(turn)}: stages sum to {total:.3f} s of {latency:.3f} s"
 
 

@@ -1,4 +1,4 @@
-"""Turns held against what was expected of them. Pure functions of what the caller heard."""
+"""The check of turns against their expectations. Pure functions of what the caller heard."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check_turns(
     *,
     stopped: bool,
 ) -> tuple[TurnResult, ...]:
-    """What came of each turn; fewer rounds than turns when the call was over before the last.
+    """The result of each turn; there are fewer rounds than turns when the call was over too soon.
 
-    ``stopped``: the caller was told to hang up, so what is missing is nobody's failure.
+    ``stopped``: the caller was told to hang up, so a missing part is nobody's failure.
     """
     found = []
     for turn, this, following in zip_longest(turns, rounds, rounds[1:]):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from telemetry.records import ConversationRecord, SpanRecord
 
 MATCHING_SECONDS: Final = 1.0
-"""Time by which worker and caller may differ on when the caller fell silent."""
+"""Difference allowed between worker and caller on the time the caller fell silent."""
 
 
 @dataclass(frozen=True, slots=True)
