@@ -109,58 +109,68 @@ def create_app(
     """
     ledger = Ledger(db, house)
     ledger.prepare()
-
-    async def meet_faults(day: dt.date) -> None:
-        if faults is not None:
-            await faults.meet(day)
-
-    async def health(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def hours(_: Request) -> Response:
-        return _answer(house.week)
-
-    async def availability(request: Request) -> Response:
-        seating = Seating.model_validate(dict(request.query_params))
-        await meet_faults(seating.date)
-        return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, now()))
-
-    async def find(request: Request) -> Response:
-        name = _NAME.validate_python(request.query_params.get("name", ""))
-        found = await anyio.to_thread.run_sync(ledger.under, name, now())
-        return JSONResponse([reservation.model_dump(mode="json") for reservation in found])
-
-    async def book(request: Request) -> Response:
-        booking = Booking.model_validate_json(await request.body())
-        approved = request.query_params.get("approved") == "true"
-        await meet_faults(booking.date)
-        added = await anyio.to_thread.run_sync(ledger.add, booking, now(), approved)
-        return _answer(added, status=201)
-
-    async def change(request: Request) -> Response:
-        wanted = Change.model_validate_json(await request.body())
-        id = request.path_params["id"]
-        if wanted.date is not None:
-            await meet_faults(wanted.date)
-        return _answer(await anyio.to_thread.run_sync(ledger.change, id, wanted, now()))
-
-    async def cancel(request: Request) -> Response:
-        await anyio.to_thread.run_sync(ledger.remove, request.path_params["id"])
-        return Response(status_code=204)
-
+    service = _Service(ledger, now, faults)
     app = Starlette(
         routes=[
-            Route("/health", health),
-            Route("/hours", hours),
-            Route("/availability", availability),
-            Route("/reservations", find),
-            Route("/reservations", book, methods=["POST"]),
-            Route("/reservations/{id}", change, methods=["PATCH"]),
-            Route("/reservations/{id}", cancel, methods=["DELETE"]),
+            Route("/health", service.health),
+            Route("/hours", service.hours),
+            Route("/availability", service.availability),
+            Route("/reservations", service.find),
+            Route("/reservations", service.book, methods=["POST"]),
+            Route("/reservations/{id}", service.change, methods=["PATCH"]),
+            Route("/reservations/{id}", service.cancel, methods=["DELETE"]),
         ],
         exception_handlers={RequestRefusedError: _refused, ValidationError: _invalid},
     )
     return TraceRequests(app)
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The service's answers, each to one kind of request."""
+
+    ledger: Ledger
+    now: Clock
+    faults: Faults | None
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def hours(self, _: Request) -> Response:
+        return _answer(self.ledger.house.week)
+
+    async def availability(self, request: Request) -> Response:
+        seating = Seating.model_validate(dict(request.query_params))
+        await self._meet_faults(seating.date)
+        ledger = self.ledger
+        return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, self.now()))
+
+    async def find(self, request: Request) -> Response:
+        name = _NAME.validate_python(request.query_params.get("name", ""))
+        found = await anyio.to_thread.run_sync(self.ledger.under, name, self.now())
+        return JSONResponse([reservation.model_dump(mode="json") for reservation in found])
+
+    async def book(self, request: Request) -> Response:
+        booking = Booking.model_validate_json(await request.body())
+        approved = request.query_params.get("approved") == "true"
+        await self._meet_faults(booking.date)
+        added = await anyio.to_thread.run_sync(self.ledger.add, booking, self.now(), approved)
+        return _answer(added, status=201)
+
+    async def change(self, request: Request) -> Response:
+        wanted = Change.model_validate_json(await request.body())
+        id = request.path_params["id"]
+        if wanted.date is not None:
+            await self._meet_faults(wanted.date)
+        return _answer(await anyio.to_thread.run_sync(self.ledger.change, id, wanted, self.now()))
+
+    async def cancel(self, request: Request) -> Response:
+        await anyio.to_thread.run_sync(self.ledger.remove, request.path_params["id"])
+        return Response(status_code=204)
+
+    async def _meet_faults(self, day: dt.date) -> None:
+        if self.faults is not None:
+            await self.faults.meet(day)
 
 
 async def serve(

@@ -66,7 +66,7 @@ class Playout(io.AudioOutput):
             sample_rate=sample_rate,
         )
         self.on_audible: Callable[[float], None] | None = None
-        """Called once per segment with the Unix time of its first audible sample."""
+        """Callback for each segment, with the Unix time of its first audible sample."""
         self._send = send
         self._now = now
         self._rate = sample_rate
@@ -81,7 +81,7 @@ class Playout(io.AudioOutput):
         """Due time of the next frame, on the loop's clock: the end of the last one sent."""
         self._changed = anyio.Event()
         self._room: anyio.Event | None = None
-        """Set when there is room again; None while nobody waits for it."""
+        """The event of room again; None while nobody waits for it."""
 
     @property
     def buffered(self) -> float:

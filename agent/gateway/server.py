@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from anyio.abc import TaskStatus
-    from websockets.asyncio.server import ServerConnection
+    from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
 log = logging.getLogger(__name__)
@@ -89,23 +89,7 @@ async def serve(
         page=Page() if page else None,
         max_sessions=max_sessions,
     )
-    listening = serve_websockets(
-        gateway.hold,
-        host,
-        port,
-        process_request=gateway.check,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
-        compression=None,  # speech doesn't compress, and trying costs every frame
-        max_size=MAX_MESSAGE_BYTES,
-        open_timeout=start_timeout,
-        close_timeout=CLOSE_TIMEOUT_SECONDS,
-        logger=_quiet,
-    )
-    try:
-        server = await listening
-    except OSError as error:
-        reason = error.strerror or error
-        raise ListenError(f"can't listen on {host}:{port}: {reason}; choose another") from error
+    server = await _listen(gateway, host, port, open_timeout=start_timeout)
     try:
         url = _url(server.sockets[0])
         log.info("gateway listening on %s", url)
@@ -118,6 +102,27 @@ async def serve(
             server.close(close_connections=False)
             gateway.shut_down()
             await server.wait_closed()
+
+
+async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: float) -> Server:
+    """Listen for the gateway. Raises :class:`ListenError`."""
+    listening = serve_websockets(
+        gateway.hold,
+        host,
+        port,
+        process_request=gateway.check,
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        compression=None,  # speech doesn't compress, and trying costs every frame
+        max_size=MAX_MESSAGE_BYTES,
+        open_timeout=open_timeout,
+        close_timeout=CLOSE_TIMEOUT_SECONDS,
+        logger=_quiet,
+    )
+    try:
+        return await listening
+    except OSError as error:
+        reason = error.strerror or error
+        raise ListenError(f"can't listen on {host}:{port}: {reason}; choose another") from error
 
 
 class _Gateway:
@@ -144,7 +149,7 @@ class _Gateway:
         self._ids: set[str] = set()
         """Ids that callers gave their calls; no other call may have one of them meanwhile."""
         self._waiting: set[anyio.CancelScope] = set()
-        """Around each wait for ``start``."""
+        """The scopes around each wait for ``start``."""
         self._shutdown = anyio.Event()
 
     def check(self, websocket: ServerConnection, request: Request) -> Response | None:

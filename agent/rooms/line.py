@@ -84,7 +84,7 @@ class RoomLine:
         self.first_audible_at: float | None = None
         """The Unix time at which the caller could first hear the agent: the greeting."""
         self.on_first_audible: Callable[[], None] = lambda: None
-        """Called then."""
+        """Callback for that moment."""
         self.heard_at = anyio.current_time()
         """The time of the last audio from the caller, on the loop's clock."""
         self._room = room

@@ -46,7 +46,7 @@ class Worker(Collector):
         self._stats = stats
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not collect, the worker doesn't run yet."""
+        """No metrics: registering must not collect, the worker doesn't run yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
-    from livekit.agents import JobRequest
+    from livekit.agents import JobProcess, JobRequest
 
     from telemetry import Runtime
 
@@ -173,7 +173,28 @@ async def _worker(
     else:
         prepare = functools.partial(jobs.prepare_process, work)
         stats = None
-    server = AgentServer(
+    server = _agent_server(livekit, options, prepare)
+    worker = Worker(server, stops, options)
+    server.load_fnc = worker.load
+    server.rtc_session(
+        functools.partial(jobs.run, work),
+        agent_name=options.agent_name,
+        on_request=worker.admit,
+    )
+    if stats is not None:
+        told = metrics.Worker(
+            sessions=lambda: worker.sessions, max_sessions=options.max_sessions, stats=stats
+        )
+        resources.enter_context(told)
+    return worker
+
+
+def _agent_server(
+    livekit: LiveKit, options: Options, prepare: Callable[[JobProcess], object]
+) -> AgentServer:
+    """LiveKit's agent server, as the options say; ``prepare`` is called for each job."""
+    threads = options.executor == "thread"
+    return AgentServer(
         job_executor_type=JobExecutorType.THREAD if threads else JobExecutorType.PROCESS,
         setup_fnc=prepare,
         num_idle_processes=min(options.max_sessions, _IDLE_THREADS if threads else _IDLE_PROCESSES),
@@ -188,19 +209,6 @@ async def _worker(
         prometheus_port=options.metrics_port,
         http_proxy=None,
     )
-    worker = Worker(server, stops, options)
-    server.load_fnc = worker.load
-    server.rtc_session(
-        functools.partial(jobs.run, work),
-        agent_name=options.agent_name,
-        on_request=worker.admit,
-    )
-    if stats is not None:
-        told = metrics.Worker(
-            sessions=lambda: worker.sessions, max_sessions=options.max_sessions, stats=stats
-        )
-        resources.enter_context(told)
-    return worker
 
 
 class Worker:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def by_id(record: ConversationRecord) -> dict[str, SpanRecord]:
-    """Its spans by their ids."""
+    """The spans of a record by their ids."""
     return {span.span_id: span for span in record.spans}
 
 

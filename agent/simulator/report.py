@@ -102,9 +102,9 @@ class CallResult:
     id: str
     scenario: str
     trace_id: str | None
-    """None when the call was never accepted."""
+    """The id of its trace; None when the call was never accepted."""
     outcome: Outcome | None
-    """None when the connection was lost before the agent said how the call ended."""
+    """The outcome, as the agent told it; None when the connection was lost before."""
     turns: tuple[TurnResult, ...]
     seed: int = 0
     """The seed of the run it was part of."""

@@ -20,7 +20,7 @@ class Voice:
     """Stretches in which somebody was heard, in order."""
 
     stretches: list[tuple[float, float]] = field(default_factory=list)
-    """From the first to the last sample of each that can be heard."""
+    """The stretches: from the first to the last sample of each that can be heard."""
 
     @property
     def first(self) -> float | None:
