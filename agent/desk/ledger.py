@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS reservations (
 CREATE INDEX IF NOT EXISTS reservations_by_slot ON reservations (date, time);
 CREATE INDEX IF NOT EXISTS reservations_by_name ON reservations (name);
 """
-_ALTERNATIVES: Final = 2
+_MAX_ALTERNATIVES: Final = 2
 _SQLITE: Final = {DB_SYSTEM_NAME: "sqlite"}
 
 
@@ -182,7 +182,7 @@ class Ledger:
             for other in others
             if self.house.objection(other, now) is None and self._has_room(other, taken)
         ]
-        return tuple(sorted(free[:_ALTERNATIVES]))
+        return tuple(sorted(free[:_MAX_ALTERNATIVES]))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

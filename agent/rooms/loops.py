@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SAFE: Final = (3, 12)
+_SAFE_SINCE_PYTHON: Final = (3, 12)
 """The Python since which garbage is collected between two instructions only."""
 
 
@@ -28,7 +28,7 @@ def watch_if_safe(
     environ: MutableMapping[str, str], version: tuple[int, int] = sys.version_info[:2]
 ) -> None:
     """Turn the watch off in ``environ``, which jobs are started with, on a Python that needs it."""
-    if version >= _SAFE:
+    if version >= _SAFE_SINCE_PYTHON:
         return
     name = loop_monitor.ENV_WARN_THRESHOLD_MS
     if environ.get(name, "0") != "0":

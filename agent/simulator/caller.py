@@ -311,7 +311,7 @@ class Caller:
 
 
 def _explain(error: Exception) -> list[str]:
-    """The errors as text, one line for each."""
+    """The errors, one line of text for each."""
     match error:
         case ExceptionGroup():
             return [text for each in error.exceptions for text in _explain(each)]

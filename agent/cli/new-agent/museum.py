@@ -12,8 +12,8 @@ from agent.providers import CallTool, Reply, Say
 if TYPE_CHECKING:
     from livekit.agents import llm
 
-PRICE = 12
-"""Price for one visitor, in euros."""
+PRICE_EUROS = 12
+"""Price for one visitor."""
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
@@ -53,7 +53,7 @@ class Museum(Agent):
     @function_tool
     async def price(self, visitors: int) -> str:
         """Look up what a visit costs for so many visitors."""
-        return f"For {visitors} that is {visitors * PRICE} euros."
+        return f"For {visitors} that is {visitors * PRICE_EUROS} euros."
 
     @function_tool
     async def end_call(self, context: RunContext[None]) -> str:
