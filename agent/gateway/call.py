@@ -221,7 +221,7 @@ class Call:
 
 
 def lost(closed: ConnectionClosed) -> Ending:
-    """The ending that it means when the connection closed before the call had ended."""
+    """The ending of a call whose connection closed before it had ended."""
     sent = closed.sent
     if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BY_WEBSOCKETS:
         return Ending(Outcome.REFUSED, CloseCode(sent.code), sent.reason)

@@ -72,9 +72,9 @@ class Microphone(io.AudioInput):
     def voiced_until(self) -> float | None:
         """The Unix time at which the last sample arrived that can be heard over the noise.
 
-        None when there is none in the last two seconds. A busy machine takes a frame when it gets
-        round to it. But frames are spoken one after
-        another: none is later than one after it less the audio from here to there.
+        None when there is none in the last two seconds. A busy machine takes a frame late. But
+        frames are spoken one after another: none is later than one after it less the audio from
+        here to there.
         """
         found = last_over_noise(
             [frame for _, frame in self._recent], round(VOICED_WITHIN_SECONDS / FRAME_SECONDS)

@@ -110,7 +110,7 @@ class CloseCode(enum.IntEnum):
     INVALID = 1007
     """Not JSON, a field that is missing, unknown or not allowed, a frame of the wrong size."""
     TOO_BIG = 1009
-    """A message over :data:`MAX_MESSAGE_BYTES` bytes."""
+    """A message over :data:`MAX_MESSAGE_BYTES`."""
     INTERNAL_ERROR = 1011
     """The gateway or the session failed."""
     TRY_AGAIN_LATER = 1013
@@ -122,7 +122,7 @@ class CloseCode(enum.IntEnum):
     TOO_SLOW = 4402
     """The caller doesn't read what it is sent."""
     TOO_FAST = 4403
-    """More than :data:`MAX_TYPED_TURNS` typed turns in :data:`TYPED_WITHIN_SECONDS` seconds."""
+    """More than :data:`MAX_TYPED_TURNS` typed turns in :data:`TYPED_WITHIN_SECONDS`."""
     ID_TAKEN = 4404
     """The ``id`` in ``start`` is another call's, which has not ended: two calls never share a
     conversation."""

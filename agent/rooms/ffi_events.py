@@ -155,7 +155,8 @@ class _RoutingQueue(FfiQueue["FfiEvent"]):
 def _is_of_another_kind(
     own: str, wanted: Callable[[FfiEvent], bool] | None, event: FfiEvent
 ) -> bool:
-    """Filter of an owner of events of the kind ``own``: it wants no other subscriber's of them."""
+    """True for an event that a subscriber still takes, of those handed to all: none of its ``own``
+    kind."""
     return event.WhichOneof("message") != own and (wanted is None or wanted(event))
 
 
