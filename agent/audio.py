@@ -1,4 +1,4 @@
-"""What can be heard: one measure for gateway, recognition and simulator, so that they agree.
+"""Audibility: one measure for gateway, recognition and simulator, so that they agree.
 
 Audio is mono PCM16, little-endian.
 """
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AUDIBLE: Final = 0.01
+AUDIBLE_SHARE: Final = 0.01
 """Share of full scale (-40 dBFS) that a sample reaches if it can be heard."""
-QUIET: Final = 15.0
-"""Per cent of some seconds that end in somebody falling silent in which nothing is said."""
-OVER_NOISE: Final = 3.5
-"""How far what stands out from noise (11 dB) is above the quietest of it, as RMS of some 20 ms.
+QUIETEST_PERCENT: Final = 15.0
+"""Part of a speaker's last seconds, in per cent, in which nothing is said: its quietest frames."""
+VOICE_TO_NOISE_RATIO: Final = 3.5
+"""Level of a voice over the quietest noise (11 dB), both as RMS of some 20 ms.
 
 The noise of a room full of people swells, and in less than some six seconds its quietest may be so
 quiet that its loudest is taken for a voice. Of 1,800 ends of speech at 20 dB, 183 are 140 ms late
 or more with 8 dB, 10 with 9.5 dB, none with 11 dB, which takes 40 ms of a faint end for noise."""
 
 
-_NOTHING: Final = bytes(2)
+_SILENT_SAMPLE: Final = bytes(2)
 
 
 def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.intp]:
     """Indices of the samples that can be heard, in order.
 
-    ``noise`` is what the room has at its quietest (:func:`noise_level`): of a frame that doesn't
-    stand out from that, nothing can be heard.
+    ``noise`` is the level of the room at its quietest (:func:`noise_level`): of a frame that
+    doesn't stand out from that, nothing can be heard.
     """
     samples = np.frombuffer(pcm, dtype="<i2") if isinstance(pcm, bytes) else pcm
-    if noise and _rms(samples) <= OVER_NOISE * noise:
+    if noise and _rms(samples) <= VOICE_TO_NOISE_RATIO * noise:
         return np.empty(0, np.intp)
-    threshold = round(max(AUDIBLE, OVER_NOISE * noise) * 2**15)
+    threshold = round(max(AUDIBLE_SHARE, VOICE_TO_NOISE_RATIO * noise) * 2**15)
     return np.flatnonzero((samples >= threshold) | (samples <= -threshold))
 
 
 def noise_level(frames: Sequence[bytes | NDArray[np.int16]]) -> float:
-    """How loud the quietest of some frames are: RMS, full scale 1; 0 without frames."""
-    return _quiet(_levels(frames))
+    """Level of the quietest of some frames: RMS, full scale 1; 0 without frames."""
+    return _noise_of(_levels(frames))
 
 
 def last_over_noise(frames: Sequence[bytes], latest: int) -> tuple[int, int] | None:
     """The last sample in the ``latest`` of some seconds' frames that can be heard over the noise
     between and after the words: its frame and its index in it; None when none can."""
     levels = _levels(frames)
-    noise = _quiet(levels)
-    for number in np.flatnonzero(levels > OVER_NOISE * noise)[::-1].tolist():
+    noise = _noise_of(levels)
+    for number in np.flatnonzero(levels > VOICE_TO_NOISE_RATIO * noise)[::-1].tolist():
         if number < len(frames) - latest:
             return None
         if (loud := audible(frames[number], noise)).size:
@@ -67,16 +67,16 @@ def _levels(frames: Sequence[bytes | NDArray[np.int16]]) -> NDArray[np.float64]:
         return np.empty(0)
     blocks = [frame if isinstance(frame, bytes) else frame.tobytes() for frame in frames]
     sizes = np.array([max(len(block) // 2, 1) for block in blocks])
-    samples = np.frombuffer(b"".join(block or _NOTHING for block in blocks), "<i2")
+    samples = np.frombuffer(b"".join(block or _SILENT_SAMPLE for block in blocks), "<i2")
     squares = np.square(samples, dtype="f4")
     means: NDArray[np.float64] = np.add.reduceat(squares, np.cumsum(sizes) - sizes) / sizes
     return np.sqrt(means) / 2**15
 
 
-def _quiet(levels: NDArray[np.float64]) -> float:
+def _noise_of(levels: NDArray[np.float64]) -> float:
     if not levels.size:
         return 0.0
-    rank = int(levels.size * QUIET / 100)
+    rank = int(levels.size * QUIETEST_PERCENT / 100)
     return float(np.partition(levels, rank)[rank])
 
 

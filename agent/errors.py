@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class InputError(Exception):
-    """What came from outside can't be used: one line that says what, where and how to fix it.
+    """Input from outside that can't be used: one line of text that says what, where, how to fix it.
 
     The command line prints it and exits with 2; anything else is our own fault and keeps its
     traceback.

@@ -1,7 +1,7 @@
-"""What a worker's conversations share: models, the agent's resources, and how a session is opened.
+"""The things that a worker's conversations share: models, resources, the opener of sessions.
 
 Transports take the :data:`~agent.session.line.OpenSession` that :func:`worker` yields, or one for
-each event loop from :meth:`Loaded.opener`; they know nothing of what is behind it.
+each event loop from :meth:`Loaded.opener`; they know nothing of the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from livekit.agents.utils import http_context
 from . import providers
 from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
-from .session.manners import SILENCE
+from .session.silence import ASK_AGAIN_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What all sessions of a process share, whatever event loop they run on."""
+    """The agent and the models that all sessions of a process share, on whatever event loop."""
 
     agent: type[Agent]
     models: providers.Models
-    silence: float = SILENCE
+    silence: float = ASK_AGAIN_AFTER_SECONDS
     """Seconds of mutual silence before a caller is asked again; 0 for never."""
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
-        """Open what sessions on the running event loop share, the agent's resources and connections
-        to providers, and yield the opener of sessions.
+        """Open the agent's resources and connections to providers, which sessions on the running
+        event loop share, and yield the opener of sessions.
 
         ``environ`` is where the agent's class finds what it connects to.
         """
@@ -63,7 +63,9 @@ class Loaded:
             yield open_session
 
 
-def load(choice: providers.Choice, *, agent: str, silence: float = SILENCE) -> Loaded:
+def load(
+    choice: providers.Choice, *, agent: str, silence: float = ASK_AGAIN_AFTER_SECONDS
+) -> Loaded:
     """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
 
     Takes a :func:`agent.providers.require` on the main thread before. Close the models at the end.
@@ -91,7 +93,7 @@ async def worker(
     *,
     agent: str,
     environ: Mapping[str, str],
-    silence: float = SILENCE,
+    silence: float = ASK_AGAIN_AFTER_SECONDS,
 ) -> AsyncIterator[OpenSession]:
     """Load everything that is loaded once, and yield the opener of sessions on this event loop.
 

@@ -1,18 +1,21 @@
 """Settings and shipped configuration.
 
 ``settings``
-    What the operator chose, from the environment and ``.env``: :class:`Settings`, read by
-    :func:`load`; :func:`export_dotenv` makes ``.env`` part of the environment.
+    The operator's :class:`Settings`, from the environment and ``.env``.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
+``loading``
+    :func:`load` reads them; :func:`export_dotenv` makes ``.env`` part of the environment.
 ``shipped``
-    What comes with Parley: :func:`scenario_files`, the scenarios in ``config/scenarios``, and
-    :func:`question`, some speech.
+    The files that come with Parley: :func:`scenario_files`, and :func:`question`, some speech.
+``scenarios``
+    The shipped scenarios themselves, and the makers of their audio.
 """
 
 from __future__ import annotations
 
-from .settings import Settings, SettingsError, export_dotenv, load
+from .loading import SettingsError, export_dotenv, load
+from .settings import Settings
 from .shipped import question, scenario_files
 
 __all__ = ["Settings", "SettingsError", "export_dotenv", "load", "question", "scenario_files"]

@@ -1,6 +1,6 @@
-"""What the operator chose: one frozen value, read once and passed on as plain values.
+"""The operator's settings: one frozen value, read once and passed on as plain values.
 
-Each setting is an environment variable, or a line of ``.env`` in the working directory; the
+Each setting is an environment variable, or an entry of ``.env`` in the working directory; the
 environment wins. An empty value means "not set", and so hides what ``.env`` says.
 """
 
@@ -9,17 +9,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from dotenv import load_dotenv
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
@@ -27,19 +19,11 @@ _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]")
 _REMOTE = re.compile(r"openai|plugin:[a-z]\w*|[\w.-]+(/[\w.-]+)+(:[\w.-]+)?")
 _HERE = {"stt": "local", "llm": "scripted", "tts": "local"}
-"""The provider of a kind that is on this machine."""
-
-
-class SettingsError(Exception):
-    """Settings that can't be used, one line each. A secret's value is in none of them."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
+"""The providers on this machine, by kind."""
 
 
 class Settings(BaseSettings):
-    """All of Parley's settings. Read them with :func:`load`."""
+    """All of Parley's settings. Read them with :func:`config.load`."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -55,7 +39,8 @@ class Settings(BaseSettings):
     sentry_dsn: SecretStr | None = Field(
         None,
         validation_alias="SENTRY_DSN",
-        description="Where conversations are delivered; without it they stay in the local store.",
+        description="The project conversations are delivered to; without it they stay in the local "
+        "store.",
     )
     sentry_environment: str | None = Field(
         None,
@@ -77,7 +62,7 @@ class Settings(BaseSettings):
     trace_lifecycle: Literal["transaction", "stream"] = Field(
         "transaction",
         validation_alias="PARLEY_TRACE_LIFECYCLE",
-        description="How Sentry gets a conversation: whole at its end, or span by span meanwhile.",
+        description="Delivery to Sentry: conversations whole at their end, or span by span before.",
     )
     trace_store: Path | None = Field(
         Path("traces.db"),
@@ -87,7 +72,7 @@ class Settings(BaseSettings):
     send_content: bool = Field(
         False,
         validation_alias="PARLEY_SEND_CONTENT",
-        description="Whether Sentry gets what people said. The local store always has it.",
+        description="Send the words people said to Sentry, too. The local store always has them.",
     )
     propagate_to: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "localhost"),
@@ -106,7 +91,7 @@ class Settings(BaseSettings):
         ("local",),
         validation_alias="PARLEY_STT",
         description="Speech recognition: local, openai, PROVIDER/MODEL (LiveKit Inference) or "
-        "plugin:NAME (livekit-plugins-NAME); after a comma what stands in when it fails.",
+        "plugin:NAME (livekit-plugins-NAME); after a comma another one, for when it fails.",
     )
     llm: Annotated[tuple[str, ...], NoDecode] = Field(
         ("scripted",),
@@ -186,7 +171,7 @@ class Settings(BaseSettings):
     gateway_token: SecretStr | None = Field(
         None,
         validation_alias="PARLEY_GATEWAY_TOKEN",
-        description="What callers must present as a bearer token; no check when not set.",
+        description="The bearer token that callers must present; no check when not set.",
     )
 
     # -- calls ---------------------------------------------------------------------------------
@@ -240,7 +225,7 @@ class Settings(BaseSettings):
     job_executor: Literal["thread", "process"] = Field(
         "thread",
         validation_alias="PARLEY_JOB_EXECUTOR",
-        description="What runs a call: a thread, sharing the models, or a process with its own.",
+        description="The place of a call: a thread, sharing the models, or a process with its own.",
     )
     drain_timeout: float = Field(
         25.0,
@@ -293,7 +278,7 @@ class Settings(BaseSettings):
     # -- the process ---------------------------------------------------------------------------
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", validation_alias="PARLEY_LOG_LEVEL", description="What is logged to stderr."
+        "INFO", validation_alias="PARLEY_LOG_LEVEL", description="The least level logged to stderr."
     )
 
     @model_validator(mode="before")
@@ -301,7 +286,7 @@ class Settings(BaseSettings):
     def _empty_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Drop empty values; the trace store's empty value means ``off``."""
         values = {k: v.strip() if isinstance(v, str) else v for k, v in values.items()}
-        store = _variable("trace_store")
+        store = variable_of("trace_store")
         return {k: v for k, v in values.items() if v != "" or k == store}
 
     @field_validator("sentry_dsn", mode="after")
@@ -362,7 +347,7 @@ class Settings(BaseSettings):
         names = info.data.get(kind)
         for name in options:
             if names is not None and name not in names:
-                raise ValueError(f"has options of {name!r}, which is not in {_variable(kind)}")
+                raise ValueError(f"has options of {name!r}, which is not in {variable_of(kind)}")
         return options
 
     @field_validator("agent", mode="after")
@@ -392,53 +377,6 @@ class Settings(BaseSettings):
         return value.upper() if isinstance(value, str) else value
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the settings; ``overrides`` are by field name, win, and count only when not None.
-
-    Raises :class:`SettingsError` with one line for each bad value: the variable's name, what is
-    allowed, and, unless it is a secret, what it was.
-    """
-    if unknown := overrides.keys() - Settings.model_fields.keys():
-        raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
-    try:
-        return Settings(**{k: v for k, v in overrides.items() if v is not None})
-    except ValidationError as error:
-        lines = [_line(e["loc"], e["msg"], e["input"]) for e in error.errors()]
-        raise SettingsError(*lines) from None  # the cause quotes secrets
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
-
-
-def export_dotenv() -> None:
-    """Put the lines of ``.env`` into the environment, where that doesn't say otherwise.
-
-    Not all that is set is a setting of ours: plugins look there for their keys, agents for the
-    services they use. Raises :class:`SettingsError`.
-    """
-    try:
-        load_dotenv(".env", encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
-
-
-def _variable(field: str) -> str:
+def variable_of(field: str) -> str:
     """The environment variable of a field."""
     return str(Settings.model_fields[field].validation_alias)
-
-
-_SECRETS = {
-    _variable(name)
-    for name, field in Settings.model_fields.items()
-    if SecretStr in get_args(field.annotation) or not field.repr
-}
-
-
-def _line(location: tuple[int | str, ...], message: str, value: object) -> str:
-    """One line about one bad value, from what pydantic says about it."""
-    name = str(location[0])  # an override's error is at the field's name
-    variable = _variable(name) if name in Settings.model_fields else name
-    problem = message.removeprefix("Value error, ").removeprefix("Input ")
-    if variable in _SECRETS:
-        return f"{variable}: {problem}"
-    given = repr(value)
-    return f"{variable}: {problem}, not {given if len(given) <= 80 else given[:77] + '…'}"

@@ -19,6 +19,7 @@ application, and is renamed by renaming it. The map:
 ``headers``       trace headers that strangers send
 ``attributes``    every attribute name and op, and which of them are content
 ``errors``        the errors of telemetry
+``frozen``        values that can't change after they are handed over
 ``stats``         the numbers that it counts
 ``fork``          a process that forks
 ================  ==============================================================================

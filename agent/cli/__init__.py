@@ -1,15 +1,23 @@
 """The ``parley`` command.
 
 ``app``
-    The commands and what they say in ``--help``; :func:`main`.
+    The commands and their words in ``--help``; :func:`main`.
 ``process``
     Settings, logging, telemetry and signals of a running command.
-``simulate``, ``traces``, ``check``
-    The commands with something to show.
-``probes``
-    How ``check`` reaches what a worker depends on.
+``rooms``
+    ``start`` and ``dev``: the LiveKit agent worker.
+``simulate``, ``simulate_options``
+    ``simulate``, the command, and its options.
+``simulation``
+    The run that it starts: agent, callers and the service they book at.
+``transports``
+    The lines from simulated callers to the agent: the gateway, or rooms.
+``traces``
+    ``traces``: conversations from the local trace stores.
+``check``, ``probes``
+    ``check``, and the ways it reaches everything that a worker depends on.
 ``new``
-    The beginning of an agent of one's own; ``new-agent`` is what it copies.
+    ``new``: the beginning of an agent of one's own, copied from ``new-agent``.
 """
 
 from __future__ import annotations

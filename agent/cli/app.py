@@ -1,7 +1,7 @@
-"""The commands. Each reads the settings, hands over plain values, and turns what is wrong with
-them into one line on stderr and exit code 2.
+"""The commands. Each reads the settings, hands over plain values, and turns anything wrong with
+them into one line of text on stderr and exit code 2.
 
-What a command needs is imported when it runs: LiveKit and the models take seconds to import, and
+A command's own imports are made when it runs: LiveKit and the models take seconds to import, and
 ``parley --help`` needs neither.
 """
 
@@ -25,8 +25,8 @@ from . import rooms, simulate
 if TYPE_CHECKING:
     from config import Settings
 
-WRONG = (InputError, SettingsError, TelemetryError)
-"""Errors that are somebody's input: said in one line, without a traceback."""
+INPUT_ERRORS = (InputError, SettingsError, TelemetryError)
+"""Errors that are somebody's input: told in one line of text, without a traceback."""
 
 START = "Start"
 ANSWER = "Answer callers"
@@ -86,7 +86,7 @@ def check(
 
     Reaches the agent, each provider (a sentence is said, one is recognised, a word is asked of the
     model), the reservations service, the trace store, Sentry, the LiveKit server and the gateway's
-    port, all at once; one line each. Shows no secrets, and leaves nothing behind.
+    port, all at once; one line of text each. Shows no secrets, and leaves nothing behind.
 
     Exit code 1 if something is wrong, 2 if the settings can't be read.
     """
@@ -240,11 +240,11 @@ def main() -> None:
         export_dotenv()
         app()
     except BaseExceptionGroup as group:
-        wrong, others = group.split(WRONG)
+        wrong, others = group.split(INPUT_ERRORS)
         if wrong is None or others is not None:
             raise
         _give_up(_first(wrong))
-    except WRONG as error:
+    except INPUT_ERRORS as error:
         _give_up(error)
 
 

@@ -1,4 +1,4 @@
-"""``parley check``: is all that the settings name there, and does it work?"""
+"""``parley check``: reaches all that the settings name, to see that it is there and works."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STYLES: Final = {"ok": "green", "problem": "bold red", "warning": "yellow", "no
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; a line."""
+    """The result of one check; a line of text."""
 
     state: str
     """A key of ``_STYLES``."""
@@ -39,9 +39,9 @@ class Finding:
 
 
 def check(settings: Settings, *, limit: float) -> bool:
-    """Reach everything at once, a line for each as it answers; whether nothing is wrong.
+    """Reach everything at once, a line of text for each as it answers; True if nothing is wrong.
 
-    ``limit`` is how many seconds each has.
+    ``limit`` is the time each has, in seconds.
     """
     console = Console(highlight=False)
     hidden = _secrets(settings)
@@ -55,18 +55,18 @@ def check(settings: Settings, *, limit: float) -> bool:
         says = finding.says
         for secret in hidden:
             says = says.replace(secret, "***")
-        line = Text(f"{finding.state:<8}", _STYLES[finding.state])
-        line.append(f" {finding.name:<{width}}  ", "bold")
-        line.append(says, "")
+        row = Text(f"{finding.state:<8}", _STYLES[finding.state])
+        row.append(f" {finding.name:<{width}}  ", "bold")
+        row.append(says, "")
         if finding.ms is not None:
-            line.append(f"  {finding.ms} ms", "dim")
-        console.print(line, soft_wrap=True)
+            row.append(f"  {finding.ms} ms", "dim")
+        console.print(row, soft_wrap=True)
 
     for finding in told:
         show(finding)
     anyio.run(_probe_all, found, limit, show)
-    what = "1 problem" if problems == 1 else f"{problems} problems"
-    console.print("All is well." if not problems else f"{what}.")
+    counted = "1 problem" if problems == 1 else f"{problems} problems"
+    console.print("All is well." if not problems else f"{counted}.")
     return not problems
 
 
@@ -112,7 +112,7 @@ async def _probe(name: str, probe: Probe, limit: float) -> Finding:
 
 
 def _at_once(settings: Settings) -> Iterator[Finding]:
-    """What the settings alone tell."""
+    """Findings from the settings alone."""
     yield Finding("ok", "settings", "can be read")
     if (warning := process.open_to_all(settings)) is not None:
         yield Finding("warning", "gateway token", warning)
@@ -146,7 +146,7 @@ def _probes(settings: Settings) -> Iterator[tuple[str, Probe]]:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Values that no line may show, the longest first; words too short to be one aren't."""
+    """Values that no finding may show, the longest first; words too short to be secret aren't."""
     options = (settings.stt_options, settings.llm_options, settings.tts_options)
     named = [
         *os.environ.items(),

@@ -10,13 +10,13 @@ from agent.errors import InputError
 
 TEMPLATE: Final = Path(__file__).parent / "new-agent"
 _DOT: Final = "dot-"
-"""Begins the names of files that begin with a dot where they are written."""
+"""Prefix of the names of files that begin with a dot where they are written."""
 _TEXT: Final = ".txt"
-"""Ends the name of a file that is Python only where it is written."""
+"""Suffix of the name of a file that is Python only where it is written."""
 
 
 class FolderError(InputError):
-    """The folder can't be made. One line that says why."""
+    """A folder that can't be made. One line of text that says why."""
 
 
 def make(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
-"""How each thing a worker depends on is reached, to see whether it can be.
+"""Probes: each reaches one thing that a worker depends on, to see that it can be reached.
 
-A probe returns a few words of what it found, or raises :class:`Problem`. None leaves anything
+A probe returns a few words on its success, or raises :class:`Problem`. None leaves anything
 behind: no room, no conversation, no event.
 """
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SENTENCE: Final = "Can you hear me?"
-"""What each voice says."""
-_ONCE: Final = 0
-"""Retries: a check tells what happens, not what happens in the end."""
+"""The sentence that each voice says."""
+_NO_RETRIES: Final = 0
+"""Number of retries: a check tells of the first answer, not of the last one."""
 
 
 class Problem(Exception):  # noqa: N818 - what was found, not what went wrong with finding it
-    """What is wrong, and how to mend it."""
+    """A problem, and the way to mend it."""
 
 
 async def agent(path: str) -> str:
@@ -127,7 +127,7 @@ async def voice(choice: providers.Choice, name: str) -> str:
 
 
 def _once(choice: providers.Choice) -> APIConnectOptions:
-    return APIConnectOptions(max_retry=_ONCE, timeout=choice.timeout)
+    return APIConnectOptions(max_retry=_NO_RETRIES, timeout=choice.timeout)
 
 
 async def reservations(url: str) -> str:
@@ -144,7 +144,7 @@ async def reservations(url: str) -> str:
 
 
 async def sentry(dsn: str) -> str:
-    """Send an envelope with an empty client report: it is authenticated, and nothing is recorded.
+    """Send an envelope with an empty client report: it is authenticated, and leaves nothing.
 
     https://develop.sentry.dev/sdk/data-model/envelopes/ and …/telemetry/client-reports/
     """
@@ -152,12 +152,12 @@ async def sentry(dsn: str) -> str:
     path, _, project = parts.path.rpartition("/")
     host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     report: dict[str, object] = {"timestamp": time.time(), "discarded_events": []}
-    lines: tuple[dict[str, object], ...] = ({}, {"type": "client_report"}, report)
+    envelope: tuple[dict[str, object], ...] = ({}, {"type": "client_report"}, report)
     try:
         async with httpx.AsyncClient() as http:
             answer = await http.post(
                 f"{parts.scheme}://{host}{path}/api/{project}/envelope/",
-                content="\n".join(json.dumps(line) for line in lines),
+                content="\n".join(json.dumps(part) for part in envelope),
                 headers={
                     "Content-Type": "application/x-sentry-envelope",
                     "X-Sentry-Auth": f"Sentry sentry_version=7, sentry_client=parley-check/1, "
@@ -177,7 +177,7 @@ async def sentry(dsn: str) -> str:
 
 
 async def trace_store(path: Path) -> str:
-    """Whether it can be written, without writing."""
+    """See that the store can be written, without writing."""
     await anyio.to_thread.run_sync(_try_store, path)
     return str(path)
 
@@ -201,7 +201,7 @@ def _try_store(path: Path) -> None:
 
 
 async def gateway_port(host: str, port: int) -> str:
-    """Whether the gateway could listen there."""
+    """See that the gateway could listen there."""
     where = f"{host}:{port}"
     try:
         found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -235,7 +235,7 @@ async def livekit(url: str, key: str, secret: str) -> str:
 
 @contextmanager
 def _explained(setting: str) -> Iterator[None]:
-    """What a provider raises, as one line with the way out."""
+    """Turn an error of a provider into one line of text with the way to mend it."""
     try:
         yield
     except APIStatusError as error:
@@ -249,25 +249,25 @@ def _explained(setting: str) -> Iterator[None]:
             case _:
                 mend = "look at the provider's status page"
         raise Problem(
-            f"{setting}: {_line(error.message)} (HTTP {error.status_code}): {mend}"
+            f"{setting}: {_in_one_line(error.message)} (HTTP {error.status_code}): {mend}"
         ) from None
     except APIError as error:
         raise Problem(
-            f"{setting}: {_line(error.message)}: check its URL, the network, and "
+            f"{setting}: {_in_one_line(error.message)}: check its URL, the network, and "
             "PARLEY_PROVIDER_TIMEOUT"
         ) from None
 
 
 def reason(error: BaseException) -> str:
-    """What any other error says, in one line."""
+    """The message of any other error, in one line of text."""
     return str(error) if isinstance(error, InputError) else _reason(error)
 
 
 def _reason(error: BaseException) -> str:
-    return _line(str(error)) or type(error).__name__
+    return _in_one_line(str(error)) or type(error).__name__
 
 
-def _line(text: str) -> str:
+def _in_one_line(text: str) -> str:
     return " ".join(text.split()).removesuffix(".")
 
 

@@ -1,4 +1,4 @@
-"""What a running command is made of: settings, logging, telemetry, signals."""
+"""The parts of a running command: settings, logging, telemetry, signals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _CHATTY = ("httpx", "livekit", "websockets", "asyncio")
-"""Loggers whose INFO says what a trace says better."""
+"""Loggers whose INFO a trace tells better."""
 
 
 def log_to_stderr(level: str) -> None:
@@ -40,7 +40,7 @@ def log_to_stderr(level: str) -> None:
 
 @contextmanager
 def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetry.Runtime]:
-    """Telemetry as the settings say, delivered at the end; ``store`` overrides where to."""
+    """Telemetry as the settings say, delivered at the end; ``store`` overrides its local file."""
     dsn = settings.sentry_dsn
     with telemetry.init(
         dsn=None if dsn is None else dsn.get_secret_value(),
@@ -59,7 +59,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
 
 
 def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:
-    """Whose requests are traced: our services' client, LiveKit's, and openai's if that is here."""
+    """Integrations of the traced clients: our services', LiveKit's, and openai's if it is here."""
     if find_spec("httpx2") is None:
         return [HttpxIntegration(), AioHttpIntegration()]
     from telemetry.integrations.httpx2 import Httpx2Integration
@@ -138,6 +138,6 @@ async def run_until(stop: anyio.Event, tasks: anyio.abc.TaskGroup) -> None:
 
 
 def environ(settings: Settings, **changes: str) -> dict[str, str]:
-    """What an agent's class may read: the environment (``.env`` is in it), and what we know
-    better."""
+    """The values an agent's class may read: the environment (``.env`` is in it), with the settings
+    that we know better."""
     return {**os.environ, "PARLEY_RESERVATIONS_URL": settings.reservations_url, **changes}

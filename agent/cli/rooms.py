@@ -123,7 +123,7 @@ async def _serve(settings: Settings, server: LiveKit) -> None:
 
 
 def options(settings: Settings) -> Options:
-    """How the worker works, as the settings say."""
+    """The worker's options, as the settings say."""
     from agent import rooms
 
     return rooms.Options(
@@ -140,7 +140,7 @@ def options(settings: Settings) -> Options:
 
 
 async def _listen(stopping: Stopping) -> None:
-    """The first signal drains, the second ends at once."""
+    """Listen for signals: the first drains, the second ends at once."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if stopping.drain.is_set():

@@ -1,19 +1,18 @@
-"""``parley simulate``: its options, and what they come to as plain values.
+"""``parley simulate``: the command, its help, and its options as one value.
 
-What runs is in :mod:`agent.cli.simulation`, imported when it does: ``--help`` needs no models.
+The run itself is in :mod:`agent.cli.simulation`, imported only then: ``--help`` needs no models.
 """
 
 from __future__ import annotations
 
-import enum
 import secrets
-import shlex
-from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated
 
 import typer
 
 from config import load
+
+from . import simulate_options as given
+from .simulate_options import Transport
 
 HELP = """Let scripted callers hold conversations with the agent, and check all of it.
 
@@ -35,65 +34,19 @@ parley simulate --callers 8 --repeat 3 --seed 7   three runs: seeds 7, 8, 9
 """
 
 
-class Transport(enum.StrEnum):
-    """What callers and the agent talk over."""
-
-    GATEWAY = "gateway"
-    LIVEKIT = "livekit"
-
-
 def command(
-    scenarios: Annotated[
-        list[str] | None,
-        typer.Argument(help="Scenarios by name, or paths of YAML files. All shipped ones if none."),
-    ] = None,
-    callers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Callers side by side, the scenarios dealt in turn. One each if not given."
-        ),
-    ] = None,
-    at_once: Annotated[
-        int | None,
-        typer.Option(min=1, help="Calls at a time, at most; the other callers wait."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="What every random choice derives from: when callers begin, what the line does. "
-            "Chosen, and printed, if not given.",
-        ),
-    ] = None,
-    ramp: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Seconds over which callers begin. Half a second each if not given."
-        ),
-    ] = None,
-    hold: Annotated[
-        float,
-        typer.Option(min=0, help="Seconds in which a new call begins whenever one has ended."),
-    ] = 0,
-    repeat: Annotated[
-        int, typer.Option(min=1, help="Runs one after the other, each with a seed one higher.")
-    ] = 1,
-    line: Annotated[
-        str | None,
-        typer.Option(
-            help="Every caller's line instead of its scenario's: snr (dB), loss (a share), jitter, "
-            "gap and clip (ms), echo (dB), or clean. As in snr=20,loss=0.02."
-        ),
-    ] = None,
-    transport: Annotated[
-        Transport,
-        typer.Option(help="What callers and the agent talk over; livekit needs LIVEKIT_*."),
-    ] = Transport.GATEWAY,
-    report: Annotated[Path | None, typer.Option(help="Write the JSON report here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report (XML) here.")] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of scenarios, and do nothing.")
-    ] = False,
+    scenarios: given.Scenarios = None,
+    callers: given.Callers = None,
+    at_once: given.AtOnce = None,
+    seed: given.Seed = None,
+    ramp: given.Ramp = None,
+    hold: given.Hold = 0,
+    repeat: given.Repeat = 1,
+    line: given.Line = None,
+    transport: given.TransportOption = Transport.GATEWAY,
+    report: given.ReportFile = None,
+    junit: given.JunitFile = None,
+    schema: given.Schema = False,
 ) -> None:
     """The command; its help is :data:`HELP`."""
     if schema:
@@ -105,44 +58,17 @@ def command(
     from . import process, simulation
 
     process.log_to_stderr("WARNING")
-    names = scenarios or []
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    passed = simulation.simulate(
-        settings,
-        names,
+    options = given.Options(
+        scenarios=tuple(scenarios or ()),
         callers=callers,
         at_once=at_once,
+        seed=secrets.randbelow(2**31) if seed is None else seed,
         ramp=ramp,
         hold=hold,
         repeat=repeat,
-        seed=seed,
         line=line,
         transport=transport,
-        files=simulation.Files(report=report, junit=junit),
-        again=_again(
-            names,
-            callers=callers,
-            at_once=at_once,
-            seed=seed,
-            ramp=ramp,
-            hold=hold or None,
-            repeat=repeat if repeat > 1 else None,
-            line=line,
-            transport=None if transport is Transport.GATEWAY else transport,
-        ),
+        report=report,
+        junit=junit,
     )
-    raise typer.Exit(0 if passed else 1)
-
-
-def _again(names: list[str], **options: object) -> str:
-    """The command line that makes the same run again."""
-    given = [
-        part
-        for name, value in options.items()
-        if value is not None
-        for part in (
-            f"--{name.replace('_', '-')}",
-            f"{value:g}" if isinstance(value, float) else str(value),
-        )
-    ]
-    return shlex.join(["parley", "simulate", *names, *given])
+    raise typer.Exit(0 if simulation.simulate(settings, options) else 1)

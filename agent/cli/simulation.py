@@ -22,7 +22,7 @@ from config import scenario_files
 from telemetry.store import TraceStore
 
 from . import process, transports
-from .simulate import Transport
+from .simulate_options import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,16 +31,18 @@ if TYPE_CHECKING:
     from config import Settings
     from telemetry.records import ConversationRecord
 
+    from .simulate_options import Options
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What to write; None writes nothing."""
+    """The files to write; None writes nothing."""
 
     report: Path | None = None
     junit: Path | None = None
 
     def check(self) -> None:
-        """Raises ScenarioError if one can't be written: before the run, not after it."""
+        """Check that each can be written, before the run, not after it. Raises ScenarioError."""
         for option in dataclasses.fields(self):
             path = getattr(self, option.name)
             if path is not None and not path.parent.is_dir():
@@ -57,40 +59,15 @@ class Files:
             self.junit.write_text(simulator.junit(report), encoding="utf-8")
 
 
-def simulate(
-    settings: Settings,
-    names: Sequence[str],
-    *,
-    callers: int | None,
-    at_once: int | None,
-    ramp: float | None,
-    hold: float,
-    repeat: int,
-    seed: int,
-    line: str | None,
-    transport: Transport,
-    files: Files,
-    again: str,
-) -> bool:
-    """Run it, show it, write the reports; whether everything held.
-
-    Arguments are the options of :func:`agent.cli.simulate.command`; ``again`` is the command line
-    that makes the same run.
-    """
+def simulate(settings: Settings, options: Options) -> bool:
+    """Run it, show it, write the reports; True when everything held."""
     console = Console(highlight=False)
-    scenarios = simulator.find_scenarios(names, {path.stem: path for path in scenario_files()})
-    conditions = None if line is None else simulator.Conditions.parse(line)
+    shipped = {path.stem: path for path in scenario_files()}
+    scenarios = simulator.find_scenarios(options.scenarios, shipped)
+    line = None if options.line is None else simulator.Conditions.parse(options.line)
+    files = Files(report=options.report, junit=options.junit)
     files.check()
-    count = callers or len(scenarios)
-    load = simulator.Load(
-        callers=count,
-        at_once=at_once,
-        ramp=(count - 1) / 2 if ramp is None else ramp,
-        hold=hold,
-        repeat=repeat,
-        seed=seed,
-    )
-    console.print(f"seed {seed}", markup=False)
+    console.print(f"seed {options.seed}", markup=False)
     with tempfile.TemporaryDirectory(prefix="parley-") as scratch:
         # The verdict needs the traces, so they are kept for the run even when the store is off.
         store = settings.trace_store or Path(scratch) / "traces.db"
@@ -100,9 +77,9 @@ def simulate(
                     _simulate,
                     settings,
                     scenarios,
-                    load=load,
-                    line=conditions,
-                    transport=transport,
+                    load=_load(options, len(scenarios)),
+                    line=line,
+                    transport=options.transport,
                     console=console,
                     runtime=runtime,
                     store=store,
@@ -114,13 +91,26 @@ def simulate(
             return False
         # What was not delivered is known, and counted, only now.
         stats = dataclasses.asdict(runtime.stats())
-        found = dataclasses.replace(found, stats=stats, command=again)
+        found = dataclasses.replace(found, stats=stats, command=options.command_line)
     console.print(simulator.render(found))
     files.write(found)
     if settings.trace_store is not None and found.calls:
         worst = min(found.calls, key=lambda call: call.passed)
         console.print(f"See a conversation: parley traces show {worst.id}")
     return found.passed
+
+
+def _load(options: Options, scenarios: int) -> simulator.Load:
+    """The callers that the options ask for: one for each scenario unless they say otherwise."""
+    callers = options.callers or scenarios
+    return simulator.Load(
+        callers=callers,
+        at_once=options.at_once,
+        ramp=(callers - 1) / 2 if options.ramp is None else options.ramp,
+        hold=options.hold,
+        repeat=options.repeat,
+        seed=options.seed,
+    )
 
 
 async def _simulate(
@@ -135,7 +125,7 @@ async def _simulate(
     store: Path,
     bookings: Path,
 ) -> simulator.Report | None:
-    """The report; None when it was stopped twice, and so wasn't waited for."""
+    """Make the run; None instead of a report when it was stopped twice, and so not waited for."""
     found: simulator.Report | None = None
     traces = TraceStore(store)
 
@@ -181,7 +171,7 @@ async def _simulate(
 
 
 def _reservations(bookings: Path) -> list[dict[str, Any]]:
-    """What is in the book of the service that was started, with the day of the week of each."""
+    """The reservations at the service that was started, each with its day of the week."""
     with closing(sqlite3.connect(f"file:{bookings}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row
         rows = [dict(row) for row in db.execute("SELECT * FROM reservations ORDER BY id")]

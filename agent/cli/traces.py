@@ -1,7 +1,7 @@
 """``parley traces``: conversations from the local trace stores, on the terminal.
 
-A store is what one process, or several on a machine, wrote to. What a service did for a
-conversation may be in another one: given all of them, a trace is shown whole.
+One process, or several on a machine, write to a store. The part that a service has in a
+conversation may be in another store: given all of them, a trace is shown whole.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
 
 
 def _shown(trace: Sequence[StoredConversation], found: StoredConversation) -> StoredConversation:
-    """What the tree is of: what was found or, for a request, its conversation in any store."""
+    """The conversation to draw: the one found or, for a request, its conversation in any store."""
     conversations = [each for each in trace if each.op == OP_CONVERSATION]
     if conversations and found.op != OP_CONVERSATION:
         return conversations[0]
@@ -78,14 +78,14 @@ def _shown(trace: Sequence[StoredConversation], found: StoredConversation) -> St
 
 
 def _newest(stores: Sequence[TraceStore], limit: int) -> list[StoredConversation]:
-    """The newest of all stores. What a service did is listed where its conversation isn't."""
+    """The newest of all stores. A service's part is listed where its conversation isn't."""
     rows = heapq.merge(
         *(_rows(store) for store in stores), key=lambda row: row.started_at, reverse=True
     )
 
     @functools.cache
     def has_conversation(trace_id: str) -> bool:
-        """Looked up once for all that a service did in a trace."""
+        """True if the trace holds a conversation: looked up once for all requests in it."""
         return any(each.op == OP_CONVERSATION for store in stores for each in store.trace(trace_id))
 
     listed: dict[tuple[object, ...], StoredConversation] = {}
@@ -98,7 +98,7 @@ def _newest(stores: Sequence[TraceStore], limit: int) -> list[StoredConversation
 
 
 def _rows(store: TraceStore) -> Iterator[StoredConversation]:
-    """All of a store, the newest first, a few read at a time."""
+    """The contents of a store, the newest first, a few read at a time."""
     before = None
     while rows := store.conversations(before=before):
         yield from rows
@@ -106,10 +106,10 @@ def _rows(store: TraceStore) -> Iterator[StoredConversation]:
 
 
 def _named(stores: Sequence[TraceStore], wanted: str) -> StoredConversation | None:
-    """What goes by this, or None.
+    """The conversation of this id, or None.
 
     Raises:
-        AmbiguousId: several do.
+        AmbiguousId: several have it.
     """
     matches: list[StoredConversation] = []
     more = False
@@ -130,10 +130,10 @@ def _named(stores: Sequence[TraceStore], wanted: str) -> StoredConversation | No
     return matches[0] if matches else None
 
 
-def _once(records: Iterable[StoredConversation]) -> list[StoredConversation]:
-    """Without what is in two stores, as when one is given twice."""
-    return list({_identity(each): each for each in records}.values())
+def _once(conversations: Iterable[StoredConversation]) -> list[StoredConversation]:
+    """Each conversation once, even if it is in two stores, as when one is given twice."""
+    return list({_identity(each): each for each in conversations}.values())
 
 
-def _identity(record: StoredConversation) -> tuple[object, ...]:
-    return record.trace_id, record.root_span_id, record.id, record.started_at
+def _identity(each: StoredConversation) -> tuple[object, ...]:
+    return each.trace_id, each.root_span_id, each.id, each.started_at

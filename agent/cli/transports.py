@@ -1,4 +1,4 @@
-"""How simulated callers reach the agent: each starts it behind a transport, and is a block.
+"""The transports from simulated callers to the agent: each starts it, and is a block.
 
 All yield a :class:`agent.simulator.Connect`; the agent is stopped at the end of the block.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from agent.simulator import Connect
     from config import Settings
 
-SILENCE: Final = 3.0
-"""Seconds until a silent caller is asked again: people get longer, callers from a file needn't."""
+ASK_AGAIN_AFTER_SECONDS: Final = 3.0
+"""Time until a silent caller is asked again: people get longer, callers from a file needn't."""
 
 ROOMS_AGREE_MS: Final = 150.0
-"""Milliseconds by which telemetry and a caller in a room may differ on response latency (p95): the
-caller's own jitter buffer is nothing that the worker can know of."""
+"""Difference allowed between telemetry and a caller in a room on response latency (p95): the worker
+can't know of the caller's own jitter buffer."""
 
 
 @asynccontextmanager
@@ -41,7 +41,10 @@ async def gateway(
 
     async with (
         worker(
-            process.choice(settings), agent=settings.agent, environ=environ, silence=SILENCE
+            process.choice(settings),
+            agent=settings.agent,
+            environ=environ,
+            silence=ASK_AGAIN_AFTER_SECONDS,
         ) as open_session,
         anyio.create_task_group() as tasks,
     ):
@@ -99,7 +102,7 @@ async def livekit(
                     host="127.0.0.1",
                     health_port=0,
                     metrics_port=None,
-                    silence=SILENCE,
+                    silence=ASK_AGAIN_AFTER_SECONDS,
                 ),
             )
         )

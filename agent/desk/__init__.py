@@ -2,16 +2,16 @@
 
 =================  =============================================================================
 ``agent``          :class:`FrontDesk`: instructions, greeting, function tools
-``manager``        :class:`Manager`: who takes complaints and large parties, by handoff
-``toolkit``        what both agents' tools share
+``manager``        :class:`Manager`: takes complaints and large parties, by handoff
+``toolkit``        the common part of both agents' tools
 ``client``         :class:`Reservations`: the tools' way to the reservations service
 ``reservations``   the service: :func:`create_app`, :func:`serve`
 ``house``          the restaurant: opening hours, seats
 ``ledger``         the reservations book, in SQLite
 ``wire``           the JSON that service, client and tools exchange
-``script``         :class:`DeskScript`: what stands in for a language model
-``dialogue``       where a call stands, as one frozen value
-``understanding``  what a caller's words mean
+``script``         :class:`DeskScript`: the stand-in for a language model
+``dialogue``       the state of a call, as one frozen value
+``understanding``  the meaning of a caller's words
 ``speech``         dates, times and numbers in words
 =================  =============================================================================
 

@@ -1,4 +1,4 @@
-"""The agent: the front desk of a restaurant, in the tools it has and how it is told to behave."""
+"""The agent: the front desk of a restaurant, its instructions, greeting and tools."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FrontDesk(Agent):
     """
 
     script: ClassVar[Script] = DeskScript()
-    """What stands in for a language model when the worker runs with ``PARLEY_LLM=scripted``."""
+    """The stand-in for a language model when the worker runs with ``PARLEY_LLM=scripted``."""
 
     def __init__(
         self, reservations: Reservations, *, today: Callable[[], dt.date] = local_today
@@ -58,12 +58,12 @@ class FrontDesk(Agent):
         self._reservations = reservations
         self._today = today
         self._manager: Manager | None = None
-        """Who had the call last, if not the desk."""
+        """The manager who had the call last, if the desk had not."""
 
     @classmethod
     @asynccontextmanager
     async def resources(cls, environ: Mapping[str, str]) -> AsyncIterator[Callable[[], FrontDesk]]:
-        """What all conversations of a process share: opened once, yields the agent's factory.
+        """Open the client that all conversations of a process share; yields the maker of agents.
 
         Reads ``PARLEY_RESERVATIONS_URL`` from ``environ``.
         """

@@ -42,14 +42,15 @@ _RESERVATIONS: Final = TypeAdapter(list[Reservation])
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """Made once: it takes up to 0.16 s, and in a LiveKit worker each call has its own client."""
+    """The TLS context, made once: that takes up to 0.16 s, and in a LiveKit worker each call has
+    its own client."""
     return httpx.create_ssl_context()
 
 
 class ReservationsError(Exception):
-    """Something could not be done; the message is a sentence the agent can speak.
+    """A request that could not be carried out; the message is a sentence the agent can speak.
 
-    ``problem`` is what the service answered, or None if it could not be reached.
+    ``problem`` is the service's answer, or None if it could not be reached.
     """
 
     def __init__(self, sentence: str, problem: Problem | None = None) -> None:
@@ -86,7 +87,7 @@ class Reservations:
         return _parse(Week, await self._request("GET", "/hours"))
 
     async def availability(self, seating: Seating) -> Availability:
-        """Whether there is a table."""
+        """Ask for a table: free, or the nearest times."""
         query = seating.model_dump(mode="json")
         return _parse(Availability, await self._request("GET", "/availability", params=query))
 

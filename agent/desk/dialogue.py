@@ -1,7 +1,7 @@
-"""Where a call to the desk stands: one frozen value, and how words and tool results change it.
+"""The state of a call to the desk: one frozen value, changed by words and tool results.
 
 :class:`Dialogue` never speaks and never does anything. :mod:`agent.desk.script` replays a
-conversation through it and puts what comes next into words.
+conversation through it and puts the next step into words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Step(enum.Enum):
-    """What comes next, when it is not asking for a missing part of a booking."""
+    """A next step other than asking for a missing part of a booking."""
 
     OFFER_HELP = enum.auto()
     ANYTHING_ELSE = enum.auto()
@@ -59,14 +59,14 @@ _ASKED_ANEW: Final[dict[Intent | None, tuple[Slot, ...]]] = {
     Intent.CANCEL: (Slot.NAME,),
 }
 _SEATING: Final = (Slot.PARTY, Slot.DATE, Slot.TIME)
-LARGEST: Final = COPPER_KETTLE.largest_party
+LARGEST_PARTY: Final = COPPER_KETTLE.largest_party
 """The largest party that the front desk books; the manager books larger ones."""
 _CALL_ENDS: Final = (Step.END_CALL, Step.FAREWELL)
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """What the caller wants, what is known, and what has been done."""
+    """The caller's wish, the details known, and the things done so far."""
 
     task: Intent | None = None
     details: Details = field(default_factory=Details)
@@ -82,18 +82,18 @@ class Dialogue:
     about_hours: bool = False
     """The caller last asked about opening hours: a lone day asks again."""
     remark: Remark | str | None = None
-    """What to say before the next question; a string is what a tool found out."""
+    """Words before the next question; a string is a tool's answer."""
     trouble: str | None = None
-    """Why a tool could not do it: to be said instead of the next question."""
+    """The reason why a tool could not do it: said instead of the next question."""
     ending: Step | None = None
     with_manager: bool = False
-    """Who speaks: the manager, or the front desk."""
+    """True while the manager speaks, False while the front desk does."""
     handing: Step | None = None
-    """Who is to speak now, until the tool for it has run."""
+    """The step that hands the call over, until its tool has run."""
 
     @property
     def next(self) -> Step | Slot:
-        """What to do or ask now."""
+        """The next step, or the part to ask for."""
         if self.handing:
             return self.handing
         if self.ending:
@@ -118,8 +118,8 @@ class Dialogue:
 
     @property
     def is_large(self) -> bool:
-        """Whether the party is more than the front desk books."""
-        return self.details.party is not None and self.details.party > LARGEST
+        """True for a party larger than the front desk books."""
+        return self.details.party is not None and self.details.party > LARGEST_PARTY
 
     def hear(self, text: str, *, today: dt.date) -> Dialogue:
         """The dialogue after the caller has said this."""
@@ -157,14 +157,14 @@ class Dialogue:
     def _back_to_desk(
         self, text: str, meaning: Meaning, details: Details, today: dt.date
     ) -> Dialogue | None:
-        """What the manager leaves to the front desk, and as what; None when it is the manager's.
+        """The dialogue handed back to the front desk; None when it stays with the manager.
 
-        That is everything but complaints and parties too large for the desk.
+        The manager keeps complaints, and parties too large for the desk.
         """
         desk = replace(self._done(), with_manager=False)
         news = details != self.details
-        is_small = details.party is not None and details.party <= LARGEST
-        is_large = details.party is not None and details.party > LARGEST
+        is_small = details.party is not None and details.party <= LARGEST_PARTY
+        is_large = details.party is not None and details.party > LARGEST_PARTY
         everyday = meaning.intent is Intent.HOURS or (
             meaning.intent in (Intent.AVAILABILITY, Intent.CHANGE, Intent.CANCEL)
             and self.task is None

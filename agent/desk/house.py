@@ -1,4 +1,4 @@
-"""The restaurant: when it is open, how many it seats, and what it won't take a booking for.
+"""The restaurant: its opening hours, its seats, and its objections to a booking.
 
 Edit :data:`COPPER_KETTLE` to make it yours. Nothing here does I/O; times are the restaurant's own
 wall-clock times.
@@ -21,7 +21,7 @@ SLOT: Final = dt.timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What a restaurant offers."""
+    """A restaurant: its hours, seats and limits."""
 
     name: str
     hours: Mapping[Weekday, Hours | None]
@@ -29,7 +29,7 @@ class House:
     """Guests who can arrive in one half-hour slot."""
     largest_party: int
     last_seating: dt.timedelta
-    """How long before closing the last party can arrive."""
+    """Time before closing at which the last party can arrive."""
 
     @property
     def week(self) -> Week:
@@ -48,7 +48,7 @@ class House:
     def objection(
         self, seating: Seating, now: dt.datetime, *, approved: bool = False
     ) -> Problem | None:
-        """What speaks against a seating, whoever else comes; None if nothing does.
+        """The problem with a seating, whoever else comes; None if there is none.
 
         ``now`` is the restaurant's wall-clock time, without a time zone. ``approved`` lets in a
         party larger than the largest.

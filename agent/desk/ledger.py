@@ -1,8 +1,8 @@
 """The reservations book: one SQLite table, safe to use from many threads and processes.
 
 Every operation opens a connection of its own (about 0.1 ms) and blocks: call them in a thread.
-Whether there is room is decided inside the transaction that writes, so two callers can't get the
-last table. Each query is a ``db.query`` span of whatever asks; what it is asked with is not in it.
+Room is counted inside the transaction that writes, so two callers can't get the last table. Each
+query is a ``db.query`` span of whatever asks; its parameters are not in it.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ CREATE TABLE IF NOT EXISTS reservations (
 CREATE INDEX IF NOT EXISTS reservations_by_slot ON reservations (date, time);
 CREATE INDEX IF NOT EXISTS reservations_by_name ON reservations (name);
 """
-_ALTERNATIVES: Final = 2
+_MAX_ALTERNATIVES: Final = 2
 _SQLITE: Final = {DB_SYSTEM_NAME: "sqlite"}
 
 
 class ServiceError(InputError):
-    """The reservations service can't run; the message says what to do, in one line."""
+    """A reservations service that can't run; the message says what to do, in one line of text."""
 
 
-class RefusedError(Exception):
-    """What was asked can't be done. ``problem`` says why."""
+class RequestRefusedError(Exception):
+    """A request that the house can't grant. ``problem`` says why."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -75,10 +75,10 @@ class Ledger:
             ) from error
 
     def availability(self, seating: Seating, now: dt.datetime) -> Availability:
-        """Whether there is a table, and the nearest times that day if not.
+        """Look for a table, and for the nearest times that day if there is none.
 
         Raises:
-            RefusedError: the house takes no booking for that day or time.
+            RequestRefusedError: the house takes no booking for that day or time.
         """
         self._check(seating, now)
         with closing(self._connect()) as db:
@@ -93,7 +93,7 @@ class Ledger:
         """Write a booking into the book; one that is ``approved`` may be of any size.
 
         Raises:
-            RefusedError: the house takes no booking for that day or time, or is full.
+            RequestRefusedError: the house takes no booking for that day or time, or is full.
         """
         reservation = Reservation(id=secrets.token_hex(4), **dict(booking))
         with self._transaction() as db:
@@ -109,12 +109,12 @@ class Ledger:
         """Change a reservation, or leave it as it was.
 
         Raises:
-            RefusedError: there is no such reservation, or it can't be changed to that.
+            RequestRefusedError: there is no such reservation, or it can't be changed to that.
         """
         with self._transaction() as db:
             found = _query(db, "SELECT * FROM reservations WHERE id = ?", id)
             if not found:
-                raise RefusedError(_unknown(id))
+                raise RequestRefusedError(_unknown(id))
             before = _reservation(found[0])
             reservation = change.of(before)
             # a large party that was let in may come at another time
@@ -130,11 +130,11 @@ class Ledger:
         """Strike a reservation out.
 
         Raises:
-            RefusedError: there is no such reservation.
+            RequestRefusedError: there is no such reservation.
         """
         with self._transaction() as db:
             if not _query(db, "DELETE FROM reservations WHERE id = ? RETURNING id", id):
-                raise RefusedError(_unknown(id))
+                raise RequestRefusedError(_unknown(id))
 
     def under(self, name: str, now: dt.datetime) -> list[Reservation]:
         """The reservations under a name, upper or lower case, from today on, soonest first."""
@@ -153,7 +153,7 @@ class Ledger:
         self._check(wanted, now, approved=approved)
         taken = _taken(db, wanted.date, besides=wanted.id)
         if not self._has_room(wanted, taken):
-            raise RefusedError(
+            raise RequestRefusedError(
                 Problem(
                     reason=Reason.FULLY_BOOKED,
                     detail=f"time: no room for {wanted.party} at {wanted.time:%H:%M} that day",
@@ -163,7 +163,7 @@ class Ledger:
 
     def _check(self, seating: Seating, now: dt.datetime, *, approved: bool = False) -> None:
         if problem := self.house.objection(seating, now, approved=approved):
-            raise RefusedError(problem)
+            raise RequestRefusedError(problem)
 
     def _has_room(self, seating: Seating, taken: Mapping[str, int]) -> bool:
         return taken.get(f"{seating.time:%H:%M}", 0) + seating.party <= self.house.seats
@@ -182,7 +182,7 @@ class Ledger:
             for other in others
             if self.house.objection(other, now) is None and self._has_room(other, taken)
         ]
-        return tuple(sorted(free[:_ALTERNATIVES]))
+        return tuple(sorted(free[:_MAX_ALTERNATIVES]))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -204,7 +204,7 @@ class Ledger:
 
 
 def _query(db: sqlite3.Connection, sql: str, *parameters: str | int) -> list[Any]:
-    """The rows. What waits for another writer, or for the disk, is in the span."""
+    """The rows. Waiting for another writer, or for the disk, is in the span."""
     with telemetry.span(OP_DB_QUERY, sql, attributes=_SQLITE):
         return db.execute(sql, parameters).fetchall()
 

@@ -12,7 +12,7 @@ PATCH  /reservations/{id}     :class:`Change`                    :class:`Reserva
 DELETE /reservations/{id}                                        204
 ====== ====================== ================================== =========================
 
-The models are in :mod:`agent.desk.wire`. What can't be done is answered by a
+The models are in :mod:`agent.desk.wire`. A request that can't be granted is answered by a
 :class:`~agent.desk.wire.Problem`: 422 for input that is not valid, 404 for a reservation that
 doesn't exist, 409 for what the house can't offer. ``?approved=true`` is the manager's word that a
 party larger than the house's largest may come.
@@ -42,7 +42,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.desk.house import COPPER_KETTLE, House, local_now
-from agent.desk.ledger import Ledger, RefusedError, ServiceError
+from agent.desk.ledger import Ledger, RequestRefusedError, ServiceError
 from agent.desk.wire import Booking, Change, Name, Problem, Reason, Seating
 from telemetry.integrations.asgi import TraceRequests
 
@@ -60,23 +60,23 @@ _STATUS: Final = {
     Reason.MAINTENANCE: 503,
 }
 _NAME: Final = TypeAdapter(Name)
-_GRACE: Final = 2
-"""Seconds a request in progress has when the service stops."""
+_GRACE_SECONDS: Final = 2
+"""Time a request in progress has when the service stops."""
 
 Clock = Callable[[], dt.datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong on purpose, for who wants to see how the agent takes it: days, of any year, for
-    which the service doesn't work. Given as (month, day)."""
+    """Faults on purpose, to see the agent deal with them: days, of any year, for which the service
+    doesn't work. Given as (month, day)."""
 
     slow: tuple[int, int] = (12, 24)
-    """It takes ``delay`` seconds to answer."""
+    """The day for which it takes ``delay`` seconds to answer."""
     failing: tuple[int, int] = (12, 25)
-    """It answers 503, with :attr:`Reason.MAINTENANCE`."""
+    """The day for which it answers 503, with :attr:`Reason.MAINTENANCE`."""
     silent: tuple[int, int] = (12, 26)
-    """It takes ten times ``delay`` seconds: longer than anybody waits."""
+    """The day for which it takes ten times ``delay`` seconds: longer than anybody waits."""
     delay: float = 3.0
 
     async def meet(self, day: dt.date) -> None:
@@ -86,7 +86,7 @@ class Faults:
                 await anyio.sleep(self.delay)
             case self.failing:
                 detail = "the reservations book is being maintained; try again later"
-                raise RefusedError(Problem(reason=Reason.MAINTENANCE, detail=detail))
+                raise RequestRefusedError(Problem(reason=Reason.MAINTENANCE, detail=detail))
             case self.silent:
                 await anyio.sleep(10 * self.delay)
             case _:
@@ -109,58 +109,68 @@ def create_app(
     """
     ledger = Ledger(db, house)
     ledger.prepare()
+    service = _Service(ledger, now, faults)
+    app = Starlette(
+        routes=[
+            Route("/health", service.health),
+            Route("/hours", service.hours),
+            Route("/availability", service.availability),
+            Route("/reservations", service.find),
+            Route("/reservations", service.book, methods=["POST"]),
+            Route("/reservations/{id}", service.change, methods=["PATCH"]),
+            Route("/reservations/{id}", service.cancel, methods=["DELETE"]),
+        ],
+        exception_handlers={RequestRefusedError: _refused, ValidationError: _invalid},
+    )
+    return TraceRequests(app)
 
-    async def meet_faults(day: dt.date) -> None:
-        if faults is not None:
-            await faults.meet(day)
 
-    async def health(_: Request) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The service's answers, each to one kind of request."""
+
+    ledger: Ledger
+    now: Clock
+    faults: Faults | None
+
+    async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def hours(_: Request) -> Response:
-        return _answer(house.week)
+    async def hours(self, _: Request) -> Response:
+        return _answer(self.ledger.house.week)
 
-    async def availability(request: Request) -> Response:
+    async def availability(self, request: Request) -> Response:
         seating = Seating.model_validate(dict(request.query_params))
-        await meet_faults(seating.date)
-        return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, now()))
+        await self._meet_faults(seating.date)
+        ledger = self.ledger
+        return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, self.now()))
 
-    async def find(request: Request) -> Response:
+    async def find(self, request: Request) -> Response:
         name = _NAME.validate_python(request.query_params.get("name", ""))
-        found = await anyio.to_thread.run_sync(ledger.under, name, now())
+        found = await anyio.to_thread.run_sync(self.ledger.under, name, self.now())
         return JSONResponse([reservation.model_dump(mode="json") for reservation in found])
 
-    async def book(request: Request) -> Response:
+    async def book(self, request: Request) -> Response:
         booking = Booking.model_validate_json(await request.body())
         approved = request.query_params.get("approved") == "true"
-        await meet_faults(booking.date)
-        added = await anyio.to_thread.run_sync(ledger.add, booking, now(), approved)
+        await self._meet_faults(booking.date)
+        added = await anyio.to_thread.run_sync(self.ledger.add, booking, self.now(), approved)
         return _answer(added, status=201)
 
-    async def change(request: Request) -> Response:
+    async def change(self, request: Request) -> Response:
         wanted = Change.model_validate_json(await request.body())
         id = request.path_params["id"]
         if wanted.date is not None:
-            await meet_faults(wanted.date)
-        return _answer(await anyio.to_thread.run_sync(ledger.change, id, wanted, now()))
+            await self._meet_faults(wanted.date)
+        return _answer(await anyio.to_thread.run_sync(self.ledger.change, id, wanted, self.now()))
 
-    async def cancel(request: Request) -> Response:
-        await anyio.to_thread.run_sync(ledger.remove, request.path_params["id"])
+    async def cancel(self, request: Request) -> Response:
+        await anyio.to_thread.run_sync(self.ledger.remove, request.path_params["id"])
         return Response(status_code=204)
 
-    app = Starlette(
-        routes=[
-            Route("/health", health),
-            Route("/hours", hours),
-            Route("/availability", availability),
-            Route("/reservations", find),
-            Route("/reservations", book, methods=["POST"]),
-            Route("/reservations/{id}", change, methods=["PATCH"]),
-            Route("/reservations/{id}", cancel, methods=["DELETE"]),
-        ],
-        exception_handlers={RefusedError: _refused, ValidationError: _invalid},
-    )
-    return TraceRequests(app)
+    async def _meet_faults(self, day: dt.date) -> None:
+        if self.faults is not None:
+            await self.faults.meet(day)
 
 
 async def serve(
@@ -192,7 +202,7 @@ async def serve(
                 log_config=None,
                 log_level="warning",
                 access_log=False,
-                timeout_graceful_shutdown=_GRACE,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
 
@@ -246,7 +256,7 @@ def _answer(model: BaseModel, *, status: int = 200) -> Response:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)
+    assert isinstance(error, RequestRefusedError)
     return _answer(error.problem, status=_STATUS.get(error.problem.reason, 409))
 
 

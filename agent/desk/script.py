@@ -1,6 +1,6 @@
-"""The deterministic stand-in for a language model: what the desk says and does next.
+"""The deterministic stand-in for a language model: the desk's next words and deeds.
 
-A pure function of the conversation so far. It replays what was heard and what the tools answered
+A pure function of the conversation so far. It replays the caller's words and the tools' answers
 through a :class:`~agent.desk.dialogue.Dialogue` and puts the outcome into short spoken English.
 """
 
@@ -58,7 +58,7 @@ class DeskScript:
         self._today = today
 
     def reply(self, chat_ctx: llm.ChatContext) -> Say | CallTool:
-        """What to say, or which tool to call, after this conversation."""
+        """The words to say, or the tool to call, after this conversation."""
         today = self._today()
         dialogue = Dialogue()
         for item in chat_ctx.items:

@@ -1,4 +1,4 @@
-"""What the tools of the desk's agents share: their arguments, and how they fail."""
+"""The common part of the tools of the desk's agents: their arguments, and their failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ On = Annotated[
 
 @contextmanager
 def speakable() -> Iterator[None]:
-    """What goes wrong inside is a sentence for the model, or for the caller."""
+    """Turn an error inside into a sentence for the model, or for the caller."""
     try:
         yield
     except ReservationsError as error:

@@ -1,4 +1,4 @@
-"""What a caller means: intents, and the parts of a booking, out of recognised words.
+"""The meaning of a caller's words: intents, and the parts of a booking.
 
 Plain patterns over English as a recogniser spells it: "7:30", "7.30" and "seven thirty" are the
 same time, "for four" and "4 of us" the same party. Nothing here knows what was said before,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Intent(enum.Enum):
-    """What a caller wants done."""
+    """A wish of a caller."""
 
     MANAGER = enum.auto()
     HOURS = enum.auto()
@@ -51,7 +51,7 @@ class Details:
     name: str | None = None
 
     def has(self, slot: Slot) -> bool:
-        """Whether this part is known."""
+        """True when this part is known."""
         return getattr(self, slot) is not None
 
     def updated(self, newer: Details) -> Details:
@@ -70,12 +70,12 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What one utterance says."""
+    """The meaning of one utterance."""
 
     intent: Intent | None = None
     details: Details = Details()
     mentions: frozenset[Slot] = frozenset()
-    """Parts spoken of, with a value or without, as in "the time is wrong"."""
+    """Parts of a booking spoken of, with a value or without, as in "the time is wrong"."""
     agrees: bool | None = None
     """True for a yes, False for a no, whichever comes first."""
     goodbye: bool = False
@@ -84,15 +84,15 @@ class Meaning:
     repeat: bool = False
     complaint: bool = False
     desk: bool = False
-    """Asks for the front desk."""
+    """True when it asks for the front desk."""
     waits: bool = False
-    """Asks to wait, or says that there is more: it follows."""
+    """True when it asks to wait, or says that there is more to follow."""
     plain: bool = False
-    """Nothing but a yes or a no, and thanks, as far as one can tell."""
+    """True for nothing but a yes or a no, and thanks, as far as one can tell."""
 
     @property
     def is_complaint(self) -> bool:
-        """Something is wrong, or isn't there: more than a plain no."""
+        """True when something is wrong, or isn't there: more than a plain no."""
         return self.complaint or (self.agrees is False and not self.plain and not self.waits)
 
 
@@ -176,7 +176,7 @@ _YES: Final = re.compile(
 )
 _NO: Final = re.compile(r"\b(no|nope|not|wrong|isn't|don't)\b")
 _NO_THANK_YOU: Final = re.compile(r"^(no|nope) \S+ you$")
-"""Whatever was recognised for "thank": "can't", once."""
+"""A "no, thank you", with whatever was recognised for "thank": "can't", once."""
 _WAIT: Final = re.compile(
     r"^(no )?(wait|hold on|(just )?(a |1 )?(moment|second|minute)|(just )?(another|1 more) thing)"
     r"( please)?$"

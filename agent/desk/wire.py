@@ -1,4 +1,4 @@
-"""What the reservations service and its callers exchange, as JSON.
+"""The JSON that the reservations service and its callers exchange.
 
 Dates are ISO (``2026-11-27``), times are wall-clock times of the restaurant (``19:30``), and a
 party is a number of people. The same models are what the agent's tools return.
@@ -49,7 +49,7 @@ class _Model(BaseModel):
 
 
 class Hours(_Model):
-    """When the house opens and closes on one day."""
+    """Opening and closing time on one day."""
 
     opens: WallTime
     closes: WallTime
@@ -82,7 +82,7 @@ class Reservation(Booking):
 
 
 class Change(_Model):
-    """What is to be different about a reservation; None leaves it as it is."""
+    """Changes to a reservation; None leaves a part as it is."""
 
     date: dt.date | None = None
     time: WallTime | None = None
@@ -94,7 +94,7 @@ class Change(_Model):
 
 
 class Availability(_Model):
-    """Whether there is a table, and the nearest times that day when there is one if not."""
+    """A table, free or not; if not, the nearest times that day at which there is one."""
 
     seating: Seating
     available: bool
@@ -102,7 +102,7 @@ class Availability(_Model):
 
 
 class Reason(enum.StrEnum):
-    """Why the service refused."""
+    """The reason of a refusal."""
 
     INVALID = "invalid"
     CLOSED = "closed"
@@ -119,5 +119,5 @@ class Problem(_Model):
 
     reason: Reason
     detail: str
-    """One line, for whoever calls the service."""
+    """One line of text, for whoever calls the service."""
     alternatives: tuple[WallTime, ...] = ()

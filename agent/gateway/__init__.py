@@ -1,12 +1,12 @@
 """The WebSocket transport: ``parley serve``, many calls on one event loop.
 
 =============  ===================================================================================
-module         what is in it
+module         contents
 =============  ===================================================================================
 ``protocol``   the wire protocol ``parley.v1``: messages, limits, close codes; no I/O
 ``exchange``   the order of a call's messages, as a state machine; no I/O
 ``server``     listening: handshake, cap, shutdown, ``/health``
-``admission``  who may come in: host, origin, token; no I/O
+``admission``  refuses those who may not come in: host, origin, token; no I/O
 ``page``       the page to talk from in a browser
 ``call``       one call: a session and its connection, from ``start`` to the close frame
 ``line``       the two bounded queues between a call's audio and events and its session
@@ -20,7 +20,7 @@ Errors::
     ├── ConnectError           client: nobody there, or the handshake was refused
     ├── Disconnected           client: closed before the call had ended; code and reason
     ├── ListenError            server: the address is taken or not ours
-    └── RefusedError           server: to be closed with this code and reason
+    └── TurnedAwayError        server: the connection is to be closed, with a code and a reason
         └── ProtocolError      the other side broke the protocol
 """
 
@@ -30,8 +30,8 @@ from .client import Call, ConnectError, Disconnected, connect
 from .exchange import Exchange, Phase
 from .protocol import (
     FRAME_SECONDS,
-    MAX_TEXT,
-    SAMPLE_RATES,
+    MAX_TEXT_CHARACTERS,
+    SAMPLE_RATES_HZ,
     SUBPROTOCOL,
     AudioEnded,
     AudioStarted,
@@ -43,12 +43,12 @@ from .protocol import (
     GatewayError,
     GatewayMessage,
     ProtocolError,
-    RefusedError,
     Start,
     Started,
     State,
     Text,
     Tool,
+    TurnedAwayError,
     TypedTurns,
     Words,
     encode,
@@ -61,8 +61,8 @@ from .server import ListenError, serve
 
 __all__ = [
     "FRAME_SECONDS",
-    "MAX_TEXT",
-    "SAMPLE_RATES",
+    "MAX_TEXT_CHARACTERS",
+    "SAMPLE_RATES_HZ",
     "SUBPROTOCOL",
     "AudioEnded",
     "AudioStarted",
@@ -80,12 +80,12 @@ __all__ = [
     "ListenError",
     "Phase",
     "ProtocolError",
-    "RefusedError",
     "Start",
     "Started",
     "State",
     "Text",
     "Tool",
+    "TurnedAwayError",
     "TypedTurns",
     "Words",
     "connect",

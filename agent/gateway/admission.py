@@ -1,4 +1,4 @@
-"""Who may come in: what an HTTP request says of where it comes from and what it knows. No I/O.
+"""Admission: an HTTP request is held to where it comes from and which token it has. No I/O.
 
 Three things are asked, and each stops something of its own:
 
@@ -28,14 +28,14 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class Refusal(NamedTuple):
-    """An HTTP answer to who may not come in."""
+    """An HTTP answer to somebody who may not come in."""
 
     status: http.HTTPStatus
     text: str
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is this machine's own name for itself, or its address."""
+    """True for this machine's own name for itself, and for its address."""
     if host == "localhost":
         return True
     try:
@@ -69,7 +69,7 @@ def check_origin(headers: Headers, *, own_page: bool) -> Refusal | None:
 
 
 def check_token(headers: Headers, token: str) -> Refusal | None:
-    """Refuse who doesn't present the token."""
+    """Refuse a request that doesn't present the token."""
     bearer = ",".join(headers.get_all("Authorization"))
     offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
     named = token_subprotocol(token)
@@ -96,8 +96,8 @@ def _host_of(authority: str) -> str | None:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether a page of this origin was served under this ``Host``; default ports may be left
-    out of either. The scheme isn't compared: a proxy in front may have ended TLS."""
+    """True for a page of this origin that was served under this ``Host``; default ports may be
+    left out of either. The scheme isn't compared: a proxy in front may have ended TLS."""
     scheme, separator, authority = origin.lower().partition("://")
     if not separator or not host or scheme not in _DEFAULT_PORTS:
         return False

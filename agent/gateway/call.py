@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT: Final = 2.0
-"""Seconds a caller has to take what is still unsent, and then to answer the close frame."""
+CLOSE_TIMEOUT_SECONDS: Final = 2.0
+"""Time a caller has to take the messages still unsent, and then to answer the close frame."""
 _CLOSED_BY_WEBSOCKETS: Final = (CloseCode.BROKEN_FRAME, CloseCode.INVALID, CloseCode.TOO_BIG)
-"""What websockets itself closes with, before this protocol sees the message."""
+"""Codes that websockets itself closes with, before this protocol sees the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take on one connection, in seconds."""
+    """Time limits of one connection, in seconds."""
 
     idle_timeout: float = 60.0
-    """Nothing heard from the caller, neither audio nor text."""
+    """Limit of hearing nothing from the caller, neither audio nor text."""
     max_duration: float = 1800.0
-    """The whole call."""
+    """Limit of the whole call."""
     start_timeout: float = 10.0
-    """From connecting to ``start``."""
+    """Limit from connecting to ``start``."""
     grace: float = 10.0
-    """A session's closing, once it was asked to end; then it is cancelled."""
+    """Limit of a session's closing, once it was asked to end; then it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a call ends, and what its connection closes with."""
+    """The reason why a call ends, and the code its connection closes with."""
 
     outcome: Outcome
     code: CloseCode = CloseCode.NORMAL
@@ -83,7 +83,7 @@ class Call:
         self._shutdown = shutdown
         self._ending: Ending | None = None
         self._patience = anyio.CancelScope()
-        """Around the session; it gets its deadline when the session is asked to end."""
+        """The scope around the session; it has a deadline once the session is asked to end."""
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
         self._heard_at = anyio.current_time()
@@ -113,12 +113,12 @@ class Call:
             outcome = await self._converse()
             ending = self._ending = self._ending or Ending(outcome)
             self._line.hang_up(outcome)
-            with anyio.move_on_after(CLOSE_TIMEOUT):
+            with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS):
                 await self._written.wait()
             await self._close(ending)
             self._tasks.cancel_scope.cancel()
         log.info(
-            "gateway: call %s %s after %.1f s (closed %s%s), %d frames unheard",
+            "gateway: call %s %s after %.1f s (closed %s%s), %d frames dropped: too slow a session",
             session.id,
             outcome.value,
             anyio.current_time() - began,
@@ -144,7 +144,7 @@ class Call:
         return Outcome.FAILED if self._ending is None else self._ending.outcome
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Run one of the call's tasks; what it raises ends the call as anything else does."""
+        """Run one of the call's tasks; an error in it ends the call as anything else does."""
         try:
             await part()
         except Exception:  # a bug here must not cancel the session unclosed
@@ -152,7 +152,7 @@ class Call:
             self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the gateway failed"))
 
     async def _read(self) -> None:
-        """Take what the caller sends; once the call is ending, only to get at its close frame."""
+        """Take the caller's messages; once the call is ending, only to get at its close frame."""
         try:
             while True:
                 data = await self._websocket.recv()
@@ -179,7 +179,7 @@ class Call:
                 self.end(Ending(Outcome.HUNG_UP))
 
     async def _write(self) -> None:
-        """Send what is queued, as fast as the caller reads."""
+        """Send the queued messages, as fast as the caller reads."""
         try:
             async for data in self._line.outgoing:
                 await self._websocket.send(data)
@@ -216,12 +216,12 @@ class Call:
             self._tasks.start_soon(self._close, ending)
 
     async def _close(self, ending: Ending) -> None:
-        with anyio.move_on_after(CLOSE_TIMEOUT):
+        with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS):
             await self._websocket.close(ending.code, ending.reason)
 
 
 def lost(closed: ConnectionClosed) -> Ending:
-    """What it means that the connection closed before the call had ended."""
+    """The ending of a call whose connection closed before it had ended."""
     sent = closed.sent
     if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BY_WEBSOCKETS:
         return Ending(Outcome.REFUSED, CloseCode(sent.code), sent.reason)

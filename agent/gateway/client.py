@@ -1,4 +1,4 @@
-"""A caller's end of the protocol: what the simulator and the tests call with."""
+"""A caller's end of the protocol, for the simulator and the tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .protocol import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-_CLOSE_TIMEOUT = 2.0
+_CLOSE_TIMEOUT_SECONDS = 2.0
 
 
 class ConnectError(GatewayError):
@@ -45,7 +45,7 @@ class Disconnected(GatewayError):  # noqa: N818 (what happened; not always an er
 
 
 class Call:
-    """A call in progress. Iterate over it for what the gateway sends: messages, and frames as
+    """A call in progress. Iterate over it for the gateway's messages, and its frames as
     ``bytes``.
 
     Iteration ends when the connection closes after ``ended``. It raises :class:`Disconnected` when
@@ -65,12 +65,12 @@ class Call:
 
     @property
     def trace_id(self) -> str:
-        """The trace the conversation is recorded in."""
+        """The id of the conversation's trace."""
         return self.started.trace_id
 
     @property
     def close_code(self) -> int | None:
-        """What the connection closed with; None while it is open."""
+        """The code that the connection closed with; None while it is open."""
         return self._websocket.close_code
 
     async def send_audio(self, frame: bytes) -> None:
@@ -129,7 +129,7 @@ async def connect(
         assert isinstance(started, Started)  # the exchange lets nothing else through
         yield Call(websocket, exchange, started)
     finally:
-        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+        with anyio.move_on_after(_CLOSE_TIMEOUT_SECONDS, shield=True):
             await websocket.close()
 
 
@@ -141,7 +141,7 @@ async def _connected(url: str, *, token: str | None, open_timeout: float) -> Cli
             additional_headers=None if token is None else {"Authorization": f"Bearer {token}"},
             compression=None,
             open_timeout=open_timeout,
-            close_timeout=_CLOSE_TIMEOUT,
+            close_timeout=_CLOSE_TIMEOUT_SECONDS,
             proxy=None,  # calls are made to a gateway of one's own
         )
     except InvalidStatus as refused:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Phase(enum.IntEnum):
-    """How far a call has come. It only moves forward."""
+    """The stages of a call. It only moves forward."""
 
     NEW = 0
     """Connected; ``start`` is awaited."""
@@ -89,20 +89,20 @@ class Exchange:
 
     @property
     def phase(self) -> Phase:
-        """How far the call has come."""
+        """The stage the call has come to."""
         return self._phase
 
     @property
     def sample_rate(self) -> int:
-        """Hz of the frames in both directions; 0 before ``start``."""
+        """Sample rate (Hz) of the frames in both directions; 0 before ``start``."""
         return self._sample_rate
 
     def gateway_may(self, message: GatewayMessage) -> bool:
-        """Whether the gateway may send such a message now."""
+        """True when the gateway may send such a message now."""
         return isinstance(message, _GATEWAY_MAY[self._phase])
 
     def from_caller(self, data: str | bytes) -> CallerMessage:
-        """What the gateway received."""
+        """Take in data that the gateway received: the caller's message."""
         try:
             message = parse_caller_message(data)
             self._caller_says(message)
@@ -112,12 +112,12 @@ class Exchange:
         return message
 
     def to_gateway(self, message: CallerMessage) -> str | bytes:
-        """What a caller is to send."""
+        """The data a caller is to send for a message."""
         self._caller_says(message)
         return encode(message)
 
     def from_gateway(self, data: str | bytes) -> GatewayMessage:
-        """What a caller received."""
+        """Take in data that a caller received: the gateway's message."""
         try:
             message = parse_gateway_message(data)
             self._gateway_says(message)
@@ -127,7 +127,7 @@ class Exchange:
         return message
 
     def to_caller(self, message: GatewayMessage) -> str | bytes:
-        """What the gateway is to send."""
+        """The data the gateway is to send for a message."""
         self._gateway_says(message)
         return encode(message)
 

@@ -1,8 +1,8 @@
 """A caller's line over a WebSocket: what :class:`agent.session.line.Line` asks for, on queues.
 
 Audio and events meet the network in two bounded queues, one each way, so that neither side can make
-the other wait: what the session is too slow to hear is dropped, oldest first, and a caller too slow
-to read is disconnected.
+the other wait: frames that the session is too slow to hear are dropped, oldest first, and a caller
+too slow to read is disconnected.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
 
-MAX_UNHEARD: Final = 2.0
-"""Seconds of the caller's audio kept for a session that is slow to take it."""
-VOICED_WITHIN: Final = 2.0
-"""Seconds back in which the end of what a caller has just said is looked for."""
-NOISE_FROM: Final = 6.0
-"""Seconds of the caller's audio from which is told what in it is noise; 190 kB a call."""
-MAX_UNREAD: Final = 5.0
-"""Seconds of audio kept for a caller that is slow to read."""
+MAX_UNHEARD_SECONDS: Final = 2.0
+"""Length of the caller's audio kept for a session that is slow to take it."""
+VOICED_WITHIN_SECONDS: Final = 2.0
+"""Length of the latest audio in which the end of the caller's speech is looked for."""
+NOISE_FROM_SECONDS: Final = 6.0
+"""Length of the latest audio from which its noise is told; 190 kB a call."""
+MAX_UNREAD_SECONDS: Final = 5.0
+"""Length of the audio kept for a caller that is slow to read."""
 
 
 class Microphone(io.AudioInput):
@@ -49,10 +49,12 @@ class Microphone(io.AudioInput):
     def __init__(self, *, sample_rate: int) -> None:
         super().__init__(label="Gateway")
         self.dropped = 0
-        """Frames lost because the session was too slow."""
+        """Frames dropped because the session was too slow to take them."""
         self._sample_rate = sample_rate
-        self._frames: deque[bytes] = deque(maxlen=round(MAX_UNHEARD / FRAME_SECONDS))
-        self._recent: deque[tuple[float, bytes]] = deque(maxlen=round(NOISE_FROM / FRAME_SECONDS))
+        self._frames: deque[bytes] = deque(maxlen=round(MAX_UNHEARD_SECONDS / FRAME_SECONDS))
+        self._recent: deque[tuple[float, bytes]] = deque(
+            maxlen=round(NOISE_FROM_SECONDS / FRAME_SECONDS)
+        )
         self._attached = True  # a session that is still starting hears what was said meanwhile
         self._closed = False
         self._changed = anyio.Event()
@@ -68,13 +70,14 @@ class Microphone(io.AudioInput):
         self._changed.set()
 
     def voiced_until(self) -> float | None:
-        """When the last sample that can be heard over the noise arrived, of the last two seconds.
+        """The Unix time at which the last sample arrived that can be heard over the noise.
 
-        A busy machine takes a frame when it gets round to it. But frames are spoken one after
-        another: none is later than one after it less the audio from here to there.
+        None when there is none in the last two seconds. A busy machine takes a frame late. But
+        frames are spoken one after another: none is later than one after it less the audio from
+        here to there.
         """
         found = last_over_noise(
-            [frame for _, frame in self._recent], round(VOICED_WITHIN / FRAME_SECONDS)
+            [frame for _, frame in self._recent], round(VOICED_WITHIN_SECONDS / FRAME_SECONDS)
         )
         if found is None:
             return None
@@ -87,7 +90,7 @@ class Microphone(io.AudioInput):
         return arrived
 
     def close(self) -> None:
-        """No more will come: iteration ends after the frames that did."""
+        """End the iteration, after the frames that have come."""
         self._closed = True
         self._changed.set()
 
@@ -114,7 +117,7 @@ class Microphone(io.AudioInput):
 class GatewayLine:
     """A :class:`agent.session.line.Line`, made once ``start`` has been received.
 
-    :attr:`outgoing` yields what is to be written to the caller, in order. A context manager, which
+    :attr:`outgoing` yields the data to be written to the caller, in order. A context manager, which
     closes both ends of that queue.
     """
 
@@ -122,10 +125,10 @@ class GatewayLine:
         self.microphone = Microphone(sample_rate=exchange.sample_rate)
         self.playout = Playout(self.say, sample_rate=exchange.sample_rate)
         self.on_overflow: Callable[[], None] | None = None
-        """Called once, when :data:`MAX_UNREAD` seconds wait; nothing is queued after that."""
+        """Callback for :data:`MAX_UNREAD_SECONDS` of audio waiting; nothing is queued after it."""
         self._exchange = exchange
         self._queue, self.outgoing = anyio.create_memory_object_stream[str | bytes](
-            round(MAX_UNREAD / FRAME_SECONDS)
+            round(MAX_UNREAD_SECONDS / FRAME_SECONDS)
         )
         self._silent = False
 
@@ -143,11 +146,11 @@ class GatewayLine:
 
     @property
     def audio_output(self) -> Playout:
-        """Where the agent's audio goes."""
+        """The playout of the agent's audio."""
         return self.playout
 
     def voiced_until(self) -> float | None:
-        """When the caller was last heard."""
+        """The Unix time at which the caller was last heard."""
         return self.microphone.voiced_until()
 
     def on_audible(self, function: Callable[[float], None]) -> None:
@@ -155,7 +158,7 @@ class GatewayLine:
         self.playout.on_audible = function
 
     def send(self, event: session.SessionEvent) -> None:
-        """Tell the caller what happened."""
+        """Tell the caller of an event."""
         match event:
             case session.StateChanged(agent=agent, user=user):
                 self.say(State(agent=agent, user=user))
@@ -178,7 +181,7 @@ class GatewayLine:
             self._silent = True  # nobody writes any more: the connection is lost
 
     def hang_up(self, outcome: session.Outcome) -> None:
-        """Say that the call is over: nothing more is heard or played, what is queued is written."""
+        """Say that the call is over: nothing more is heard or played, the queue is written out."""
         self.microphone.close()
         self.playout.clear_buffer()
         self.say(Ended(outcome=outcome))

@@ -25,8 +25,8 @@ from .protocol import FRAME_SECONDS, AudioEnded, AudioStarted, Flush, GatewayMes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_CATCH_UP: Final = 0.1
-"""Seconds of audio sent at once, at most, to catch up after the event loop stalled."""
+MAX_CATCH_UP_SECONDS: Final = 0.1
+"""Length of the audio sent at once, at most, to catch up after the event loop stalled."""
 _BYTES_PER_SAMPLE: Final = 2
 
 
@@ -35,12 +35,12 @@ class _Segment:
     """One speech, being sent from the front while it may still grow at the back."""
 
     audio: bytearray = field(default_factory=bytearray)
-    """What is still to be sent: mono PCM16 at the playout's rate."""
+    """Audio still to be sent: mono PCM16 at the playout's rate."""
     resampler: rtc.AudioResampler | None = None
     sent: int = 0
     """Samples sent."""
     audible: bool = False
-    """Whether a sent sample could be heard."""
+    """True once a sent sample could be heard."""
 
 
 class Playout(io.AudioOutput):
@@ -66,7 +66,7 @@ class Playout(io.AudioOutput):
             sample_rate=sample_rate,
         )
         self.on_audible: Callable[[float], None] | None = None
-        """Called once per segment with the Unix time of its first audible sample."""
+        """Callback for each segment, with the Unix time of its first audible sample."""
         self._send = send
         self._now = now
         self._rate = sample_rate
@@ -78,10 +78,10 @@ class Playout(io.AudioOutput):
         """The segment not yet flushed; when cut short, it is no longer among the above."""
         self._paused = False
         self._next_at = 0.0
-        """When the next frame is due, on the loop's clock: the end of the last one sent."""
+        """Due time of the next frame, on the loop's clock: the end of the last one sent."""
         self._changed = anyio.Event()
         self._room: anyio.Event | None = None
-        """Set when there is room again; None while nobody waits for it."""
+        """The event of room again; None while nobody waits for it."""
 
     @property
     def buffered(self) -> float:
@@ -89,14 +89,14 @@ class Playout(io.AudioOutput):
         return self._seconds(sum(len(s.audio) for s in self._segments) // _BYTES_PER_SAMPLE)
 
     async def run(self) -> None:
-        """Send what is captured, until cancelled."""
+        """Send the captured audio, until cancelled."""
         while True:
             while not self._due():
                 await self._changed.wait()
                 self._next_at = max(self._next_at, anyio.current_time())  # idle time is not owed
             await anyio.sleep_until(self._next_at)
             if self._due():  # still: it may have been cleared or paused meanwhile
-                self._next_at = max(self._next_at, anyio.current_time() - MAX_CATCH_UP)
+                self._next_at = max(self._next_at, anyio.current_time() - MAX_CATCH_UP_SECONDS)
                 self._step()
 
     # -- what AgentSession calls -----------------------------------------------------------------
@@ -147,7 +147,7 @@ class Playout(io.AudioOutput):
     # -- one frame -------------------------------------------------------------------------------
 
     def _due(self) -> bool:
-        """Whether there is a frame to send, or a segment to end, when its time has come."""
+        """True when there is a frame to send, or a segment to end, once its time has come."""
         if not self._segments:
             return False
         segment = self._segments[0]
@@ -216,7 +216,7 @@ class Playout(io.AudioOutput):
         self._changed = anyio.Event()
 
     def _make_room(self) -> None:
-        """Wake who is held in :meth:`capture_frame`."""
+        """Wake whoever is held in :meth:`capture_frame`."""
         if self._room is not None:
             self._room.set()
             self._room = None

@@ -69,20 +69,20 @@ _Text = TypeVar("_Text")
 
 SUBPROTOCOL: Final = "parley.v1"
 FRAME_SECONDS: Final = 0.02
-SAMPLE_RATES: Final = (8000, 16000, 24000, 48000)
-MAX_MESSAGE: Final = 16 * 1024
-"""Bytes of a caller's longest message. (The largest frame, at 48 kHz, has 1,920.)"""
-MAX_TYPED: Final = 10
-"""Typed turns taken in any :data:`TYPED_WITHIN` seconds: more than anybody types, and each one may
-cost a request to a language model."""
-TYPED_WITHIN: Final = 10.0
-MAX_TEXT: Final = 4000
-"""Characters of a typed turn."""
+SAMPLE_RATES_HZ: Final = (8000, 16000, 24000, 48000)
+MAX_MESSAGE_BYTES: Final = 16 * 1024
+"""Size of a caller's longest message. (The largest frame, at 48 kHz, has 1,920 bytes.)"""
+MAX_TYPED_TURNS: Final = 10
+"""Number of typed turns taken in any :data:`TYPED_WITHIN_SECONDS`: more than anybody types, and
+each one may cost a request to a language model."""
+TYPED_WITHIN_SECONDS: Final = 10.0
+MAX_TEXT_CHARACTERS: Final = 4000
+"""Length of a typed turn, at most."""
 _TOKEN: Final = "parley.token."  # noqa: S105 (what a token is recognised by)
-_MAX_VALUE: Final = 200
-"""Characters of a tag's or a user attribute's value: what Sentry keeps of one."""
-_MAX_REASON: Final = 123
-"""Bytes of a close reason: what a WebSocket close frame has room for (RFC 6455, 5.5)."""
+_MAX_VALUE_CHARACTERS: Final = 200
+"""Length of a tag's or a user attribute's value, at most: as much as Sentry keeps of one."""
+_MAX_REASON_BYTES: Final = 123
+"""Length of a close reason: a WebSocket close frame has room for no more (RFC 6455, 5.5)."""
 
 
 def frame_size(sample_rate: int) -> int:
@@ -97,7 +97,7 @@ def token_subprotocol(token: str) -> str:
 
 
 class CloseCode(enum.IntEnum):
-    """Why a connection closes: RFC 6455's codes, and from 4400 on our own."""
+    """Reasons for closing a connection: RFC 6455's codes, and from 4400 on our own."""
 
     NORMAL = 1000
     """The call is over; ``ended`` was sent."""
@@ -110,7 +110,7 @@ class CloseCode(enum.IntEnum):
     INVALID = 1007
     """Not JSON, a field that is missing, unknown or not allowed, a frame of the wrong size."""
     TOO_BIG = 1009
-    """A message over :data:`MAX_MESSAGE` bytes."""
+    """A message over :data:`MAX_MESSAGE_BYTES`."""
     INTERNAL_ERROR = 1011
     """The gateway or the session failed."""
     TRY_AGAIN_LATER = 1013
@@ -122,7 +122,7 @@ class CloseCode(enum.IntEnum):
     TOO_SLOW = 4402
     """The caller doesn't read what it is sent."""
     TOO_FAST = 4403
-    """More than :data:`MAX_TYPED` typed turns in :data:`TYPED_WITHIN` seconds."""
+    """More than :data:`MAX_TYPED_TURNS` typed turns in :data:`TYPED_WITHIN_SECONDS`."""
     ID_TAKEN = 4404
     """The ``id`` in ``start`` is another call's, which has not ended: two calls never share a
     conversation."""
@@ -132,31 +132,31 @@ class GatewayError(InputError):
     """Base of the gateway's errors."""
 
 
-class RefusedError(GatewayError):
-    """The connection is to be closed with this ``code`` and ``reason`` (at most 123 bytes)."""
+class TurnedAwayError(GatewayError):
+    """A connection is turned away: closed with this ``code`` and ``reason`` (at most 123 bytes)."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         self.code = code
-        line = " ".join(reason.split())  # parts of it are the other side's words
-        self.reason = line.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
+        text = " ".join(reason.split())  # parts of it are the other side's words
+        self.reason = text.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
         super().__init__(f"{self.reason} (close code {code.value})")
 
 
-class ProtocolError(RefusedError):
+class ProtocolError(TurnedAwayError):
     """The other side broke the protocol."""
 
 
 class TypedTurns:
-    """When a call's last turns were typed, over whatever transport."""
+    """The times of a call's last typed turns, over whatever transport."""
 
     def __init__(self) -> None:
-        self._at: deque[float] = deque(maxlen=MAX_TYPED)
+        self._at: deque[float] = deque(maxlen=MAX_TYPED_TURNS)
 
     def count(self, now: float) -> None:
         """Count one more, at ``now`` (seconds, on a clock that doesn't jump). Raises
         :class:`ProtocolError` for one too many, which isn't counted."""
-        if len(self._at) == MAX_TYPED and now - self._at[0] < TYPED_WITHIN:
-            limit = f"more than {MAX_TYPED} typed turns in {TYPED_WITHIN:g} s"
+        if len(self._at) == MAX_TYPED_TURNS and now - self._at[0] < TYPED_WITHIN_SECONDS:
+            limit = f"more than {MAX_TYPED_TURNS} typed turns in {TYPED_WITHIN_SECONDS:g} s"
             raise ProtocolError(CloseCode.TOO_FAST, limit)
         self._at.append(now)
 
@@ -167,14 +167,16 @@ class TypedTurns:
 def _plain(value: object) -> object:
     """Hold a value of ``user`` to what any trace can carry."""
     match value:
-        case str() if len(value) <= _MAX_VALUE:
+        case str() if len(value) <= _MAX_VALUE_CHARACTERS:
             return value
         case float() if not math.isfinite(value):
             raise ValueError("should be finite")
         case bool() | int() | float() | None:
             return value
         case _:
-            what = f"text of at most {_MAX_VALUE} characters, a number, a boolean or null"
+            what = (
+                f"text of at most {_MAX_VALUE_CHARACTERS} characters, a number, a boolean or null"
+            )
             raise ValueError(f"should be {what}")
 
 
@@ -183,21 +185,21 @@ def _sound(headers: object) -> dict[str, str]:
 
 
 _Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
-_Value: TypeAlias = Annotated[str, Field(max_length=_MAX_VALUE)]
+_Value: TypeAlias = Annotated[str, Field(max_length=_MAX_VALUE_CHARACTERS)]
 _Plain: TypeAlias = Annotated[object, AfterValidator(_plain)]
 _Headers: TypeAlias = Annotated[dict[str, str], BeforeValidator(_sound)]
-"""Trace headers that are sound, whatever was sent: who has bad ones isn't turned away. Whether what
-they say about sampling is believed, is the session's business."""
+"""Trace headers that are sound, whatever was sent: a caller with bad ones isn't turned away. It is
+for the session to believe what they say about sampling, or not."""
 
 
 class _FromCaller(BaseModel):
-    """What callers send is held to the letter."""
+    """A message from a caller: held to the letter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class _FromGateway(BaseModel):
-    """What the gateway sends may grow fields; older callers ignore them."""
+    """A message from the gateway: it may grow fields; older callers ignore them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -218,7 +220,7 @@ class Text(_FromCaller):
     """A turn the caller typed."""
 
     type: Literal["text"] = "text"
-    text: Annotated[str, Field(max_length=MAX_TEXT, pattern=r"\S")]
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS, pattern=r"\S")]
     headers: _Headers = Field(default_factory=dict)
 
 
@@ -238,7 +240,7 @@ class Started(_FromGateway):
 
 
 class State(_FromGateway):
-    """What the agent and the caller are doing."""
+    """The states of the agent and the caller."""
 
     type: Literal["state"] = "state"
     agent: Literal["initializing", "idle", "listening", "thinking", "speaking"]
@@ -293,9 +295,9 @@ class Ended(_FromGateway):
 _CallerText: TypeAlias = Start | Text | End
 _GatewayText: TypeAlias = Started | State | Words | Tool | AudioStarted | AudioEnded | Flush | Ended
 CallerMessage: TypeAlias = _CallerText | bytes
-"""What a caller sends; ``bytes`` is a frame."""
+"""Any message from a caller; ``bytes`` is a frame."""
 GatewayMessage: TypeAlias = _GatewayText | bytes
-"""What the gateway sends; ``bytes`` is a frame."""
+"""Any message from the gateway; ``bytes`` is a frame."""
 
 _by_type = Field(discriminator="type")
 _caller_text: TypeAdapter[_CallerText] = TypeAdapter(Annotated[_CallerText, _by_type])
@@ -310,12 +312,12 @@ def encode(message: CallerMessage | GatewayMessage) -> str | bytes:
 
 
 def parse_caller_message(data: str | bytes) -> CallerMessage:
-    """What a caller sent. Raises :class:`ProtocolError`."""
-    return _parsed(data, _caller_text, limit=MAX_MESSAGE)
+    """Read a caller's message. Raises :class:`ProtocolError`."""
+    return _parsed(data, _caller_text, limit=MAX_MESSAGE_BYTES)
 
 
 def parse_gateway_message(data: str | bytes) -> GatewayMessage:
-    """What the gateway sent. Raises :class:`ProtocolError`."""
+    """Read a message from the gateway. Raises :class:`ProtocolError`."""
     return _parsed(data, _gateway_text, limit=None)
 
 
@@ -333,7 +335,7 @@ def _parsed(data: str | bytes, text: TypeAdapter[_Text], *, limit: int | None) -
 
 
 def _explained(invalid: ValidationError) -> ProtocolError:
-    """The first thing wrong with a message, in one line."""
+    """The first thing wrong with a message, in one line of text."""
     error = invalid.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in error["loc"])
     match error["type"]:

@@ -22,32 +22,32 @@ from websockets.typing import Subprotocol
 from agent.session.line import OpenSession, SessionRequest
 
 from . import admission
-from .call import CLOSE_TIMEOUT, Call, Limits
+from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits
 from .exchange import Exchange
 from .line import GatewayLine
 from .page import HEADERS, Page
 from .protocol import (
-    MAX_MESSAGE,
+    MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
     CloseCode,
     GatewayError,
-    RefusedError,
     Start,
+    TurnedAwayError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from anyio.abc import TaskStatus
-    from websockets.asyncio.server import ServerConnection
+    from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
 log = logging.getLogger(__name__)
 
-_SEND_BUFFER: Final = 64 * 1024
-"""Bytes the kernel may hold for a caller that doesn't read; by itself it would take megabytes."""
+_SEND_BUFFER_BYTES: Final = 64 * 1024
+"""Data the kernel may hold for a caller that doesn't read; by itself it would take megabytes."""
 _quiet = log.getChild("websockets")
-_quiet.setLevel(logging.WARNING)  # at INFO it has four lines for each connection
+_quiet.setLevel(logging.WARNING)  # at INFO it logs four times for each connection
 
 
 class ListenError(GatewayError):
@@ -89,23 +89,7 @@ async def serve(
         page=Page() if page else None,
         max_sessions=max_sessions,
     )
-    listening = serve_websockets(
-        gateway.hold,
-        host,
-        port,
-        process_request=gateway.check,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
-        compression=None,  # speech doesn't compress, and trying costs every frame
-        max_size=MAX_MESSAGE,
-        open_timeout=start_timeout,
-        close_timeout=CLOSE_TIMEOUT,
-        logger=_quiet,
-    )
-    try:
-        server = await listening
-    except OSError as error:
-        reason = error.strerror or error
-        raise ListenError(f"can't listen on {host}:{port}: {reason}; choose another") from error
+    server = await _listen(gateway, host, port, open_timeout=start_timeout)
     try:
         url = _url(server.sockets[0])
         log.info("gateway listening on %s", url)
@@ -120,8 +104,29 @@ async def serve(
             await server.wait_closed()
 
 
+async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: float) -> Server:
+    """Listen for the gateway. Raises :class:`ListenError`."""
+    listening = serve_websockets(
+        gateway.hold,
+        host,
+        port,
+        process_request=gateway.check,
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        compression=None,  # speech doesn't compress, and trying costs every frame
+        max_size=MAX_MESSAGE_BYTES,
+        open_timeout=open_timeout,
+        close_timeout=CLOSE_TIMEOUT_SECONDS,
+        logger=_quiet,
+    )
+    try:
+        return await listening
+    except OSError as error:
+        reason = error.strerror or error
+        raise ListenError(f"can't listen on {host}:{port}: {reason}; choose another") from error
+
+
 class _Gateway:
-    """What the connections of one server have in common: the way in, the cap, the way out."""
+    """The common part of a server's connections: the way in, the cap, the way out."""
 
     def __init__(
         self,
@@ -144,11 +149,11 @@ class _Gateway:
         self._ids: set[str] = set()
         """Ids that callers gave their calls; no other call may have one of them meanwhile."""
         self._waiting: set[anyio.CancelScope] = set()
-        """Around each wait for ``start``."""
+        """The scopes around each wait for ``start``."""
         self._shutdown = anyio.Event()
 
     def check(self, websocket: ServerConnection, request: Request) -> Response | None:
-        """Answer plain HTTP and refuse who may not call; None lets the handshake go on."""
+        """Answer plain HTTP, refuse those who may not call; None lets the handshake go on."""
         refusal, headers = None, request.headers
         bound = [peer.getsockname()[0] for peer in websocket.server.sockets]
         if all(map(admission.is_loopback, bound)):
@@ -167,7 +172,7 @@ class _Gateway:
         return response
 
     def _answer(self, websocket: ServerConnection, request: Request) -> Response:
-        """What a request that isn't a WebSocket's gets: the page, ``/health``, or nothing."""
+        """The answer to a request that isn't a WebSocket's: the page, ``/health``, or nothing."""
         if request.method != "GET":
             response = websocket.respond(
                 http.HTTPStatus.METHOD_NOT_ALLOWED, "GET is all there is.\n"
@@ -200,7 +205,7 @@ class _Gateway:
         """Take one connection from its handshake to its close frame."""
         try:
             await self._admit(websocket)
-        except RefusedError as refusal:
+        except TurnedAwayError as refusal:
             log.info("gateway: connection refused: %s", refusal)
             await _close(websocket, refusal.code, refusal.reason)
         except ConnectionClosed:
@@ -212,7 +217,7 @@ class _Gateway:
     async def _admit(self, websocket: ServerConnection) -> None:
         if self._held >= self._max_sessions:
             taken = f"all {self._max_sessions} sessions are taken: try again later"
-            raise RefusedError(CloseCode.TRY_AGAIN_LATER, taken)
+            raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, taken)
         self._held += 1
         try:
             await self._hold_call(websocket)
@@ -235,7 +240,7 @@ class _Gateway:
             yield
             return
         if id in self._ids:
-            raise RefusedError(CloseCode.ID_TAKEN, f"a call with the id {id} has not ended")
+            raise TurnedAwayError(CloseCode.ID_TAKEN, f"a call with the id {id} has not ended")
         self._ids.add(id)
         try:
             yield
@@ -253,8 +258,8 @@ class _Gateway:
             assert isinstance(message, Start)  # the exchange lets nothing else through
             return message
         if self._shutdown.is_set():
-            raise RefusedError(CloseCode.GOING_AWAY, "the gateway is shutting down")
-        raise RefusedError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
+            raise TurnedAwayError(CloseCode.GOING_AWAY, "the gateway is shutting down")
+        raise TurnedAwayError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
 
 
 def _set(response: Response, headers: Mapping[str, str]) -> None:
@@ -269,13 +274,13 @@ def _request(start: Start) -> SessionRequest:
 
 
 async def _close(websocket: ServerConnection, code: CloseCode, reason: str) -> None:
-    with anyio.move_on_after(CLOSE_TIMEOUT):
+    with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS):
         await websocket.close(code, reason)
 
 
 def _bound_send_buffer(websocket: ServerConnection) -> None:
     peer: socket.socket = websocket.transport.get_extra_info("socket")
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
 def _url(listening: socket.socket) -> str:

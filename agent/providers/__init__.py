@@ -1,19 +1,19 @@
-"""Speech and language: what a session listens, thinks and speaks with.
+"""Speech and language: the parts a session listens, thinks and speaks with.
 
 :func:`load` turns a :class:`Choice` into :class:`Models`, once per process; their
 :meth:`~Models.plugins` are made afresh for each session, share the models and one bounded set of
 inference threads.
 
 ``choice``
-    Which providers to use.
+    The providers to use.
 ``models``
     The loading, the plugins.
 ``voice_activity``
-    When a caller speaks: LiveKit's native detector, on the event loop.
+    Detection of speech: LiveKit's native detector, on the event loop.
 ``utterance``
-    What to recognise: speech, cut out of the audio it came in.
+    Speech to be recognised, cut out of the audio it came in.
 ``inference``
-    The threads local models run on: who is needed first is served first.
+    The threads local models run on: the most urgent call is served first.
 ``moonshine``, ``piper``
     Recognition and synthesis on this machine (extra ``local``).
 ``scripted``
@@ -26,6 +26,8 @@ inference threads.
     HTTP clients that the sessions of an event loop share.
 ``fallback``
     Several of a kind as one, which asks the next when one fails.
+``errors``
+    :class:`ProviderError`, the one error of loading providers.
 
 Packages are imported only when chosen.
 """

@@ -1,4 +1,4 @@
-"""What the operator chose."""
+"""The operator's choice of providers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which providers to use. Of several of a kind the first is asked first, the others when those
+    """The providers to use. Of several of a kind the first is asked first, the others when those
     before them fail.
 
     ``local`` and ``scripted`` are on this machine; :mod:`.remote` says how the others are named.
@@ -21,12 +21,12 @@ class Choice:
     llm: tuple[str, ...] = ("scripted",)
     tts: tuple[str, ...] = ("local",)
     options: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict, repr=False)
-    """By kind (``stt``, ``llm``, ``tts``) and name: arguments of the plugin's constructor."""
+    """Arguments of the plugins' constructors, by kind (``stt``, ``llm``, ``tts``) and name."""
     llm_model: str | None = None
     base_url: str | None = None
     """The server of ``openai``; OpenAI's own when None."""
     api_key: str | None = field(default=None, repr=False)
-    """Its key."""
+    """Key of that server."""
     timeout: float = 5.0
     """Seconds a provider has to connect, and then to go on answering."""
     inference_threads: int = 2
@@ -34,5 +34,5 @@ class Choice:
     own."""
 
     def options_of(self, kind: str, name: str) -> Mapping[str, Any]:
-        """What a provider's constructor is given."""
+        """The arguments for a provider's constructor."""
         return self.options.get(kind, {}).get(name, {})

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLOSING: Final = 2.0
-"""Seconds that the clients have to close, all together."""
+CLOSING_SECONDS: Final = 2.0
+"""Time that the clients have to close, all together."""
 
 
 class Client(Protocol):
-    """What has connections."""
+    """A client with connections."""
 
     async def close(self) -> None:
         """Close them."""
@@ -41,21 +41,21 @@ class Connections:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator[Self]:
-        """None yet; each is made when it is first asked for, all are closed at the end.
+        """No clients yet; each is made when it is first asked for, all are closed at the end.
 
-        What can't be closed within two seconds is left, and said in the log.
+        A client that can't be closed within two seconds is left, and named in the log.
         """
         connections = cls()
         try:
             yield connections
         finally:
-            with anyio.move_on_after(CLOSING, shield=True) as limit:
+            with anyio.move_on_after(CLOSING_SECONDS, shield=True) as limit:
                 async with anyio.create_task_group() as closing:
                     for client in connections._clients.values():
                         closing.start_soon(_close, client)
             connections._clients.clear()
             if limit.cancelled_caught:
-                log.warning("some HTTP clients were not closed within %g s", CLOSING)
+                log.warning("some HTTP clients were not closed within %g s", CLOSING_SECONDS)
 
     @contextmanager
     def lent(self) -> Iterator[None]:

@@ -6,4 +6,5 @@ from agent.errors import InputError
 
 
 class ProviderError(InputError):
-    """A provider can't be used as configured. One line: what is missing, and how to get it."""
+    """A provider that can't be used as configured. One line of text: what is missing, and the way
+    to get it."""

@@ -2,7 +2,7 @@
 
 The adapters ask the next provider when one fails, and probe a failed one until it works again.
 LiveKit's spans show each attempt at a language model and at a voice; recognition has none, so its
-failed attempts are recorded here.
+failed attempts become spans here.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from livekit.agents import vad
 
-RETRY_AFTER: Final = 0.5
-"""Seconds before a provider is asked a third time; the second time is at once."""
-ATTEMPT: Final = "stt.attempt"
+RETRY_AFTER_SECONDS: Final = 0.5
+"""Time before a provider is asked a third time; the second time is at once."""
+OP_ATTEMPT: Final = "stt.attempt"
 """The op of an attempt at recognition that failed."""
 RETRIES: Final = 1
-"""How often a provider without a fallback is asked again: a caller is waiting."""
+"""Number of times a provider without a fallback is asked again: a caller is waiting."""
 
 
 def patience(timeout: float) -> SessionConnectOptions:
-    """How long a session waits for its providers, and how often it asks again."""
-    one = APIConnectOptions(max_retry=RETRIES, retry_interval=RETRY_AFTER, timeout=timeout)
+    """A session's patience with its providers: its waits, and its retries."""
+    one = APIConnectOptions(max_retry=RETRIES, retry_interval=RETRY_AFTER_SECONDS, timeout=timeout)
     return SessionConnectOptions(stt_conn_options=one, llm_conn_options=one, tts_conn_options=one)
 
 
@@ -39,7 +39,7 @@ def language_model(members: Sequence[llm.LLM[Any]], timeout: float) -> llm.LLM[A
     """One model of them all. A reply that has begun isn't begun again."""
     if len(members) == 1:
         return members[0]
-    return LanguageModels([*members], attempt_timeout=timeout, retry_interval=RETRY_AFTER)
+    return LanguageModels([*members], attempt_timeout=timeout, retry_interval=RETRY_AFTER_SECONDS)
 
 
 class LanguageModels(llm.FallbackAdapter):
@@ -65,7 +65,7 @@ def recognition(
 ) -> tuple[stt.STT[Any], list[stt.STT[Any]]]:
     """One recogniser of them all, and the adapters it is made of, to be closed before them.
 
-    What is recognised by the utterance goes to the next one when the first fails: nothing is lost.
+    An utterance goes to the next one when the first fails: nothing is lost.
     Of a stream that fails, the next one hears only what comes then.
     """
     for member in members:
@@ -86,7 +86,7 @@ def recognition(
         vad=vad,
         attempt_timeout=timeout,
         max_retry_per_stt=0,
-        retry_interval=RETRY_AFTER,
+        retry_interval=RETRY_AFTER_SECONDS,
     )
     if adapters:
         return one, [one, *adapters]
@@ -99,10 +99,10 @@ def _takes_utterances(member: stt.STT[Any]) -> bool:
 
 
 def _failed(member: stt.STT[Any], event: stt.STTError) -> None:
-    """Record a failed attempt where it is noticed; LiveKit doesn't say when it began."""
+    """Make a span of a failed attempt where it is noticed; LiveKit doesn't say when it began."""
     conversation = telemetry.current_conversation()
     if conversation is None or conversation.ended:
         return
     asked = {GEN_AI_REQUEST_MODEL: member.model, GEN_AI_PROVIDER_NAME: member.provider}
-    with telemetry.span(ATTEMPT, member.model, attributes=asked) as span:
+    with telemetry.span(OP_ATTEMPT, member.model, attributes=asked) as span:
         span.fail(event.error)

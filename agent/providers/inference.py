@@ -1,4 +1,4 @@
-"""The threads that local models run on: who is needed first is served first.
+"""The threads that local models run on: the most urgent call is served first.
 
 Recognition and the first words of a reply are waited for by a caller; the words after them are
 not, while the first ones are being heard. In the order they come, one long sentence delays
@@ -28,9 +28,9 @@ _T = TypeVar("_T")
 @dataclass(order=True, slots=True)
 class _Call:
     due: float
-    """When its result is needed, on the monotonic clock."""
+    """The time its result is needed, on the monotonic clock."""
     number: int
-    """Of those due at the same time, the first that came."""
+    """Its number: of those due at the same time, the first that came is served first."""
     function: Callable[[], Any] = field(compare=False)
     result: Future[Any] = field(compare=False, default_factory=Future)
 
@@ -44,8 +44,8 @@ class _Call:
 
 
 class Threads:
-    """So many threads, started when they are needed; what waits for one is bounded by the sessions,
-    each of which recognises and says one thing at a time."""
+    """A pool of threads, started when they are needed. Its queue is bounded by the sessions, each
+    of which recognises and says one thing at a time."""
 
     def __init__(self, count: int) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="inference")
@@ -69,7 +69,7 @@ class Threads:
         return result
 
     def close(self) -> None:
-        """Wait for what is running; what waits for a thread is cancelled. Idempotent."""
+        """Wait for the calls that run, cancel those that wait for a thread. Idempotent."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         with suppress(queue.Empty):
             while True:

@@ -33,7 +33,7 @@ class Closeable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plugins:
-    """What one session listens, thinks and speaks with.
+    """The parts one session listens, thinks and speaks with.
 
     Never shared between sessions: a plugin reports its metrics and errors to all who listen.
     """
@@ -43,9 +43,9 @@ class Plugins:
     llm: llm.LLM[Any]
     tts: tts.TTS[Any]
     connect: SessionConnectOptions = field(default_factory=SessionConnectOptions)
-    """How long the session waits for them, and how often it asks again."""
+    """The session's patience with them: its waits, and its retries."""
     members: tuple[Closeable, ...] = ()
-    """What adapters among them stand for: closed after them."""
+    """The providers that adapters among them stand for: closed after them."""
 
     async def aclose(self) -> None:
         """Close their connections. A closing ``AgentSession`` doesn't: call it afterwards."""
@@ -59,13 +59,13 @@ class Models:
     """The loaded models, one of these per process. A context manager: see :meth:`close`."""
 
     stt: tuple[Callable[[], stt.STT[Any]], ...]
-    """What makes a session's recogniser, and those that stand in for it; likewise the others."""
+    """Makers of a session's recogniser, and of those that stand in for it; likewise the others."""
     llm: tuple[Callable[[Script], llm.LLM[Any]], ...]
     tts: tuple[Callable[[], tts.TTS[Any]], ...]
     timeout: float
     close: Callable[[], None]
-    """Waits for the inference that is running, then frees the models. Blocks; idempotent. What a
-    session asks for afterwards fails: close the sessions first."""
+    """Waits for the inference that is running, then frees the models. Blocks; idempotent. Requests
+    of sessions fail afterwards: close the sessions first."""
 
     def plugins(
         self, script: Script | None = None, *, connections: Connections | None = None

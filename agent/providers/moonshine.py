@@ -34,7 +34,7 @@ from livekit.agents import (
 from moonshine_voice import ModelArch, MoonshineError, Transcriber, get_model_path
 
 from .errors import ProviderError
-from .utterance import SAMPLE_RATE, SpeechBuffer
+from .utterance import SAMPLE_RATE_HZ, SpeechBuffer
 
 if TYPE_CHECKING:
     from .inference import Threads
@@ -44,8 +44,8 @@ MODEL: Final = "tiny-en"
 LANGUAGE: Final = LanguageCode("en")
 
 _OPTIONS: Final = {"vad_threshold": "0.0", "return_audio_data": "false"}
-_SHORTEST: Final = SAMPLE_RATE // 2
-"""Samples the model is given at least; it fails below about 1,000."""
+_SHORTEST_SAMPLES: Final = SAMPLE_RATE_HZ // 2
+"""Length of the shortest audio the model is given; it fails below about 1,000 samples."""
 
 
 class Recognizer:
@@ -68,7 +68,7 @@ class Recognizer:
         self._idle: queue.SimpleQueue[Transcriber] = queue.SimpleQueue()
         for model in self._models:
             self._idle.put(model)
-            self._transcribe(np.zeros(_SHORTEST, np.int16))  # the first run is slower
+            self._transcribe(np.zeros(_SHORTEST_SAMPLES, np.int16))  # the first run is slower
 
     async def transcribe(self, samples: Samples) -> str:
         """The words in mono PCM16 at 16 kHz, empty if there are none.
@@ -86,11 +86,11 @@ class Recognizer:
             model.close()
 
     def _transcribe(self, samples: Samples) -> str:
-        padding = max(0, _SHORTEST - len(samples))
+        padding = max(0, _SHORTEST_SAMPLES - len(samples))
         audio = np.pad(samples, (0, padding)).astype(np.float32) / 32768
         model = self._idle.get()
         try:
-            transcript = model.transcribe_without_streaming(audio.tolist(), SAMPLE_RATE)
+            transcript = model.transcribe_without_streaming(audio.tolist(), SAMPLE_RATE_HZ)
             return " ".join(line.text for line in transcript.lines).strip()
         finally:
             self._idle.put(model)
@@ -114,7 +114,7 @@ class STT(stt.STT[Never]):
 
     @property
     def provider(self) -> str:
-        """Who runs the model."""
+        """The provider that runs the model."""
         return "moonshine"
 
     def stream(
@@ -152,7 +152,7 @@ class RecognizeStream(stt.RecognizeStream):
     def __init__(
         self, parent: STT, recognizer: Recognizer, conn_options: APIConnectOptions
     ) -> None:
-        super().__init__(stt=parent, conn_options=conn_options, sample_rate=SAMPLE_RATE)
+        super().__init__(stt=parent, conn_options=conn_options, sample_rate=SAMPLE_RATE_HZ)
         self._recognizer = recognizer
         self._speech = SpeechBuffer()
         self._arrived = 0.0
@@ -194,7 +194,7 @@ class RecognizeStream(stt.RecognizeStream):
                     speech_end_time=ended,
                 )
             )
-        duration = len(utterance.samples) / SAMPLE_RATE
+        duration = len(utterance.samples) / SAMPLE_RATE_HZ
         self._event_ch.send_nowait(
             stt.SpeechEvent(
                 stt.SpeechEventType.RECOGNITION_USAGE,
@@ -211,8 +211,8 @@ class RecognizeStream(stt.RecognizeStream):
 def _samples(buffer: utils.AudioBuffer) -> Samples:
     """Frames of any sample rate as mono PCM16 at 16 kHz."""
     frame = rtc.combine_audio_frames(buffer)
-    if frame.sample_rate == SAMPLE_RATE:
+    if frame.sample_rate == SAMPLE_RATE_HZ:
         return np.frombuffer(frame.data, np.int16)
-    resampler = rtc.AudioResampler(frame.sample_rate, SAMPLE_RATE)
+    resampler = rtc.AudioResampler(frame.sample_rate, SAMPLE_RATE_HZ)
     frames = [*resampler.push(frame), *resampler.flush()]
     return np.concatenate([np.frombuffer(f.data, np.int16) for f in frames])

@@ -23,26 +23,26 @@ _POOL: Final = httpx2.Limits(
     keepalive_expiry=120,
 )
 _TLS: Final = httpx2.create_ssl_context()
-"""Made at import, before the first call: it takes up to 0.16 s, in which an event loop would stand
-still."""
+"""The TLS context, made at import, before the first call: that takes up to 0.16 s, in which an
+event loop would stand still."""
 
 
 class LLM(plugin.LLM):
-    """The plugin's. Takes the same arguments by name, as do the others."""
+    """The plugin's language model. Takes the same arguments by name, as do the others."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**_shared(options))
 
 
 class TTS(plugin.TTS):
-    """The plugin's."""
+    """The plugin's synthesis."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**_shared(options))
 
 
 class STT(plugin.STT):
-    """The plugin's, with a client that it closes if it isn't shared."""
+    """The plugin's recognition, with a client that it closes if it isn't shared."""
 
     def __init__(self, **options: Any) -> None:
         options = _shared(options)

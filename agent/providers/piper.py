@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 MODEL: Final = "en_US-joe-medium"
 
-_SILENCE: Final = 0.1
-"""Seconds of silence said for text that has no sound ("…"): LiveKit takes no audio for an error."""
-_CLOCK: Final = (
+_SILENCE_SECONDS: Final = 0.1
+"""Silence said for text that has no sound ("…"): LiveKit takes no audio for an error."""
+_CLOCK_TIMES: Final = (
     (re.compile(r"\b(\d{1,2}):00(?=\s*[ap]\.?m\b)", re.IGNORECASE), r"\1"),
     (re.compile(r"\b(\d{1,2}):00\b"), r"\1 o'clock"),
     (re.compile(r"\b(\d{1,2}):0([1-9])\b"), r"\1 oh \2"),
@@ -45,27 +45,29 @@ _CLOCK: Final = (
 
 _CLAUSE: Final = re.compile(r".{15,}?[,;:](?=\s)|.+", re.DOTALL)
 """A part of a sentence that can be said by itself; one that is too short has no melody."""
-_LONG: Final = 45
-"""Letters of a first clause, three seconds of speech, for which nobody is kept waiting."""
+_LONG_CLAUSE_LETTERS: Final = 45
+"""Length of a first clause, three seconds of speech, for which nobody is kept waiting."""
 _BREATH: Final = re.compile(
     r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
 )
 """The beginning of a long clause, up to where a speaker may breathe."""
-_AHEAD: Final = 0.5
-"""Seconds by which the next part is wanted before the last one has been heard."""
+_AHEAD_SECONDS: Final = 0.5
+"""Time by which the next part is wanted before the last one has been heard."""
 
 
 def speakable(text: str) -> str:
     """Text with clock times as they are said; Piper reads "10:00" as "one thousand"."""
-    for pattern, words in _CLOCK:
+    for pattern, words in _CLOCK_TIMES:
         text = pattern.sub(words, text)
     return text
 
 
 def parts(text: str) -> Iterator[str]:
-    """What to synthesise one after the other: clauses, of a long first one the beginning first."""
+    """Parts to synthesise one after the other: clauses, of a long first one the beginning first."""
     for index, clause in enumerate(_CLAUSE.findall(text)):
-        beginning = _BREATH.match(clause) if index == 0 and len(clause) > _LONG else None
+        beginning = (
+            _BREATH.match(clause) if index == 0 and len(clause) > _LONG_CLAUSE_LETTERS else None
+        )
         if beginning is None:
             yield clause
         else:
@@ -75,19 +77,19 @@ def parts(text: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Heard:
-    """How far a reply is certain to be heard, sentence after sentence."""
+    """The part of a reply that is certain to be heard, sentence after sentence."""
 
     until: float = 0.0
-    """When what was said so far ends, on the monotonic clock."""
+    """The end of the words said so far, on the monotonic clock."""
 
     def add(self, seconds: float) -> None:
-        """So much more was said: it is heard after the rest, or now."""
+        """Add seconds of speech: they are heard after the rest, or now."""
         self.until = max(self.until, time.monotonic()) + seconds
 
     @property
     def spare(self) -> float:
-        """Seconds in which nobody misses what comes next."""
-        return max(0.0, self.until - _AHEAD - time.monotonic())
+        """Seconds in which nobody misses the next part."""
+        return max(0.0, self.until - _AHEAD_SECONDS - time.monotonic())
 
 
 class Voice:
@@ -109,7 +111,7 @@ class Voice:
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second of what it says: 22,050."""
+        """Sample rate of its speech: 22,050 Hz."""
         return self._voice.config.sample_rate
 
     async def say(self, text: str, emitter: tts.AudioEmitter, heard: Heard) -> None:
@@ -134,7 +136,7 @@ class Voice:
                 silent = False
                 yield chunk.audio_int16_bytes
         if silent:
-            yield bytes(2 * round(_SILENCE * self.sample_rate))
+            yield bytes(2 * round(_SILENCE_SECONDS * self.sample_rate))
 
 
 class TTS(tts.TTS[Never]):
@@ -156,7 +158,7 @@ class TTS(tts.TTS[Never]):
 
     @property
     def provider(self) -> str:
-        """Who runs the model."""
+        """The provider that runs the model."""
         return "piper"
 
     def synthesize(
@@ -164,7 +166,7 @@ class TTS(tts.TTS[Never]):
     ) -> ChunkedStream:
         """Speak the text; closing the stream stops it.
 
-        What one task asks for is one reply, as LiveKit's adapter does it, and is heard in a row:
+        The requests of one task are one reply, as LiveKit's adapter does it, and heard in a row:
         of its later sentences the first clause can wait too. An interrupted reply's task has ended.
         """
         heard, reply = Heard(), asyncio.current_task()

@@ -30,10 +30,10 @@ _PLUGIN: Final = "plugin:"
 
 
 def maker(kind: Kind, name: str, choice: Choice) -> Callable[[], Any]:
-    """What makes a session's plugin of that name.
+    """The maker of a session's plugins of that name.
 
     One is made here and now, without a connection, so that a missing package, key or model is
-    found at start. Raises :class:`ProviderError`, one line that names the setting.
+    found at start. Raises :class:`ProviderError`, one line of text that names the setting.
     """
     setting = f"PARLEY_{kind.upper()}={name}"
     options = {**_own_options(kind, name, choice, setting), **choice.options_of(kind, name)}
@@ -78,7 +78,7 @@ def _class(kind: Kind, name: str, setting: str) -> Callable[..., Any]:
 
 
 def _own_options(kind: Kind, name: str, choice: Choice, setting: str) -> dict[str, Any]:
-    """What a provider is told without being asked to by ``PARLEY_…_OPTIONS``."""
+    """Arguments for a provider besides those of ``PARLEY_…_OPTIONS``."""
     if name != "openai":
         return {}
     if not choice.api_key:

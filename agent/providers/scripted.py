@@ -1,7 +1,7 @@
 """A language model that says what a script says: deterministic, and a real ``llm.LLM``.
 
 It streams tokens in time, calls tools and counts usage, so everything around it works as with a
-remote model. What it says is a :class:`Script`'s business, a pure function of the conversation.
+remote model. Its words are a :class:`Script`'s business, a pure function of the conversation.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from livekit.agents import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FIRST_TOKEN: Final = 0.03
-"""Seconds to the first token."""
-TOKEN: Final = 0.005
-"""Seconds from a token to the next."""
+FIRST_TOKEN_SECONDS: Final = 0.03
+"""Time to the first token."""
+TOKEN_SECONDS: Final = 0.005
+"""Time from a token to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """The agent says this."""
+    """Words for the agent to say."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallTool:
-    """The agent calls this tool, and is asked again when the result is there."""
+    """A tool for the agent to call; the script is asked again when the result is there."""
 
     name: str
     arguments: Mapping[str, object]
-    """What becomes the call's JSON."""
+    """The arguments, which become the call's JSON."""
 
 
 Reply: TypeAlias = Say | CallTool
 
 
 class Script(Protocol):
-    """Stands in for a language model's mind."""
+    """A stand-in for a language model's mind."""
 
     def reply(self, chat_ctx: llm.ChatContext) -> Reply:
-        """What comes next in this conversation. Called on the event loop: it must be quick."""
+        """The next step of this conversation. Called on the event loop: it must be quick."""
 
 
 class EchoScript:
-    """Repeats what it heard: the script of agents that have none."""
+    """A script that repeats the caller's words, for agents that have none."""
 
     def reply(self, chat_ctx: llm.ChatContext) -> Reply:
         """Say the caller's latest words."""
@@ -69,7 +69,11 @@ class LLM(llm.LLM[Never]):
     """One session's scripted model."""
 
     def __init__(
-        self, script: Script, *, first_token: float = FIRST_TOKEN, token: float = TOKEN
+        self,
+        script: Script,
+        *,
+        first_token: float = FIRST_TOKEN_SECONDS,
+        token: float = TOKEN_SECONDS,
     ) -> None:
         super().__init__()
         self._script = script
@@ -83,7 +87,7 @@ class LLM(llm.LLM[Never]):
 
     @property
     def provider(self) -> str:
-        """Who runs the model."""
+        """The provider that runs the model."""
         return "scripted"
 
     def chat(

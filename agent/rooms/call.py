@@ -25,9 +25,9 @@ from agent.session import Outcome
 from telemetry import attributes as names
 
 from . import chat
+from .ffi_events import own_events_only
 from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC, RoomLine
-from .request import ASK_TIMEOUT, CONVERSATION, TRACE, from_participant, who_calls
-from .wakeups import own_events_only
+from .request import ASK_TIMEOUT_SECONDS, CONVERSATION, TRACE, from_participant, who_calls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAST_WORDS: Final = 1.0
-"""Seconds for what is still unsent when a call is over, and for the reason of a disconnection."""
-_LOOK: Final = 0.2
-"""Seconds between looks at whether the process is to stop: it may be another process's wish."""
+LAST_WORDS_SECONDS: Final = 1.0
+"""Time for messages still unsent when a call is over, and for the reason of a disconnection."""
+_LOOK_EVERY_SECONDS: Final = 0.2
+"""Time between looks at the wish to stop the process: it may be another process's."""
 _DELIBERATE: Final = {"CLIENT_INITIATED", "ROOM_DELETED", "ROOM_CLOSED", "PARTICIPANT_REMOVED"}
 """Reasons of a disconnection that somebody chose: the call is over, nothing failed."""
 
@@ -53,10 +53,10 @@ JOIN_TO_GREETING: Final = "call.join_to_greeting"
 
 
 class Stop(Protocol):
-    """Whether the process is to stop; set from another thread, or another process."""
+    """A wish to stop the process; set from another thread, or another process."""
 
     def is_set(self) -> bool:
-        """Whether it is."""
+        """True once it is wished."""
 
     def set(self) -> None:
         """Wish it."""
@@ -64,25 +64,25 @@ class Stop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in seconds."""
+    """Time limits, in seconds."""
 
     connect: float = 15.0
-    """Connecting to the room."""
+    """Limit of connecting to the room."""
     answer: float = 20.0
-    """Waiting for a caller in the room."""
+    """Limit of waiting for a caller in the room."""
     reconnect: float = 15.0
-    """Without a connection to the server, in mid-call."""
+    """Limit of having no connection to the server, in mid-call."""
     idle: float = 60.0
-    """Without any audio from the caller."""
+    """Limit of having no audio from the caller."""
     duration: float = 1800.0
-    """The whole call."""
+    """Limit of the whole call."""
     grace: float = 12.0
-    """A session's closing, goodbye included, once it was asked to end; then it is cancelled."""
+    """Limit of a session's closing, goodbye included, once asked to end; then it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """The process's two wishes."""
+    """The two wishes of the process."""
 
     goodbye: Stop
     """Say goodbye, and end."""
@@ -127,15 +127,15 @@ class Call:
         self._stops = stops
         self._tasks = anyio.create_task_group()
         self._arriving = anyio.CancelScope()
-        """Around connecting and waiting for the caller; nothing there needs time to end."""
+        """The scope around connecting and waiting for the caller: it needs no time to end."""
         self._patience = anyio.CancelScope()
-        """Around the session; it gets its deadline when the session is asked to end."""
+        """The scope around the session; it has a deadline once the session is asked to end."""
         self._ending: tuple[Outcome, str] | None = None
         self._asked_to_end = anyio.Event()
         self._caller: rtc.RemoteParticipant | None = None
         self._typed = TypedTurns()
         self._cut_off_at: float | None = None
-        """Since when there is no connection to the server, on the loop's clock."""
+        """The time of losing the connection to the server, on the loop's clock; None with one."""
 
     def end(self, outcome: Outcome, why: str) -> None:
         """Ask the session to end, and give it its time to do so. The first ending stands; a caller
@@ -238,7 +238,7 @@ class Call:
             outcome = self._close_unheld() if self._ending else Outcome.SHUTDOWN
             log.warning("rooms: session %s was cut off", self._session.id)
         if self._room.isconnected():
-            told = await self._line.hang_up(outcome, LAST_WORDS)
+            told = await self._line.hang_up(outcome, LAST_WORDS_SECONDS)
             here = caller.identity in self._room.remote_participants
             if here and not (told and outcome is Outcome.HUNG_UP):
                 await self._dismiss(caller)
@@ -263,14 +263,14 @@ class Call:
         """End the call for the caller too: a telephone would stay off the hook."""
         who = api.RoomParticipantIdentity(room=self._room.name, identity=caller.identity)
         try:
-            with anyio.fail_after(ASK_TIMEOUT):
+            with anyio.fail_after(ASK_TIMEOUT_SECONDS):
                 await self._job.api.room.remove_participant(who)
         except Exception as error:  # noqa: BLE001 - it is over for us in any case
             if caller.identity in self._room.remote_participants:
                 log.info("rooms: %s: the caller stays: %s", self._room.name, error)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Run one of the call's tasks; what it raises ends the call as anything else does."""
+        """Run one of the call's tasks; an error in it ends the call as anything else does."""
         try:
             await part()
         except Exception:  # a bug here must not cancel the session unclosed
@@ -283,7 +283,7 @@ class Call:
 
     async def _gone(self) -> None:
         """Wait for the reason why there is no connection: the client says it after the fact."""
-        with anyio.move_on_after(LAST_WORDS):
+        with anyio.move_on_after(LAST_WORDS_SECONDS):
             await self._asked_to_end.wait()
         self.end(Outcome.FAILED, "the connection to LiveKit was lost")
 
@@ -292,7 +292,7 @@ class Call:
         limits, line = self._limits, self._line
         over_at = anyio.current_time() + limits.duration
         while True:
-            await anyio.sleep(_LOOK)
+            await anyio.sleep(_LOOK_EVERY_SECONDS)
             now = anyio.current_time()
             if self._stops.now.is_set():
                 self.end(Outcome.SHUTDOWN, "the process ends at once")
@@ -360,7 +360,7 @@ class Call:
         try:
             message = parse_caller_message(packet.data.decode(errors="replace"))
         except ProtocolError as error:
-            log.info("rooms: %s: left alone: %s", self._room.name, error)
+            log.info("rooms: %s: a message is ignored: %s", self._room.name, error)
             return
         match message:
             case Text(text=text, headers=headers) if self._may_type():

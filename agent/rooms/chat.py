@@ -1,4 +1,4 @@
-"""What a caller types in LiveKit's chat: a text stream, read no further than a turn may be long."""
+"""Typed text from LiveKit's chat: a stream, read no further than a turn may be long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from livekit import rtc
 
-from agent.gateway import MAX_TEXT
+from agent.gateway import MAX_TEXT_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOPIC: Final = "lk.chat"
-"""What LiveKit's frontends send typed text on."""
-READ_TIMEOUT: Final = 2.0
-"""Seconds for a text to arrive."""
+"""The topic on which LiveKit's frontends send typed text."""
+READ_TIMEOUT_SECONDS: Final = 2.0
+"""Time for a text to arrive."""
 
 
 async def read(reader: rtc.TextStreamReader, hear: Callable[[str], None]) -> None:
-    """Read a stream and pass its text on, cut at :data:`~agent.gateway.MAX_TEXT` characters.
+    """Read a stream and pass its text on, cut at :data:`~agent.gateway.MAX_TEXT_CHARACTERS`.
 
-    What is blank, is broken off or takes more than :data:`READ_TIMEOUT` is left alone.
+    A text that is blank, is broken off or takes more than :data:`READ_TIMEOUT_SECONDS` is ignored.
     """
     text = ""
     try:
-        with anyio.fail_after(READ_TIMEOUT):
+        with anyio.fail_after(READ_TIMEOUT_SECONDS):
             async for chunk in reader:
                 text += chunk
-                if len(text) >= MAX_TEXT:
+                if len(text) >= MAX_TEXT_CHARACTERS:
                     break
     except (rtc.StreamError, TimeoutError) as error:  # its sender's, and no reason to end the call
-        why = str(error) or f"not whole in {READ_TIMEOUT:g} s"
-        log.info("rooms: a typed text is left alone: %s", why)
+        why = str(error) or f"not whole in {READ_TIMEOUT_SECONDS:g} s"
+        log.info("rooms: a typed text is ignored: %s", why)
         return
     finally:
         reader.close()  # else what is unread is kept for it as long as the process lives
     if text.strip():
-        hear(text[:MAX_TEXT])
+        hear(text[:MAX_TEXT_CHARACTERS])

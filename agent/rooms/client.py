@@ -15,9 +15,9 @@ from livekit import api, rtc
 
 from agent import gateway
 
+from .ffi_events import AudioSource, frames, own_events_only
 from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC
 from .request import CONVERSATION, TRACE
-from .wakeups import AudioSource, frames, own_events_only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RATE: Final = 16_000
-"""Hz of a caller's audio, both ways."""
+SAMPLE_RATE_HZ: Final = 16_000
+"""Sample rate of a caller's audio, both ways."""
 TOKEN_TTL: Final = timedelta(minutes=10)
-_CLOSE_TIMEOUT: Final = 3.0
-_LAST_WORDS: Final = 1.0
-"""Seconds for what an agent said before it left: data and departures come by different ways."""
-_MAX_UNREAD: Final = 1024
-"""Messages and frames kept for a caller that is slow to read: twenty seconds of them."""
+_CLOSE_TIMEOUT_SECONDS: Final = 3.0
+_LAST_WORDS_SECONDS: Final = 1.0
+"""Time for the last words of an agent that has left: they come by another way than that news."""
+_MAX_UNREAD_MESSAGES: Final = 1024
+"""Number of messages and frames kept for a caller that is slow to read: twenty seconds of them."""
 
 
 class Call:
-    """A call in progress, as :class:`agent.gateway.client.Call` is: iterate over it for what the
-    agent sends, messages and 20 ms frames as ``bytes``.
+    """A call in progress, as :class:`agent.gateway.client.Call` is: iterate over it for the agent's
+    messages, and its 20 ms frames as ``bytes``.
 
     The frames go on while the agent is silent. Iteration ends after ``ended``, and raises
     :class:`~agent.gateway.Disconnected` when the connection goes before.
@@ -50,32 +50,32 @@ class Call:
         self.id = ""
         """The conversation's id, once it has started."""
         self.trace_id = ""
-        """The trace the conversation is recorded in, likewise."""
+        """The id of the conversation's trace, likewise."""
         self.connected_at = 0.0
-        """When the connection stood (Unix seconds)."""
+        """The Unix time at which the connection stood."""
         self._room = room
         self._source = source
         self._incoming, self._received = anyio.create_memory_object_stream[
             "gateway.GatewayMessage"
-        ](_MAX_UNREAD)
+        ](_MAX_UNREAD_MESSAGES)
         self._ended = False
         self._started = anyio.Event()
         self._agent: str | None = None
         self._why: str | None = None
-        """Why there is no connection any more."""
+        """The reason why there is no connection any more."""
         self._hearing: dict[str, anyio.CancelScope] = {}
         self._tasks = anyio.create_task_group()
 
     @property
     def joined_at(self) -> float | None:
-        """When the server let the caller in, by its own clock (Unix seconds); None before."""
+        """The Unix time at which the server let the caller in, by its own clock; None before."""
         joined = self._room.local_participant.joined_at if self.connected_at else None
         return None if joined is None else joined.timestamp()
 
     async def send_audio(self, frame: bytes) -> None:
-        """Send 20 ms of mono PCM16 at :data:`RATE`. Pacing is the caller's."""
+        """Send 20 ms of mono PCM16 at :data:`SAMPLE_RATE_HZ`. Pacing is the caller's."""
         self._check()
-        await self._source.capture_frame(rtc.AudioFrame(frame, RATE, 1, len(frame) // 2))
+        await self._source.capture_frame(rtc.AudioFrame(frame, SAMPLE_RATE_HZ, 1, len(frame) // 2))
 
     async def send_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a typed turn; its trace ``headers`` name the span that it becomes a child of."""
@@ -132,7 +132,7 @@ class Call:
             except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 failed = error
             finally:
-                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+                with anyio.move_on_after(_CLOSE_TIMEOUT_SECONDS, shield=True):
                     await room.disconnect()
                     await self._source.aclose()
                 self._incoming.close()
@@ -181,7 +181,7 @@ class Call:
         try:
             self._incoming.send_nowait(message)
         except anyio.WouldBlock:
-            log.warning("rooms: a caller doesn't listen: dropped %s", type(message).__name__)
+            log.warning("rooms: dropped %s: the caller doesn't listen", type(message).__name__)
         except anyio.ClosedResourceError:
             pass  # it has hung up
 
@@ -199,7 +199,7 @@ class Call:
             scope.cancel()
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        async with frames(track, sample_rate=RATE) as stream:
+        async with frames(track, sample_rate=SAMPLE_RATE_HZ) as stream:
             with scope:
                 async for event in stream:
                     self._put(bytes(event.frame.data))
@@ -209,7 +209,7 @@ class Call:
             self._tasks.start_soon(self._be_alone, participant.identity)
 
     async def _be_alone(self, agent: str) -> None:
-        await anyio.sleep(_LAST_WORDS)
+        await anyio.sleep(_LAST_WORDS_SECONDS)
         if agent not in self._room.remote_participants:  # it may have reconnected
             self._lost("the agent left the call")
 
@@ -233,11 +233,11 @@ async def connect(
 ) -> AsyncIterator[Call]:
     """Call the agent from a room of one's own; the call has started inside the block.
 
-    What ``start`` says goes with the room as its metadata. Leaving the block leaves the room, which
-    hangs up. ``agent_name`` asks for that agent; ``open_timeout``, in seconds, is for joining and
-    for an agent to come. Raises :class:`~agent.gateway.ConnectError`.
+    The contents of ``start`` go with the room as its metadata. Leaving the block leaves the room,
+    which hangs up. ``agent_name`` asks for that agent; ``open_timeout``, in seconds, is for joining
+    and for an agent to come. Raises :class:`~agent.gateway.ConnectError`.
     """
-    call = Call(rtc.Room(), AudioSource(RATE, 1, queue_size_ms=200))
+    call = Call(rtc.Room(), AudioSource(SAMPLE_RATE_HZ, 1, queue_size_ms=200))
     identity = str((start.user or {}).get("id") or f"caller-{secrets.token_hex(4)}")
     where = room or f"call-{start.id or secrets.token_hex(4)}"
     token = caller_token(livekit, room=where, identity=identity, start=start, agent_name=agent_name)

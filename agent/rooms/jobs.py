@@ -1,4 +1,4 @@
-"""What runs a job: in a thread of the worker, with its models, or in a process of its own.
+"""A job: in a thread of the worker, with its models, or in a process of its own.
 
 LiveKit gives each job an event loop of its own either way. Threads share what the worker has
 loaded; a process loads it itself, as it starts, and delivers its conversation before it ends: at
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DELIVERY_TIMEOUT: Final = 8.0
-"""Seconds that a job waits for its conversation to be delivered."""
+DELIVERY_TIMEOUT_SECONDS: Final = 8.0
+"""Time that a job waits for its conversation to be delivered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """How jobs are run. It can be pickled, for jobs in processes of their own.
+    """The settings of jobs. They can be pickled, for jobs in processes of their own.
 
     ``stops`` is shared with them, ``traced`` configures telemetry in a process, ``environ`` is
-    what the agent's class reads.
+    for the agent's class to read.
     """
 
     choice: providers.Choice
@@ -58,7 +58,7 @@ class _Userdata(TypedDict, total=False):
     loaded: Loaded
     runtime: Runtime
     resources: ExitStack
-    """What a process has opened; absent in a thread, where it is the worker's."""
+    """Resources that a process has opened; absent in a thread, where they are the worker's."""
 
 
 def prepare_process(jobs: Jobs, process: JobProcess) -> None:
@@ -93,8 +93,8 @@ async def run(jobs: Jobs, context: JobContext) -> None:
             )
     finally:
         with anyio.CancelScope(shield=True):
-            if not await userdata["runtime"].aflush(DELIVERY_TIMEOUT):
-                log.warning("rooms: not all was delivered within %g s", DELIVERY_TIMEOUT)
+            if not await userdata["runtime"].aflush(DELIVERY_TIMEOUT_SECONDS):
+                log.warning("rooms: not all was delivered within %g s", DELIVERY_TIMEOUT_SECONDS)
             if (resources := userdata.get("resources")) is not None:
                 await anyio.to_thread.run_sync(resources.close)
         context.shutdown(reason)

@@ -1,8 +1,8 @@
-"""A caller's line in a room: what :class:`agent.session.line.Line` asks for, on tracks and data.
+"""A caller's line in a room: an :class:`agent.session.line.Line` on tracks and data.
 
 The caller's microphone is a subscribed track; the agent's speech goes through the gateway's
 :class:`~agent.gateway.playout.Playout`, which knows to the sample what was played, into a
-published one. What happens is told twice: as the gateway's messages, JSON on the data topic
+published one. Events are told twice: as the gateway's messages, JSON on the data topic
 ``parley``, and as LiveKit's frontends expect it, the agent's state as an attribute and words as
 transcriptions.
 """
@@ -26,7 +26,7 @@ from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.session import line as session
 
-from .wakeups import AudioSource, frames
+from .ffi_events import AudioSource, frames
 
 if TYPE_CHECKING:
     from livekit.agents.voice import io
@@ -49,25 +49,25 @@ keeps 200 for each; when it is busy and more come it stops listening to that par
 word to it: a call in which nobody ever hears the other. With two such participants, 7 of 850 rooms
 were silent like that, ten at a time on two busy cores; with participants like these, none of
 1,100."""
-HEARD_RATE: Final = 16_000
-"""Hz of the caller's audio as the session gets it: what detection and recognition use."""
-SPOKEN_RATE: Final = 24_000
-"""Hz of the agent's audio as it is published."""
-LEAD: Final = 0.04
-"""Seconds that published audio is ahead of its playing, so that a late event loop leaves no gap."""
-CODEC: Final = 0.0265
-"""Seconds between a sample and its packet's leaving: Opus sends 20 ms at a time, and looks 6.5 ms
+HEARD_RATE_HZ: Final = 16_000
+"""Sample rate of the caller's audio as the session gets it: detection and recognition use it."""
+SPOKEN_RATE_HZ: Final = 24_000
+"""Sample rate of the agent's audio as it is published."""
+LEAD_SECONDS: Final = 0.04
+"""Lead of published audio over its playing, so that a late event loop leaves no gap."""
+CODEC_SECONDS: Final = 0.0265
+"""Time between a sample and its packet's leaving: Opus sends 20 ms at a time, and looks 6.5 ms
 ahead (RFC 6716, 2). The caller's voice takes as long, and the agent's."""
-SUBSCRIBE_TIMEOUT: Final = 5.0
-"""Seconds that the agent's first words wait for the caller to listen."""
-SEND_TIMEOUT: Final = 5.0
-"""Seconds a message has to be sent; then it is given up, for those behind it."""
-MEASURE_EVERY: Final = 1.0
-"""Seconds between two looks at how long the caller's audio is kept on its way."""
-_LEAD: Final = bytes(round(SPOKEN_RATE * LEAD) * 2)
+SUBSCRIBE_TIMEOUT_SECONDS: Final = 5.0
+"""Time that the agent's first words wait for the caller to listen."""
+SEND_TIMEOUT_SECONDS: Final = 5.0
+"""Time a message has to be sent; then it is dropped, for those behind it."""
+MEASURE_EVERY_SECONDS: Final = 1.0
+"""Time between two measurements of the jitter buffer that the caller's audio goes through."""
+_LEAD_SILENCE: Final = bytes(round(SPOKEN_RATE_HZ * LEAD_SECONDS) * 2)
 _SOURCE_QUEUE_MS: Final = 200
-_MAX_UNSENT: Final = 256
-"""Messages kept for a connection that doesn't take them; more are dropped, oldest first."""
+_MAX_UNSENT_MESSAGES: Final = 256
+"""Number of messages kept for a connection too slow to take them; then the oldest are dropped."""
 
 
 class RoomLine:
@@ -79,14 +79,14 @@ class RoomLine:
     """
 
     def __init__(self, room: rtc.Room, *, on_response: Callable[[float], None]) -> None:
-        self.microphone = Microphone(sample_rate=HEARD_RATE)
-        self.playout = Playout(self._say, sample_rate=SPOKEN_RATE)
+        self.microphone = Microphone(sample_rate=HEARD_RATE_HZ)
+        self.playout = Playout(self._say, sample_rate=SPOKEN_RATE_HZ)
         self.first_audible_at: float | None = None
-        """When the caller could first hear the agent (Unix seconds): the greeting."""
+        """The Unix time at which the caller could first hear the agent: the greeting."""
         self.on_first_audible: Callable[[], None] = lambda: None
-        """Called then."""
+        """Callback for that moment."""
         self.heard_at = anyio.current_time()
-        """When audio of the caller last arrived, on the loop's clock."""
+        """The time of the last audio from the caller, on the loop's clock."""
         self._room = room
         self._on_response = on_response
         self._on_audible: Callable[[float], None] | None = None
@@ -94,14 +94,14 @@ class RoomLine:
         self._held_back = 0.0
         """Seconds that the caller's audio is kept on its way to smooth out the network's jitter:
         so much earlier than it arrives here was it spoken."""
-        self._source = AudioSource(SPOKEN_RATE, 1, queue_size_ms=_SOURCE_QUEUE_MS)
-        self._frames = _Queue[bytes | None](_MAX_UNSENT)
-        """For the track; None where a speech begins."""
+        self._source = AudioSource(SPOKEN_RATE_HZ, 1, queue_size_ms=_SOURCE_QUEUE_MS)
+        self._frames = _Queue[bytes | None](_MAX_UNSENT_MESSAGES)
+        """Frames for the track; None where a speech begins."""
         self._said_until = 0.0
-        """When the track will have sent what it was given (Unix seconds)."""
-        self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
-        self._shown = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT)
-        """What LiveKit's frontends show: it takes several answers each, nothing waits for it."""
+        """The Unix time at which the track will have sent all it was given."""
+        self._messages = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT_MESSAGES)
+        self._shown = _Queue[Callable[[], Awaitable[object]]](_MAX_UNSENT_MESSAGES)
+        """Messages for LiveKit's frontends: each takes several answers, nothing waits for them."""
         self._hearing: anyio.CancelScope | None = None
         self._caller: str | None = None
         self._tasks = anyio.create_task_group()
@@ -115,13 +115,13 @@ class RoomLine:
 
     @property
     def audio_output(self) -> io.AudioOutput:
-        """Where the agent's audio goes."""
+        """The playout of the agent's audio."""
         return self.playout
 
     def voiced_until(self) -> float | None:
-        """When the caller was last heard."""
+        """The Unix time at which the caller was last heard."""
         arrived = self.microphone.voiced_until()
-        self._spoke_until = None if arrived is None else arrived - self._held_back - CODEC
+        self._spoke_until = None if arrived is None else arrived - self._held_back - CODEC_SECONDS
         return self._spoke_until
 
     def on_audible(self, function: Callable[[float], None]) -> None:
@@ -129,7 +129,7 @@ class RoomLine:
         self._on_audible = function
 
     def send(self, event: session.SessionEvent) -> None:
-        """Tell the caller what happened."""
+        """Tell the caller of an event."""
         match event:
             case session.StateChanged(agent=agent, user=user):
                 self._tell(gateway.State(agent=agent, user=user))
@@ -160,7 +160,7 @@ class RoomLine:
                     track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
                 )
                 # what is played before anybody listens is lost: it waits meanwhile
-                with anyio.move_on_after(SUBSCRIBE_TIMEOUT):
+                with anyio.move_on_after(SUBSCRIBE_TIMEOUT_SECONDS):
                     await published.wait_for_subscription()
                 tasks.start_soon(self.playout.run)
                 tasks.start_soon(self._play)
@@ -171,7 +171,7 @@ class RoomLine:
                 await self._source.aclose()
 
     async def hang_up(self, outcome: session.Outcome, patience: float) -> bool:
-        """Say that the call is over, after what is queued; whether that was sent in ``patience``
+        """Say that the call is over, after the queue; True when that was sent in ``patience``
         seconds."""
         self.playout.clear_buffer()
         sent = anyio.Event()
@@ -196,7 +196,7 @@ class RoomLine:
             self._tasks.start_soon(self._hear, track, self._hearing)
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        async with frames(track, sample_rate=HEARD_RATE) as stream:
+        async with frames(track, sample_rate=HEARD_RATE_HZ) as stream:
             self._tasks.start_soon(self._measure, track, scope)
             try:
                 with scope:
@@ -210,7 +210,7 @@ class RoomLine:
         """Keep up with the jitter buffer's delay, as WebRTC's statistics have it."""
         delay, count = 0.0, 0
         while not hearing.cancel_called:
-            await anyio.sleep(MEASURE_EVERY)
+            await anyio.sleep(MEASURE_EVERY_SECONDS)
             try:
                 statistics = await track.get_stats()
             except Exception:  # noqa: BLE001 - the track is gone, or its connection
@@ -224,34 +224,35 @@ class RoomLine:
                     delay, count = now.jitter_buffer_delay, now.jitter_buffer_emitted_count
 
     async def _play(self) -> None:
-        """Hand frames to the track, which sends one after another: what is heard when is known
-        here, however late the playout was."""
+        """Hand frames to the track, which sends one after another: the time at which each is heard
+        is known here, however late the playout was."""
         unheard = False
         async for each in self._frames:
             unheard = unheard or each is None
-            frame = _LEAD if each is None else each
+            frame = _LEAD_SILENCE if each is None else each
             size, begins = len(frame) // 2, max(time.time(), self._said_until)
-            self._said_until = begins + size / SPOKEN_RATE
-            await self._source.capture_frame(rtc.AudioFrame(frame, SPOKEN_RATE, 1, size))
+            self._said_until = begins + size / SPOKEN_RATE_HZ
+            await self._source.capture_frame(rtc.AudioFrame(frame, SPOKEN_RATE_HZ, 1, size))
             if unheard and (loud := audible(frame)).size:
                 unheard = False
-                self._audible(begins + int(loud[0]) / SPOKEN_RATE + CODEC)
+                self._audible(begins + int(loud[0]) / SPOKEN_RATE_HZ + CODEC_SECONDS)
 
     async def _send(self, messages: _Queue[Callable[[], Awaitable[object]]]) -> None:
-        """Send what is queued, in order. What can't be sent is said once: the call goes on."""
+        """Send the queue, in order. A message that can't be sent is dropped, and the first of them
+        is told in the log: the call goes on."""
         failed = False
         async for message in messages:
             try:
-                with anyio.fail_after(SEND_TIMEOUT):
+                with anyio.fail_after(SEND_TIMEOUT_SECONDS):
                     await message()
             except Exception as error:  # noqa: BLE001 - the connection's, whatever it is
                 if not failed and self._room.isconnected():
                     failed = True
-                    why = str(error) or f"not sent within {SEND_TIMEOUT:g} s"
-                    log.warning("rooms: %s: could not tell the caller: %s", self._room.name, why)
+                    why = str(error) or f"not sent within {SEND_TIMEOUT_SECONDS:g} s"
+                    log.warning("rooms: %s: a message is dropped: %s", self._room.name, why)
 
     def _say(self, message: gateway.GatewayMessage) -> None:
-        """Take what the playout sends: frames to the track, the rest to the caller's program."""
+        """Take the playout's messages: frames to the track, the rest to the caller's program."""
         if isinstance(message, bytes):
             self._frames.put(message)
             return
@@ -298,7 +299,7 @@ class RoomLine:
 
 
 class _Queue(Generic[T]):
-    """What waits to be sent, in order; the oldest goes when there is no room."""
+    """A queue of items to be sent, in order; full, it drops the oldest."""
 
     def __init__(self, size: int) -> None:
         self._items: deque[T] = deque(maxlen=size)

@@ -1,4 +1,4 @@
-"""LiveKit's watch over its event loops, and where it must be off.
+"""LiveKit's watch over its event loops, off on a Python where it can stop the process.
 
 For a loop that is 80 ms late LiveKit looks at the frames of all threads (``sys._current_frames``).
 Up to Python 3.11 garbage may be collected in the middle of that, under a lock of the interpreter's:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SAFE: Final = (3, 12)
-"""Since then garbage is collected between two instructions only."""
+_SAFE_SINCE_PYTHON: Final = (3, 12)
+"""The Python since which garbage is collected between two instructions only."""
 
 
 def watch_if_safe(
     environ: MutableMapping[str, str], version: tuple[int, int] = sys.version_info[:2]
 ) -> None:
     """Turn the watch off in ``environ``, which jobs are started with, on a Python that needs it."""
-    if version >= _SAFE:
+    if version >= _SAFE_SINCE_PYTHON:
         return
     name = loop_monitor.ENV_WARN_THRESHOLD_MS
     if environ.get(name, "0") != "0":

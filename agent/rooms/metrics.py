@@ -1,4 +1,4 @@
-"""What Prometheus is told: sessions, how long callers wait, whether traces are whole."""
+"""Figures for Prometheus: sessions, response latency, losses of telemetry."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Worker(Collector):
         self._stats = stats
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not collect, the worker doesn't run yet."""
+        """No metrics: registering must not collect, the worker doesn't run yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -57,7 +57,7 @@ class Worker(Collector):
         for name, text in _COUNTS.items():
             yield CounterMetricFamily(f"parley_telemetry_{name}", text, value=getattr(stats, name))
         dropped = CounterMetricFamily(
-            "parley_telemetry_dropped", "What telemetry gave up, by reason", labels=["reason"]
+            "parley_telemetry_dropped", "Dropped by telemetry, by reason", labels=["reason"]
         )
         for reason, count in stats.dropped.items():
             dropped.add_metric([reason], count)

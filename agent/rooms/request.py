@@ -1,8 +1,8 @@
-"""Who is calling: read from the job before the room is connected to, from the caller after that.
+"""The caller's request: read from the job before the room is connected to, from the caller then.
 
 A job's metadata (explicit dispatch), else its room's, may be a JSON object with the fields of the
 gateway's ``start``: ``id``, ``user``, ``tags``, ``headers``. Other applications put what they like
-there, so what isn't ours is left alone. Without either, the caller's own attributes speak:
+there, so anything that isn't ours is ignored. Without either, the caller's own attributes speak:
 ``sentry-trace`` (or ``traceparent``) and ``baggage`` continue its trace, ``parley.conversation`` is
 the id, the rest are tags.
 """
@@ -32,10 +32,10 @@ CONVERSATION: Final = "parley.conversation"
 """Attribute of a participant: the conversation's id, as the caller asks for it and as the agent
 tells it."""
 TRACE: Final = "parley.trace"
-"""Attribute of the agent's participant: the trace the conversation is recorded in."""
+"""Attribute of the agent's participant: the id of the conversation's trace."""
 
-ASK_TIMEOUT: Final = 2.0
-"""Seconds to ask the server something about a room."""
+ASK_TIMEOUT_SECONDS: Final = 2.0
+"""Time to ask the server something about a room."""
 _CALLERS: Final = frozenset(map(int, DEFAULT_PARTICIPANT_KINDS))
 """Kinds of participants that are people: the others are agents, recorders and the like."""
 _FIELDS: Final = frozenset({"id", "user", "tags", "headers"})
@@ -51,7 +51,7 @@ async def who_calls(job: JobContext) -> SessionRequest:
         if (found := from_metadata(text)) is not None:
             return found
     try:
-        with anyio.fail_after(ASK_TIMEOUT):
+        with anyio.fail_after(ASK_TIMEOUT_SECONDS):
             asked = api.ListParticipantsRequest(room=job.job.room.name)
             present = (await job.api.room.list_participants(asked)).participants
     except Exception as error:  # noqa: BLE001 - the caller can be asked once we are connected
@@ -64,7 +64,7 @@ async def who_calls(job: JobContext) -> SessionRequest:
 
 
 def from_metadata(text: str) -> SessionRequest | None:
-    """What a job's or a room's metadata says; None if it says nothing to us."""
+    """Read a job's or a room's metadata; None if it says nothing to us."""
     try:
         found: Any = json.loads(text) if text else None
     except ValueError:
@@ -82,12 +82,12 @@ def from_metadata(text: str) -> SessionRequest | None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        log.warning("rooms: metadata is left alone: %s: %s", where, first["msg"])
+        log.warning("rooms: metadata is ignored: %s: %s", where, first["msg"])
         return None
 
 
 def from_participant(identity: str, name: str, attributes: Mapping[str, str]) -> SessionRequest:
-    """What a caller's identity, name and attributes say. What breaks a limit is left out."""
+    """Read a caller's identity, name and attributes. Anything that breaks a limit is left out."""
     tags = {
         key: value
         for key, value in attributes.items()

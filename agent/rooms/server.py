@@ -25,7 +25,7 @@ from livekit.agents import AgentServer, JobExecutorType
 from agent import providers
 from agent.errors import InputError
 from agent.session import load_agent
-from agent.session.manners import SILENCE
+from agent.session.silence import ASK_AGAIN_AFTER_SECONDS
 from agent.worker import load
 
 from . import jobs, metrics
@@ -37,23 +37,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
-    from livekit.agents import JobRequest
+    from livekit.agents import JobProcess, JobRequest
 
     from telemetry import Runtime
 
 log = logging.getLogger(__name__)
 
-REACH_TIMEOUT: Final = 60.0
-"""Seconds to reach the server when the worker starts; compose starts both at once."""
-_ASK_TIMEOUT: Final = 5.0
+REACH_TIMEOUT_SECONDS: Final = 60.0
+"""Time to reach the server when the worker starts; compose starts both at once."""
+_ASK_TIMEOUT_SECONDS: Final = 5.0
 _IDLE_THREADS: Final = 4
 _IDLE_PROCESSES: Final = 1
-"""Threads and processes that stand ready for the next call; a process has its own models."""
-_LOOK: Final = 0.1
-_SWITCH_INTERVAL: Final = 0.0005
-"""Seconds that a thread may keep the interpreter from another. Each frame hops between threads, and
+"""Number of threads and of processes ready for the next call; a process has its own models."""
+_LOOK_EVERY_SECONDS: Final = 0.1
+_SWITCH_INTERVAL_SECONDS: Final = 0.0005
+"""Time that a thread may keep the interpreter from another. Each frame hops between threads, and
 by default waits up to 5 ms for every call that is busy."""
-_FULL: Final = 0.69
+_FULL_LOAD: Final = 0.69
 """The load that a worker without room reports.
 
 Where all workers report 0.7 (the server's ``target_load``) or more, it offers a call to none of
@@ -63,7 +63,7 @@ here."""
 
 
 class RoomsError(InputError):
-    """The worker can't work with this LiveKit server. One line: what, where, how to fix it."""
+    """A LiveKit server that can't be worked with. One line of text: what, where, how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +77,22 @@ class LiveKit:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the worker works. Times are seconds; a port of None is off, 0 is any free one."""
+    """The worker's options. Times are seconds; a port of None is off, 0 is any free one."""
 
     agent_name: str = ""
-    """Calls that ask for this agent; every new room when empty."""
+    """Name of the agent whose calls are taken; every new room's when empty."""
     max_sessions: int = 20
     executor: Literal["thread", "process"] = "thread"
     drain_timeout: float = 25.0
-    """From the first signal to the end of the last call."""
+    """Time from the first signal to the end of the last call."""
     farewell: float = 8.0
     """The last part of that, for goodbyes."""
     host: str = ""
-    """Where health and metrics are served; all interfaces when empty."""
+    """Address where health and metrics are served; all interfaces when empty."""
     health_port: int = 8081
     metrics_port: int | None = None
-    silence: float = SILENCE
-    """Of mutual silence, before a caller is asked again; 0 for never."""
+    silence: float = ASK_AGAIN_AFTER_SECONDS
+    """Time of mutual silence before a caller is asked again; 0 for never."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -135,7 +135,7 @@ async def serve(
 
 
 async def _give_up(stopping: Stopping, starting: anyio.CancelScope) -> None:
-    """Asked to stop while it starts: there is nothing to drain."""
+    """Stop starting when asked to stop: there is nothing to drain yet."""
     await stopping.drain.wait()
     starting.cancel()
 
@@ -149,7 +149,7 @@ async def _worker(
     options: Options,
     resources: ExitStack,
 ) -> Worker:
-    """A worker with what it shares loaded; ``resources`` closes that."""
+    """Make a worker and load the things that its calls share; ``resources`` closes them."""
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
     threads = options.executor == "thread"
@@ -159,7 +159,7 @@ async def _worker(
     stops = Stops(goodbye=event(), now=event())
     work = jobs.Jobs(choice, agent, environ, options.silence, options.limits, stops, traced)
     if threads:
-        sys.setswitchinterval(_SWITCH_INTERVAL)
+        sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         runtime = resources.enter_context(traced())
         # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
         # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
@@ -173,21 +173,7 @@ async def _worker(
     else:
         prepare = functools.partial(jobs.prepare_process, work)
         stats = None
-    server = AgentServer(
-        job_executor_type=JobExecutorType.THREAD if threads else JobExecutorType.PROCESS,
-        setup_fnc=prepare,
-        num_idle_processes=min(options.max_sessions, _IDLE_THREADS if threads else _IDLE_PROCESSES),
-        initialize_process_timeout=60.0,  # a process imports and loads everything
-        shutdown_process_timeout=options.limits.grace + jobs.DELIVERY_TIMEOUT,
-        load_threshold=math.inf,  # what may be taken is decided in admit, from the same count
-        ws_url=livekit.url,
-        api_key=livekit.key,
-        api_secret=livekit.secret,
-        host=options.host,
-        port=options.health_port,
-        prometheus_port=options.metrics_port,
-        http_proxy=None,
-    )
+    server = _agent_server(livekit, options, prepare)
     worker = Worker(server, stops, options)
     server.load_fnc = worker.load
     server.rtc_session(
@@ -201,6 +187,28 @@ async def _worker(
         )
         resources.enter_context(told)
     return worker
+
+
+def _agent_server(
+    livekit: LiveKit, options: Options, prepare: Callable[[JobProcess], object]
+) -> AgentServer:
+    """LiveKit's agent server, as the options say; ``prepare`` is called for each job."""
+    threads = options.executor == "thread"
+    return AgentServer(
+        job_executor_type=JobExecutorType.THREAD if threads else JobExecutorType.PROCESS,
+        setup_fnc=prepare,
+        num_idle_processes=min(options.max_sessions, _IDLE_THREADS if threads else _IDLE_PROCESSES),
+        initialize_process_timeout=60.0,  # a process imports and loads everything
+        shutdown_process_timeout=options.limits.grace + jobs.DELIVERY_TIMEOUT_SECONDS,
+        load_threshold=math.inf,  # what may be taken is decided in admit, from the same count
+        ws_url=livekit.url,
+        api_key=livekit.key,
+        api_secret=livekit.secret,
+        host=options.host,
+        port=options.health_port,
+        prometheus_port=options.metrics_port,
+        http_proxy=None,
+    )
 
 
 class Worker:
@@ -224,8 +232,8 @@ class Worker:
         return len(running | self._accepted)
 
     def load(self) -> float:
-        """Share of the sessions that are taken, as it is reported: up to :data:`_FULL`."""
-        return _FULL * self.sessions / self._options.max_sessions
+        """Share of the sessions that are taken, as it is reported: up to :data:`_FULL_LOAD`."""
+        return _FULL_LOAD * self.sessions / self._options.max_sessions
 
     async def admit(self, request: JobRequest) -> None:
         """Accept a job, or leave it to another worker."""
@@ -296,7 +304,7 @@ class Worker:
         task_status.started(self._server)
 
     async def _drain(self, stopping: Stopping) -> None:
-        """Let calls end, for as long as there is time; then let them say goodbye."""
+        """Let calls end while there is time; then let them say goodbye."""
         options = self._options
         farewell = min(options.farewell, options.drain_timeout / 2)
         patience = options.drain_timeout - farewell
@@ -314,27 +322,27 @@ class Worker:
             self._stops.goodbye.set()
             with anyio.move_on_after(farewell):
                 while self.sessions and not stopping.now.is_set():  # noqa: ASYNC110 - not told
-                    await anyio.sleep(_LOOK)
+                    await anyio.sleep(_LOOK_EVERY_SECONDS)
         if self.sessions:
             log.warning("rooms: %d calls are cut off", self.sessions)
             self._stops.now.set()
 
     async def _hurry(self, stopping: Stopping) -> None:
-        """A second signal ends the waiting."""
+        """End the waiting at a second signal."""
         await stopping.now.wait()
         self._stops.now.set()
 
 
 async def check(livekit: LiveKit) -> None:
-    """Reach the server with the key, waiting up to :data:`REACH_TIMEOUT` for it to be there.
+    """Reach the server with the key; wait up to :data:`REACH_TIMEOUT_SECONDS` for it to be there.
 
     Raises :class:`RoomsError`.
     """
-    deadline = anyio.current_time() + REACH_TIMEOUT
+    deadline = anyio.current_time() + REACH_TIMEOUT_SECONDS
     delay = 0.5
     while True:
         try:
-            with anyio.fail_after(_ASK_TIMEOUT):
+            with anyio.fail_after(_ASK_TIMEOUT_SECONDS):
                 async with api.LiveKitAPI(livekit.url, livekit.key, livekit.secret) as server:
                     await server.room.list_rooms(api.ListRoomsRequest(names=["-"]))
             return
@@ -346,7 +354,7 @@ async def check(livekit: LiveKit) -> None:
                 ) from error
             why = error.message
         except Exception as error:  # noqa: BLE001 - whatever keeps the server away
-            why = str(error) or f"no answer within {_ASK_TIMEOUT:g} s"
+            why = str(error) or f"no answer within {_ASK_TIMEOUT_SECONDS:g} s"
         if anyio.current_time() + delay > deadline:
             raise RoomsError(f"no LiveKit server at LIVEKIT_URL={livekit.url}: {why}")
         log.warning("rooms: no LiveKit server at %s yet: %s; trying again", livekit.url, why)

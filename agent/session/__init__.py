@@ -1,17 +1,22 @@
 """One conversation: an ``AgentSession`` from accept to close.
 
 ``line``
-    What a transport and a session ask of each other: :class:`Line`, :class:`Session`,
-    :class:`Outcome` and the events a caller is told of.
+    The contract of a transport and a session: :class:`Line`, :class:`Session`, :class:`Outcome`
+    and the events a caller is told of.
 ``voice``
     :class:`VoiceSession`: a :class:`Session` on LiveKit's ``AgentSession``.
-``manners``
-    What is said to silence, to waiting and at the end; an agent may have its own.
-``courtesy``, ``heard``, ``tools``
-    What a session does for any agent: see to silence and slow tools, cut words to what was heard,
-    give tools a limit.
+``phrases``
+    :class:`Manners`: the words for silence, waiting and the end; an agent may have its own.
+``silence``
+    Leaves no caller in silence: asks again, asks for patience, apologises.
+``backchannel``
+    Leaves out a listener's "mm-hm" over the agent's speech.
+``heard``
+    Cuts the agent's words to what was heard of them.
+``tools``
+    Gives tools a time limit.
 ``agents``
-    Which agent answers: ``module:Class`` and what all its conversations share.
+    The agent that answers: ``module:Class``, and the resources all its conversations share.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from .line import (
     ToolCalled,
     Words,
 )
-from .manners import Manners
+from .phrases import Manners
 from .voice import VoiceSession
 
 __all__ = [

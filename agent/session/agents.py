@@ -1,4 +1,4 @@
-"""Which agent answers: a class named as ``module:Class``, and what all its conversations share."""
+"""The agent that answers: a class named as ``module:Class``, and its conversations' resources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class AgentError(InputError):
-    """The agent that the settings name can't be used. One line: what, where, how to fix it."""
+    """An agent that the settings name and that can't be used. One line of text: what, where, how to
+    fix it."""
 
 
 def load_agent(path: str) -> type[Agent]:
@@ -41,7 +42,7 @@ def load_agent(path: str) -> type[Agent]:
 
 
 def script_of(agent: type[Agent]) -> Script | None:
-    """What stands in for the agent's language model when that is scripted, if it has one."""
+    """The stand-in for the agent's language model when that is scripted, if it has one."""
     return getattr(agent, "script", None)
 
 
@@ -49,10 +50,11 @@ def script_of(agent: type[Agent]) -> Script | None:
 async def resources(
     agent: type[Agent], environ: Mapping[str, str]
 ) -> AsyncIterator[Callable[[], Agent]]:
-    """Open what all conversations of the process share; yields the maker of one agent each.
+    """Open the resources that all conversations of the process share; yields the maker of their
+    agents.
 
-    An agent class says how with an optional class method ``resources(environ)``, an asynchronous
-    context manager; a class without it is made with no arguments.
+    An agent class opens its own with an optional class method ``resources(environ)``, an
+    asynchronous context manager; a class without it is made with no arguments.
     """
     opener = getattr(agent, "resources", None)
     if opener is None:

@@ -37,12 +37,12 @@ _TRANSCRIPTS: Final = frozenset(
 
 
 def is_sound(words: str) -> bool:
-    """Whether these are no words, only sounds: "Mm-hmm.", "Uh huh", "Ah,"."""
+    """True when these are no words, only sounds: "Mm-hmm.", "Uh huh", "Ah,"."""
     return all(word in SOUNDS for word in _WORDS.findall(words.lower()))
 
 
 class Backchannel:
-    """Leaves sounds out of what a session's agents hear while they talk.
+    """A filter that leaves sounds out of the words a session's agents hear while they talk.
 
     An utterance is over the agent's speech when it began while a speech was being said or prepared.
     """
@@ -58,7 +58,7 @@ class Backchannel:
             self._over_speech = speech is not None and not speech.interrupted
 
     def attend(self, agent: Agent) -> None:
-        """Leave sounds out of what this agent hears."""
+        """Leave sounds out of the words this agent hears."""
         if "stt_node" in vars(agent):
             return  # it comes back to the conversation
         hear = agent.stt_node

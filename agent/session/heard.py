@@ -1,4 +1,4 @@
-"""What the caller heard: the agent's words, cut to what was played when it was interrupted.
+"""The words that a caller heard: the agent's, cut to the part played when it was interrupted.
 
 LiveKit takes the truth about an interrupted speech from the ``synchronized_transcript`` of its
 audio output. :class:`HeardOutput` stands before a transport's output and gives it, from where the
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from livekit import rtc
 
-LETTERS: Final = 15.0
-"""Letters a voice speaks in a second, where nothing better is known."""
+LETTERS_PER_SECOND: Final = 15.0
+"""Pace of a voice, where nothing better is known."""
 _WORD: Final = re.compile(r"\s*\S+")
 
 
@@ -36,7 +36,7 @@ class Piece:
 
     @classmethod
     def of(cls, text: str) -> Piece:
-        """What LiveKit forwards, with the times it may carry."""
+        """Take text that LiveKit forwards, with the times it may carry."""
         if not isinstance(text, TimedString):
             return cls(text)
         return cls(
@@ -64,7 +64,7 @@ def heard(pieces: Sequence[Piece], *, played: float, synthesised: float) -> str:
         starts = span.starts or 0.0
         ends = span.ends or (spans[index + 1].starts if index + 1 < len(spans) else None)
         if ends is None:
-            usual = len(span.text) / LETTERS
+            usual = len(span.text) / LETTERS_PER_SECOND
             is_all = synthesised - starts > usual / 2  # less is the beginning of it
             ends = synthesised if is_all else starts + usual
         if played < ends:
@@ -91,7 +91,7 @@ class _Speech:
 
 
 class HeardText(io.TextOutput):
-    """Where LiveKit forwards the words of the speech that is being said."""
+    """The output to which LiveKit forwards the words of the speech that is being said."""
 
     def __init__(self, speech: _Speech) -> None:
         super().__init__(label="Heard", next_in_chain=None)
@@ -105,12 +105,12 @@ class HeardText(io.TextOutput):
         self._speech.pieces.append(Piece.of(text))
 
     def flush(self) -> None:
-        """The speech has all its words."""
+        """Note that the speech has all its words."""
         self._speech.has_all_text = True
 
 
 class HeardOutput(io.AudioOutput):
-    """A transport's audio output that says what was heard of each speech.
+    """A transport's audio output that tells the words heard of each speech.
 
     Its :attr:`text` is to be the session's transcription output, so that it learns the words.
     """
@@ -136,7 +136,7 @@ class HeardOutput(io.AudioOutput):
         await self.next_in_chain.capture_frame(frame)
 
     def flush(self) -> None:
-        """The speech has all its audio."""
+        """Note that the speech has all its audio."""
         super().flush()
         self._speech.has_all_audio = True
         assert self.next_in_chain is not None

@@ -1,8 +1,8 @@
-"""What stands between a transport and a session: the request, the line, the outcome.
+"""The contract of a transport and a session: the request, the line, the outcome.
 
 A transport (the gateway's WebSocket, a LiveKit room, a test) builds a :class:`Line` and asks for
-a session on it. The session never knows which transport it has; the transport never knows what
-is said.
+a session on it. The session never knows which transport it has; the transport never knows the
+words that are said.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(enum.StrEnum):
-    """How a conversation ended."""
+    """The way a conversation ended."""
 
     COMPLETED = "completed"
     """The agent said goodbye and ended it."""
@@ -37,7 +37,7 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What a caller says about itself before the first sample."""
+    """A caller's words about itself, before the first sample."""
 
     id: str | None = None
     """The conversation's id; one is made up when None."""
@@ -87,11 +87,11 @@ class Line(Protocol):
     @property
     def audio_output(self) -> io.AudioOutput:
         """Takes the agent's audio faster than real time, plays it in real time, reports both
-        ends of playback, and drops what is buffered on ``clear_buffer``."""
+        ends of playback, and throws the buffered rest away on ``clear_buffer``."""
 
     def voiced_until(self) -> float | None:
-        """When the last sample that can be heard came from the caller (Unix seconds), of the last
-        two seconds; None when none did. Asked once a turn: speech detection notices the end of
+        """The Unix time of the last sample from the caller that can be heard, of the last two
+        seconds; None when there is none. Asked once a turn: speech detection notices the end of
         speech late, the audio itself says when it was."""
 
     def on_audible(self, function: Callable[[float], None]) -> None:
@@ -99,7 +99,7 @@ class Line(Protocol):
         time that was (Unix seconds). Synthesis begins with silence; the caller waits through it."""
 
     def send(self, event: SessionEvent) -> None:
-        """Tell the caller what happened. Never blocks, never raises."""
+        """Tell the caller of an event. Never blocks, never raises."""
 
 
 class Session(Protocol):
@@ -111,12 +111,12 @@ class Session(Protocol):
 
     @property
     def trace_id(self) -> str:
-        """The trace it is recorded in."""
+        """The id of its trace."""
 
     async def run(self) -> Outcome:
         """Hold the conversation. Returns when it is over and its transaction is closed.
 
-        What fails inside is an outcome, not an exception; only cancellation passes through.
+        A failure inside is an outcome, not an exception; only cancellation passes through.
         """
 
     def end(self, outcome: Outcome) -> None:
@@ -124,7 +124,7 @@ class Session(Protocol):
         the farewell short: the caller has gone, or patience has."""
 
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
-        """A turn the caller typed instead of speaking it, with the trace headers it came with."""
+        """Take a turn that the caller typed, with the trace headers it came with."""
 
 
 OpenSession = Callable[[SessionRequest, Line], Session]

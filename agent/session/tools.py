@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import Agent, llm
 
-from .manners import manners_of
+from .phrases import manners_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from livekit.agents.llm import FunctionTool, RawFunctionTool
 
-    from .manners import Manners
+    from .phrases import Manners
 
 
 async def limit_tools(agent: Agent, on_handoff: Callable[[Agent], Awaitable[None]]) -> None:

@@ -1,8 +1,8 @@
 """A conversation by voice: LiveKit's ``AgentSession`` between a line and the providers.
 
 The pipeline (turn detection, interruption, tools, handoff) is LiveKit's. This module gives it
-fresh plugins and a conversation, tells the caller what happens, and sees to it that, however it
-ends, it ends once, for a named reason, with everything closed.
+fresh plugins and a conversation, tells the caller what happens, and sees to it that
+it ends once, however it does, for a named reason, with everything closed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .backchannel import Backchannel
-from .courtesy import Courtesy
 from .heard import HeardOutput
 from .line import Outcome, StateChanged, ToolCalled, Words
-from .manners import SILENCE, manners_of
+from .phrases import manners_of
+from .silence import ASK_AGAIN_AFTER_SECONDS, SilenceWatch
 from .tools import limit_tools
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT: Final = 5.0
-"""Seconds the pipeline has to close; then the conversation is closed without it."""
+CLOSE_TIMEOUT_SECONDS: Final = 5.0
+"""Time the pipeline has to close; then the conversation is closed without it."""
 
-FAREWELL_TIMEOUT: Final = 6.0
-"""Seconds a farewell has, from the end being asked for to its last word."""
+FAREWELL_TIMEOUT_SECONDS: Final = 6.0
+"""Time a farewell has, from the end being asked for to its last word."""
 
 TURN_HANDLING: Final = TurnHandlingOptions(
     turn_detection="vad",
@@ -74,7 +74,7 @@ class VoiceSession:
     """A :class:`~agent.session.line.Session`: one caller, one agent, one conversation.
 
     Args:
-        request: what the caller said about itself.
+        request: the caller's words about itself.
         line: the transport's side.
         agent: makes the agent; called once, inside the conversation.
         plugins: makes this session's own plugin objects; likewise.
@@ -88,7 +88,7 @@ class VoiceSession:
         *,
         agent: Callable[[], Agent],
         plugins: Callable[[], Plugins],
-        silence: float = SILENCE,
+        silence: float = ASK_AGAIN_AFTER_SECONDS,
     ) -> None:
         self._line = line
         self._silence = silence
@@ -97,9 +97,9 @@ class VoiceSession:
         self._outcome: Outcome | None = None
         self._over = anyio.Event()
         self._leaving = anyio.CancelScope()
-        """Around the farewell."""
+        """The scope around the farewell."""
         self._session: AgentSession[None] | None = None
-        """Set once it has started."""
+        """The pipeline; set once it has started."""
         self._typed_early: tuple[str, Mapping[str, str] | None] | None = None
         self.conversation = telemetry.conversation(
             "call",
@@ -116,7 +116,7 @@ class VoiceSession:
 
     @property
     def trace_id(self) -> str:
-        """The trace it is recorded in."""
+        """The id of its trace."""
         return self.conversation.trace_id
 
     def end(self, outcome: Outcome) -> None:
@@ -129,7 +129,7 @@ class VoiceSession:
         self._over.set()
 
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
-        """A turn the caller typed: it interrupts the agent as speech would."""
+        """Take a turn that the caller typed: it interrupts the agent as speech would."""
         if self._session is None:
             self._typed_early = text, headers  # it is still starting; the last words count
             return
@@ -186,11 +186,11 @@ class VoiceSession:
         backchannel = Backchannel(session)
 
         async def prepare(agent: Agent) -> None:
-            """Whoever answers: the agent, and those it hands over to."""
+            """Prepare whoever answers: the agent, and those it hands over to."""
             backchannel.attend(agent)
             await limit_tools(agent, prepare)
 
-        courtesy = Courtesy(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
+        watch = SilenceWatch(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
         try:
             agent = self._make_agent()
             await prepare(agent)
@@ -199,15 +199,17 @@ class VoiceSession:
             if self._typed_early is not None:
                 self.hear(*self._typed_early)
             await self._over.wait()
-            courtesy.close()
+            watch.close()
             await self._take_leave(session)
         finally:
-            courtesy.close()
+            watch.close()
             for part in (session, plugins):  # each has its time, whatever the other does
-                with anyio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
+                with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True) as closing:
                     await part.aclose()
                 if closing.cancelled_caught:
-                    log.warning("conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT)
+                    log.warning(
+                        "conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT_SECONDS
+                    )
 
     async def _take_leave(self, session: AgentSession[None]) -> None:
         """Say goodbye, if this end has a farewell; nobody can interrupt it."""
@@ -215,7 +217,11 @@ class VoiceSession:
         words = manners_of(session.current_agent).farewell(self._outcome)
         if words is None:
             return
-        with self._leaving, anyio.move_on_after(FAREWELL_TIMEOUT), self.conversation.attach():
+        with (
+            self._leaving,
+            anyio.move_on_after(FAREWELL_TIMEOUT_SECONDS),
+            self.conversation.attach(),
+        ):
             try:
                 session.input.set_audio_enabled(False)
                 await session.interrupt(force=True)
@@ -224,7 +230,8 @@ class VoiceSession:
                 log.info("conversation %s ends without a farewell: %s", self.id, error)
 
     def _settle(self) -> Outcome:
-        """The outcome, recorded. Cancelled from outside, it is the process that stops."""
+        """The outcome, which is set in the trace. None yet: cancelled from outside, with the
+        process."""
         outcome = self._outcome = self._outcome or Outcome.SHUTDOWN
         if not self.conversation.ended:
             self.conversation.set({names.CONVERSATION_OUTCOME: outcome.value})

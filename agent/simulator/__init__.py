@@ -1,26 +1,30 @@
 """Scripted callers with real speech, which hold the whole worker to account.
 
-====================  ===========================================================================
-:mod:`.scenario`      what a caller says and expects: the models of a YAML file
-:mod:`.expect`        what it expects of a turn
-:mod:`.loading`       reading one: errors with the file and the line; the JSON schema for editors
-:mod:`.audio`         recordings, and which samples of a frame can be heard
-:mod:`.impairment`    what the line does to the caller's audio
-:mod:`.microphone`    sends a frame every 20 ms, speech or silence
-:mod:`.hearing`       sorts what arrives into turns and speeches, as they are heard
-:mod:`.voice`         stretches of voice, and where two of them overlap
-:mod:`.caller`        one call: follows the scenario
-:mod:`.traced`        its own side of the trace, above the conversation
-:mod:`.unmet`         its turns, held against what was expected of them
-:mod:`.booked`        its reservations, likewise
-:mod:`.truth`         what happened from the audio, and whether the trace tells the same
-:mod:`.verdict`       whether a conversation's trace is complete and true
-:mod:`.run`           many calls side by side, and their traces
-:mod:`.report`        what came of it
-:mod:`.written`       the same as JSON
-:mod:`.junit`         the same for CI systems
-:mod:`.display`       the same on a terminal
-====================  ===========================================================================
+==========================  =====================================================================
+:mod:`.run`                 many calls side by side, each judged when it is over
+:mod:`.scenario`            a caller's script: the models of a YAML file
+:mod:`.expect`              its expectations of a turn
+:mod:`.loading`             reads one: errors with the file and the line of text; the JSON schema
+:mod:`.caller`              one call: follows the scenario
+:mod:`.caller_trace`        its own side of the trace, above the conversation
+:mod:`.audio`               recordings, and the samples of a frame that can be heard
+:mod:`.microphone`          sends a frame every 20 ms, speech or silence
+:mod:`.impairment`          the line between caller and agent: noise, loss, lateness, echo
+:mod:`.concealment`         fills in for frames that the line lost
+:mod:`.hearing`             sorts the agent's audio and messages into turns and speeches
+:mod:`.voice`               stretches of voice, and where two of them overlap
+:mod:`.interruption`        the effect of a turn on the agent's speech
+:mod:`.check_turns`         holds each turn against its expectations
+:mod:`.check_reservations`  holds the reservations book against the scenario
+:mod:`.check_trace`         holds the trace against the scenario, the call and itself
+:mod:`.check_audio`         holds the trace against the audio
+:mod:`.responses`           response latencies as telemetry tells them
+:mod:`.record_tree`         the spans of a record as a tree
+:mod:`.report`              the results, and the figures computed from them
+:mod:`.report_json`         the report as JSON
+:mod:`.junit`               the report for CI systems
+:mod:`.display`             the report on a terminal
+==========================  =====================================================================
 """
 
 from agent.simulator.caller import Connect
@@ -29,9 +33,9 @@ from agent.simulator.impairment import Conditions
 from agent.simulator.junit import junit
 from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report, TurnResult
+from agent.simulator.report_json import as_json
 from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
-from agent.simulator.written import as_json
 
 __all__ = [
     "AGREEMENT_MS",

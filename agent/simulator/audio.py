@@ -1,6 +1,6 @@
-"""A caller's audio: recordings of speech, and which samples of a frame can be heard.
+"""A caller's audio: recordings of speech, and the samples of a frame that can be heard.
 
-Everything a caller sends and receives is mono PCM16 little-endian at :data:`SAMPLE_RATE`, in
+Everything a caller sends and receives is mono PCM16 little-endian at :data:`SAMPLE_RATE_HZ`, in
 frames of 20 ms.
 """
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SAMPLE_RATE: Final = 16_000
+SAMPLE_RATE_HZ: Final = 16_000
 FRAME_SECONDS: Final = 0.02
-FRAME_BYTES: Final = int(SAMPLE_RATE * FRAME_SECONDS) * 2
+FRAME_BYTES: Final = int(SAMPLE_RATE_HZ * FRAME_SECONDS) * 2
 SILENCE: Final = bytes(FRAME_BYTES)
 
 
@@ -31,11 +31,11 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
-        return len(self.pcm) / (2 * SAMPLE_RATE)
+        """Length of the recording."""
+        return len(self.pcm) / (2 * SAMPLE_RATE_HZ)
 
     def frames(self) -> Iterator[bytes]:
-        """It in whole frames; the last one is filled up with silence."""
+        """The recording in whole frames; the last one is filled up with silence."""
         for start in range(0, len(self.pcm), FRAME_BYTES):
             yield self.pcm[start : start + FRAME_BYTES].ljust(FRAME_BYTES, b"\0")
 
@@ -43,8 +43,8 @@ class Speech:
 def read_speech(path: Path) -> Speech:
     """Read a WAV file of speech.
 
-    Raises ValueError with one line that says what the file is, and how to convert it if it isn't
-    16 kHz mono PCM16.
+    Raises ValueError with one line of text that says what the file is, and how to convert it if it
+    isn't 16 kHz mono PCM16.
     """
     convert = f"convert it with: ffmpeg -i {path.name} -ar 16000 -ac 1 -c:a pcm_s16le NEW.wav"
     try:
@@ -57,7 +57,7 @@ def read_speech(path: Path) -> Speech:
     except (wave.Error, EOFError) as error:
         what = str(error) or "the file is cut short"
         raise ValueError(f"{path} is not a PCM WAV file ({what}); {convert}") from error
-    if (rate, channels, bits) != (SAMPLE_RATE, 1, 16):
+    if (rate, channels, bits) != (SAMPLE_RATE_HZ, 1, 16):
         raise ValueError(
             f"{path} is {rate} Hz, {channels} channel{'s' * (channels > 1)}, {bits} bits; "
             f"it has to be 16000 Hz, 1 channel, 16 bits: {convert}"
@@ -70,10 +70,10 @@ def read_speech(path: Path) -> Speech:
 def first_audible(pcm: bytes) -> float | None:
     """Seconds from the start to the first sample that can be heard; None when none can."""
     heard = audible(pcm)
-    return float(heard[0]) / SAMPLE_RATE if heard.size else None
+    return float(heard[0]) / SAMPLE_RATE_HZ if heard.size else None
 
 
 def last_audible(pcm: bytes) -> float | None:
     """Seconds from the start to the last sample that can be heard; None when none can."""
     heard = audible(pcm)
-    return float(heard[-1]) / SAMPLE_RATE if heard.size else None
+    return float(heard[-1]) / SAMPLE_RATE_HZ if heard.size else None

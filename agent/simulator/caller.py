@@ -10,14 +10,14 @@ import anyio
 
 from agent.gateway import Disconnected, GatewayError
 from agent.session.line import Outcome
+from agent.simulator.caller_trace import CallerTrace, Origin
+from agent.simulator.check_turns import check_turns
 from agent.simulator.hearing import Hearing, Round
-from agent.simulator.impairment import NOMINAL_LEVEL, Impairment, active_level
+from agent.simulator.impairment import NOMINAL_LEVEL_RMS, Impairment, active_level
+from agent.simulator.interruption import both_heard
 from agent.simulator.microphone import Microphone
 from agent.simulator.report import CallResult, Progress
 from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
-from agent.simulator.traced import CallerTrace, Origin
-from agent.simulator.truth import both_heard
-from agent.simulator.unmet import held_to_account
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from agent.simulator.impairment import Conditions
     from agent.simulator.scenario import Scenario, Turn
 
-LONGEST_REPLY: Final = 60.0
-"""Seconds after which an agent that is still speaking, or thinking, has failed."""
-LAST_GAP: Final = 0.2
-"""Seconds of quiet after the last reply before the caller hangs up."""
-WORDS_PATIENCE: Final = 1.0
-"""Seconds to wait for the words of a reply that has been heard."""
-NO_REPLY: Final = 3.0
-"""Seconds after which a turn that mustn't be answered hasn't been."""
+LONGEST_REPLY_SECONDS: Final = 60.0
+"""Time after which an agent that is still speaking, or thinking, has failed."""
+LAST_GAP_SECONDS: Final = 0.2
+"""Quiet after the last reply before the caller hangs up."""
+WORDS_PATIENCE_SECONDS: Final = 1.0
+"""Time to wait for the words of a reply that has been heard."""
+NO_REPLY_SECONDS: Final = 3.0
+"""Time after which a turn that mustn't be answered hasn't been."""
 
 
 class Call(Protocol):
@@ -45,7 +45,7 @@ class Call(Protocol):
 
     @property
     def trace_id(self) -> str:
-        """The trace the conversation is recorded in."""
+        """The id of the conversation's trace."""
 
     async def send_audio(self, frame: bytes) -> None:
         """Send 20 ms of mono PCM16."""
@@ -61,25 +61,25 @@ class Call(Protocol):
 
 
 class Connect(Protocol):
-    """Calls the agent: what a transport is to a caller."""
+    """A way to call the agent: a transport, as a caller sees it."""
 
     def __call__(self, *, start: Start) -> AbstractAsyncContextManager[Call]:
-        """The call has started inside the block; leaving it hangs up."""
+        """Call the agent; the call has started inside the block, and leaving it hangs up."""
 
 
 class Caller:
     """One caller and one call.
 
     Args:
-        scenario: what it says and expects.
+        scenario: its script and its expectations.
         conversation: the id it gives its conversation.
         connect: calls the agent.
-        line: what becomes of its audio on the way.
+        line: the conditions of its line to the agent.
         seed: of the run it is part of; goes into the result.
-        chance: where the line's chance comes from.
+        chance: source of the line's random choices.
         patience: seconds it waits for a reply to begin, and for the call to end, before it gives
             up: that has then failed, and it hangs up.
-        on_progress: told what happens.
+        on_progress: told of each event.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class Caller:
         self.scenario = scenario
         self.conversation = conversation
         self.stopped = False
-        """It was told to hang up before it had said everything."""
+        """True when it was told to hang up before it had said everything."""
         self.over_at = float("inf")
-        """When the call's end began (Unix seconds): somebody hung up, or the line was lost."""
+        """The Unix time at which the call's end began: somebody hung up, or the line was lost."""
         self._connect = connect
         self._conditions = line
         self._seed = seed
@@ -116,9 +116,9 @@ class Caller:
         self._failures: list[str] = []
 
     async def call(self) -> CallResult:
-        """Hold the conversation; returns what came of it, its trace not judged yet.
+        """Hold the conversation; returns its result, without a verdict on its trace.
 
-        What goes wrong is a failure of this call, never raised.
+        An error is a failure of this call, never raised.
         """
         with self._trace:
             await self._hold()
@@ -146,19 +146,19 @@ class Caller:
         self._tell(f"ended: {self._hearing.outcome or 'lost'}")
 
     def hang_up(self) -> None:
-        """Say nothing more and end the call; what was still to be said is left unsaid."""
+        """Say nothing more and end the call; the rest of the script is left unsaid."""
         if self._hearing.outcome is None:
             self.stopped = True
         self._script.cancel()
 
     @property
     def speeches(self) -> Sequence[AgentSpeech]:
-        """What the agent was heard to say, in order."""
+        """The speeches heard from the agent, in order."""
         return self._hearing.speeches
 
     @property
     def origin(self) -> Origin:
-        """Where in the trace the conversation has to be."""
+        """The place in the trace where the conversation has to be."""
         return self._trace.origin
 
     def _result(self) -> CallResult:
@@ -172,7 +172,7 @@ class Caller:
             line=str(self._conditions),
             talk_over_ms=1000 * both_heard(self._hearing.caller, self._hearing.speeches),
             late_ms=0.0 if self._microphone is None else 1000 * self._microphone.late,
-            turns=held_to_account(
+            turns=check_turns(
                 self.scenario.turns, self._rounds, self._hearing.speeches, stopped=self.stopped
             ),
             failures=("stopped before it had ended",) if self.stopped else tuple(failures),
@@ -182,7 +182,7 @@ class Caller:
     # -- during the call ---------------------------------------------------------------------------
 
     def _pick_up(self, call: Call) -> Microphone:
-        level = active_level(self.scenario.speech) or NOMINAL_LEVEL
+        level = active_level(self.scenario.speech) or NOMINAL_LEVEL_RMS
         line = Impairment(self._conditions, self._chance, level=level)
         hearing = self._hearing
         return Microphone(
@@ -237,7 +237,7 @@ class Caller:
                         return self._give_up("the gateway does not take the caller's audio")
                 case HangUpTurn():
                     return True
-        return await self._hear_out(before, LAST_GAP)
+        return await self._hear_out(before, LAST_GAP_SECONDS)
 
     async def _come_in(self, turn: Turn, before: Turn | None) -> bool:
         """Wait until it is time for a turn; False when the caller gave up."""
@@ -266,13 +266,13 @@ class Caller:
                 what = "greeting" if turn is None else "reply"
                 return self._give_up(f"no {what} in {self._patience:g} s")
         elif isinstance(turn, SpokenTurn | TypedTurn):
-            with anyio.move_on_after(NO_REPLY):
+            with anyio.move_on_after(NO_REPLY_SECONDS):
                 await hearing.answer()
-        with anyio.move_on_after(LONGEST_REPLY) as limit:
+        with anyio.move_on_after(LONGEST_REPLY_SECONDS) as limit:
             await hearing.quiet(gap)
         if limit.cancelled_caught:
-            return self._give_up(f"the agent went on for more than {LONGEST_REPLY:g} s")
-        with anyio.move_on_after(WORDS_PATIENCE):
+            return self._give_up(f"the agent went on for more than {LONGEST_REPLY_SECONDS:g} s")
+        with anyio.move_on_after(WORDS_PATIENCE_SECONDS):
             await hearing.words()
         return True
 
@@ -311,10 +311,10 @@ class Caller:
 
 
 def _explain(error: Exception) -> list[str]:
-    """One line for each thing that went wrong."""
+    """The errors, one line of text for each."""
     match error:
         case ExceptionGroup():
-            return [line for each in error.exceptions for line in _explain(each)]
+            return [text for each in error.exceptions for text in _explain(each)]
         case GatewayError():
             return [str(error)]
         case _:

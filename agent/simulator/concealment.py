@@ -1,4 +1,4 @@
-"""What a receiver plays while a line loses frames: the last period of the voice, fading away.
+"""Concealment of lost frames: a receiver plays the last period of the voice, fading away.
 
 After ITU-T G.711 appendix I, without its overlapping at the seams: silence at once would put holes
 into words that no telephone lets through, and that a voice detector takes for pauses.
@@ -13,38 +13,44 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHORTEST: Final = 0.005
-"""Seconds of the shortest period looked for: a voice of 200 Hz."""
-LONGEST: Final = 0.015
-"""Of the longest: 66 Hz."""
-COMPARED: Final = 0.02
-"""Seconds of the latest audio that a period has to repeat in."""
-FULL: Final = 0.01
-"""Seconds filled in as loud as the voice was."""
-SILENT: Final = 0.06
-"""Seconds after which nothing is filled in any more; it fades evenly until then."""
+SHORTEST_PERIOD_SECONDS: Final = 0.005
+"""Shortest period looked for: that of a voice of 200 Hz."""
+LONGEST_PERIOD_SECONDS: Final = 0.015
+"""Longest period looked for: that of a voice of 66 Hz."""
+COMPARED_SECONDS: Final = 0.02
+"""Length of the latest audio that a period has to repeat in."""
+FULL_SECONDS: Final = 0.01
+"""Length of the part filled in as loud as the voice was."""
+SILENT_AFTER_SECONDS: Final = 0.06
+"""Time after which nothing is filled in any more; the filling fades evenly until then."""
 
 
 class Concealment:
-    """Takes the frames of one line, lost ones too, in order."""
+    """The receiver of one line. It takes the frames, lost ones too, in order."""
 
     def __init__(self, sample_rate: int) -> None:
-        self._shortest, self._longest = round(SHORTEST * sample_rate), round(LONGEST * sample_rate)
-        self._compared = round(COMPARED * sample_rate)
-        self._full, self._silent = round(FULL * sample_rate), round(SILENT * sample_rate)
+        self._shortest, self._longest = (
+            round(SHORTEST_PERIOD_SECONDS * sample_rate),
+            round(LONGEST_PERIOD_SECONDS * sample_rate),
+        )
+        self._compared = round(COMPARED_SECONDS * sample_rate)
+        self._full, self._silent = (
+            round(FULL_SECONDS * sample_rate),
+            round(SILENT_AFTER_SECONDS * sample_rate),
+        )
         self._latest: NDArray[np.float32] = np.zeros(self._longest + self._compared, np.float32)
         self._period: NDArray[np.float32] = np.zeros(0, np.float32)
         self._filled = 0
 
     def arrived(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A frame that came through; it is played as it is."""
+        """Take a frame that came through; it is played as it is."""
         kept = np.concatenate((self._latest, samples))
         self._latest = kept[-self._latest.size :]
         self._filled = 0
         return samples
 
     def lost(self, size: int) -> NDArray[np.float32]:
-        """So many samples that didn't: what is played instead."""
+        """Fill in for lost samples: the audio that is played instead."""
         if not self._filled:
             self._period = self._latest[-self._find_period() :]
         at = np.arange(self._filled, self._filled + size)
@@ -53,7 +59,7 @@ class Concealment:
         return (self._period.take(at, mode="wrap") * loudness).astype(np.float32)
 
     def _find_period(self) -> int:
-        """Samples after which the latest audio resembles itself most."""
+        """Number of samples after which the latest audio resembles itself most."""
         latest = self._latest[-self._compared :]
         before = np.lib.stride_tricks.sliding_window_view(
             self._latest[: -self._shortest], self._compared

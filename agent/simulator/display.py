@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
-MANY: Final = 24
-"""Calls of which each has its table."""
+MOST_TABLES: Final = 24
+"""Number of calls up to which each has its table."""
 
 
 @contextmanager
 def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
-    """Show what happens: a bar for each call on a terminal, plain lines anywhere else.
+    """Show the progress: a bar for each call on a terminal, plain lines of text anywhere else.
 
-    Yields what ``simulate`` takes as ``on_progress``.
+    Yields the ``on_progress`` of a :class:`~agent.simulator.run.Simulation`.
     """
     if not console.is_terminal:
         yield lambda event: console.print(
@@ -63,11 +63,11 @@ def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
 
 
 def render(report: Report) -> RenderableType:
-    """A table for each call, what failed, what was heard, where the time went, and a summary.
+    """A table for each call, its failures, the figures, and a summary.
 
-    Of more than :data:`MANY` calls only those that failed have a table.
+    Of more than :data:`MOST_TABLES` calls only those that failed have a table.
     """
-    shown = [call for call in report.calls if len(report.calls) <= MANY or not call.passed]
+    shown = [call for call in report.calls if len(report.calls) <= MOST_TABLES or not call.passed]
     return Group(
         *map(_call, shown), *_heard_at_callers(report), *_time_spent(report), *_sum(report)
     )
@@ -104,7 +104,7 @@ def _heard(turn: TurnResult) -> Text:
 
 
 def _replied(turn: TurnResult) -> Text:
-    """The agent's words, what became of what it was saying, and the stages of its response."""
+    """The agent's words, the turn's effect on its speech, and the stages of its response."""
     order = [*STAGES, *(stage for stage in turn.stages_ms if stage not in STAGES)]
     took = [(stage.replace("_", " "), turn.stages_ms.get(stage, 0.0)) for stage in order]
     notes = [f"{stage} {ms:.0f}" for stage, ms in took if round(ms)]
@@ -126,7 +126,7 @@ def _ms(value: float | None) -> str:
 
 
 def _heard_at_callers(report: Report) -> Iterator[RenderableType]:
-    """What callers measured, beside what telemetry tells of it."""
+    """A table of the figures that callers measured, beside telemetry's."""
     table = Table(box=box.SIMPLE_HEAD, title="at the callers, from the audio", title_justify="left")
     table.add_column("")
     table.add_column("median", justify="right")
@@ -143,7 +143,7 @@ def _heard_at_callers(report: Report) -> Iterator[RenderableType]:
 
 
 def _time_spent(report: Report) -> Iterator[RenderableType]:
-    """The median and the 95th percentile of each stage, over the turns that were answered."""
+    """A table of each stage: median and 95th percentile, over the turns that were answered."""
     table = Table(box=box.SIMPLE_HEAD, title="where the time went", title_justify="left")
     table.add_column("stage")
     table.add_column("median", justify="right")

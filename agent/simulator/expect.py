@@ -1,4 +1,4 @@
-"""What a scenario expects of a turn, and the base of all models of the language."""
+"""A scenario's expectations of a turn, and the base of all models of the language."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _Pattern = Annotated[
 
 
 class Model(BaseModel):
-    """Frozen, and no field too many; docstrings of fields are what an editor shows."""
+    """A frozen model with no field too many; an editor shows the docstrings of its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Expect(Model):
-    """What must follow a turn; every part is optional."""
+    """Expectations of a turn; every part is optional."""
 
     reply: _Pattern | None = None
     """Regular expression, any case, found in the agent's words."""
@@ -52,11 +52,11 @@ class Expect(Model):
     arguments: Mapping[str, Any] = Field(default_factory=dict)
     """Some of the tool's arguments; words match in any case."""
     tool_ok: bool = True
-    """Whether the tool succeeds; false: it was expected to fail."""
+    """True if the tool must succeed, false if it must fail."""
     within_ms: PositiveInt | None = None
     """Response latency at the caller, at most: its last voiced sample to the agent's first."""
     interruption: Literal["stops", "resumes", "none"] | None = None
-    """What the turn did to the agent's speech, from the audio: it stops, it pauses and goes on
+    """Effect of the turn on the agent's speech, from the audio: it stops, it pauses and goes on
     where it was, or it goes on as if nothing was said."""
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class Expect(Model):
         return self
 
     def called(self, tool: str, arguments: str) -> bool:
-        """Whether a call, its arguments as JSON, is the expected one.
+        """True when a call, its arguments as JSON, is the expected one.
 
         Words are compared in any case: speech has none.
         """
@@ -86,7 +86,7 @@ class Expect(Model):
 
 
 def includes(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether every wanted field is given, with the same value; words match in any case."""
+    """True when every wanted field is given, with the same value; words match in any case."""
     return all(
         name in given and _fold(given[name]) == _fold(value) for name, value in wanted.items()
     )

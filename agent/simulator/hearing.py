@@ -1,4 +1,4 @@
-"""What a caller hears: the agent's audio and messages, sorted into rounds as they arrive.
+"""A caller's hearing: the agent's audio and messages, sorted into rounds as they arrive.
 
 A round is a turn of the caller and all that comes of it, until the caller's next turn; the
 greeting answers nobody and is a round of its own. Times are Unix seconds at the caller.
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from agent.session.line import Outcome
 
-HELD: Final = 0.6
-"""Seconds of silence in the middle of a speech: it is being held back, not pausing for breath. A
-line that is silent and one on which nothing comes are the same to a caller."""
-_ECHOES: Final = 5
-"""Frames that may wait to be heard back through the caller's own microphone."""
+HELD_SECONDS: Final = 0.6
+"""Silence in the middle of a speech that is being held back, not pausing for breath. A line that is
+silent and one on which nothing comes are the same to a caller."""
+_ECHO_FRAMES: Final = 5
+"""Number of frames that may wait to be heard back through the caller's own microphone."""
 
 
 @dataclass(slots=True)
@@ -37,27 +37,29 @@ class AgentSpeech:
     began_at: float
     voice: Voice = field(default_factory=Voice)
     words: list[str] = field(default_factory=list)
-    """What the agent says it said in it."""
+    """The words of it, as the agent tells them."""
     ended_at: float | None = None
     cut: bool = False
-    """Its end was cut off: the gateway had the rest of it thrown away."""
+    """True when its end was cut off: the gateway had the rest of it thrown away."""
 
     @property
     def holds(self) -> list[tuple[float, float]]:
-        """When it was held back, and when it went on."""
+        """Times at which it was held back, and went on."""
         return [
-            (out, on) for (_, out), (on, _) in pairwise(self.voice.stretches) if on - out > HELD
+            (out, on)
+            for (_, out), (on, _) in pairwise(self.voice.stretches)
+            if on - out > HELD_SECONDS
         ]
 
     @property
     def silent_at(self) -> float:
-        """When it was last heard; when it began, if it never was."""
+        """Time at which it was last heard; its beginning, if it never was."""
         return self.began_at if self.voice.last is None else self.voice.last
 
     def audible_since(self, now: float) -> float | None:
-        """Since when it can be heard; None while it can't, or is held back."""
+        """Time since which it can be heard; None while it can't, or is held back."""
         last = self.voice.last
-        if last is None or now - last > HELD:
+        if last is None or now - last > HELD_SECONDS:
             return None
         holds = self.holds
         return holds[-1][1] if holds else self.voice.first
@@ -71,12 +73,12 @@ class AgentSpeech:
 
 @dataclass(slots=True)
 class Round:
-    """What came of a turn."""
+    """All that came of a turn."""
 
     heard: list[str] = field(default_factory=list)
-    """What the caller was heard to say."""
+    """Words that the agent heard from the caller."""
     reply: list[str] = field(default_factory=list)
-    """What the agent said."""
+    """Words of the agent."""
     tools: list[protocol.Tool] = field(default_factory=list)
     began_at: float | None = None
     """The caller's first voiced sample, or when it typed; None while it has done neither."""
@@ -85,13 +87,13 @@ class Round:
     reached_until: float | None = None
     """The last of them that the line didn't swallow."""
     answered: bool = False
-    """The agent has begun to speak, and the caller not spoken since."""
+    """True when the agent has begun to speak, and the caller not spoken since."""
     audible_at: float | None = None
     """The first audible sample of that answer."""
     spoken_into: int = 0
     """Speeches of the agent's that began before the caller had finished."""
     failures: list[str] = field(default_factory=list)
-    """What the caller gave up on."""
+    """Reasons why the caller gave up."""
 
     @property
     def measured(self) -> float | None:
@@ -109,31 +111,31 @@ class Round:
 
 
 class Hearing:
-    """Takes in what the gateway sends, and lets the caller wait for it."""
+    """The ears of a caller: they take in the agent's messages, and the caller can wait for them."""
 
     def __init__(self) -> None:
         self.current = Round()
         self.caller = Voice()
-        """When the caller itself was heard."""
+        """The caller's own voice."""
         self.speeches: list[AgentSpeech] = []
         self.outcome: Outcome | None = None
-        """How the call ended, once the agent has said so."""
+        """The call's outcome, once the agent has told it."""
         self._playing: AgentSpeech | None = None
         self._busy = False
         self._words_due = False
         self._speaking_in = self.current
-        self._echo: deque[bytes] = deque(maxlen=_ECHOES)
+        self._echo: deque[bytes] = deque(maxlen=_ECHO_FRAMES)
         self._changed = anyio.Event()
 
     # -- what happens ------------------------------------------------------------------------------
 
     def begin(self) -> Round:
-        """The caller's turn begins: what arrives now belongs to a new round."""
+        """Begin the caller's turn: all that arrives now belongs to a new round."""
         self.current = Round()
         return self.current
 
     def voiced(self, since: float, until: float, *, swallowed: bool = False) -> None:
-        """The caller is speaking; what the agent said meanwhile doesn't answer this.
+        """Note that the caller is speaking; the agent's words up to now don't answer it.
 
         ``swallowed``: the line lost these samples, or they drowned in its noise.
         """
@@ -150,11 +152,11 @@ class Hearing:
         this.audible_at = None
 
     def typed(self) -> None:
-        """The caller has typed its turn."""
+        """Note that the caller has typed its turn."""
         self.current.began_at = time.time()
 
     def take(self, message: protocol.GatewayMessage) -> None:
-        """Something has just arrived."""
+        """Take in a message that has just arrived."""
         match message:
             case bytes():
                 if not self._listen(message):
@@ -190,9 +192,9 @@ class Hearing:
         self._changed = anyio.Event()
 
     def _listen(self, frame: bytes) -> bool:
-        """Hear a frame, which is played as it arrives; whether that is news to anybody.
+        """Hear a frame, which is played as it arrives; True if that is news to anybody.
 
-        What still sounds when a speech is said to be over is a part of it: in a room, audio takes
+        A sound after the end of a speech was told is a part of it: in a room, audio takes
         longer than messages.
         """
         self._echo.append(frame)

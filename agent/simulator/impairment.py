@@ -1,8 +1,8 @@
 """The line between caller and agent: noise, lost and late audio, and echo, the same for a seed.
 
-What the agent gets of a caller is a clean recording made worse the way telephone lines make it
-worse; the caller's own measurements stay with the clean one. All audio is mono PCM16
-little-endian, in frames of one length; levels are RMS with full scale 1.
+A caller's clean recording reaches the agent made worse in the way of telephone lines; the caller's
+own measurements stay with the clean one. All audio is mono PCM16 little-endian, in frames of one
+length; levels are RMS with full scale 1.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import numpy as np
 
 from agent.audio import audible
 from agent.errors import InputError
-from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE
+from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE_HZ
 from agent.simulator.concealment import Concealment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NOMINAL_LEVEL: Final = 10 ** (-26 / 20)
+NOMINAL_LEVEL_RMS: Final = 10 ** (-26 / 20)
 """Active level of speech on a telephone line, -26 dBov (ITU-T G.191)."""
-BURST: Final = 2
-"""Frames that are lost together, on average: congestion drops neighbours (Gilbert-Elliott)."""
-GAP_EVERY: Final = 5.0
-"""Seconds from the end of a gap to the next one, on average."""
-ECHO_DELAY: Final = 0.12
-"""Seconds after which the caller hears the agent, and the agent itself."""
-PAUSE: Final = 0.5
-"""Seconds without a sound after which what is said is a new utterance."""
-DROWNED: Final = 2.5
-"""Speech that isn't so much louder than the noise (8 dB, RMS of 20 ms) can't be told from it."""
+BURST_FRAMES: Final = 2
+"""Number of frames lost together, on average: congestion takes neighbours (Gilbert-Elliott)."""
+GAP_EVERY_SECONDS: Final = 5.0
+"""Time from the end of a gap to the next one, on average."""
+ECHO_DELAY_SECONDS: Final = 0.12
+"""Time after which the caller hears the agent, and the agent itself."""
+PAUSE_SECONDS: Final = 0.5
+"""Silence after which the next sound is a new utterance."""
+DROWNED_RATIO: Final = 2.5
+"""Level over the noise (8 dB, RMS of 20 ms) below which speech can't be told from it."""
 NOISE_SECONDS: Final = 8.0
 """Length of the noise, which is then repeated."""
-ACTIVE: Final = 10 ** (-15.9 / 10)
+ACTIVE_POWER_RATIO: Final = 10 ** (-15.9 / 10)
 """Power of the faintest speech that counts, of the mean of what counts (ITU-T P.56)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What is wrong with a line; nothing is by default.
+    """The faults of a line; there are none by default.
 
-    Raises ValueError with one line when a value is out of its range.
+    Raises ValueError with one line of text when a value is out of its range.
     """
 
     snr_db: float | None = None
@@ -53,13 +53,13 @@ class Conditions:
     loss: float = 0.0
     """Share of the frames that are lost, up to a half."""
     jitter_ms: float = 0.0
-    """Frames come up to so much late, in order."""
+    """Lateness of frames, at most; they stay in order."""
     gap_ms: float = 0.0
-    """Every :data:`GAP_EVERY` seconds on average, nothing comes through for so long."""
+    """Length of gaps in which nothing comes through, every :data:`GAP_EVERY_SECONDS` on average."""
     clip_start_ms: float = 0.0
-    """So much of the beginning of what is said is cut off: the button was pressed late."""
+    """Length of the beginning of an utterance that is cut off: the button was pressed late."""
     echo_db: float | None = None
-    """What the caller hears comes back, so much louder (negative: fainter)."""
+    """Level of the echo of what the caller hears, over the original (negative: fainter)."""
 
     def __post_init__(self) -> None:
         for key, field in _FIELDS.items():
@@ -121,21 +121,21 @@ _RANGES: Final = {
 
 
 class Arrival(NamedTuple):
-    """What becomes of a frame on the line."""
+    """The arrival of a frame at the other end of the line."""
 
     late: float
     """Seconds by which it comes late."""
     frame: bytes
     swallowed: bool = False
-    """The line lost it, or what was said in it can't be told from the noise."""
+    """True when the line lost it, or the speech in it can't be told from the noise."""
 
 
 class Impairment:
     """One caller's line.
 
     Args:
-        conditions: what is wrong with it.
-        rng: where chance comes from. Each condition has a stream of its own: one more of them
+        conditions: its faults.
+        rng: source of random choices. Each condition has a stream of its own: one more of them
             leaves what the others do as it was.
         sample_rate: samples per second.
         level: active level of the caller's speech (:func:`active_level`); noise is measured
@@ -147,12 +147,12 @@ class Impairment:
         conditions: Conditions,
         rng: np.random.Generator,
         *,
-        sample_rate: int = SAMPLE_RATE,
-        level: float = NOMINAL_LEVEL,
+        sample_rate: int = SAMPLE_RATE_HZ,
+        level: float = NOMINAL_LEVEL_RMS,
     ) -> None:
         self._conditions = conditions
         self._rate = sample_rate
-        sound, self._drops, self._gaps, self._lateness = rng.spawn(4)
+        sound, self._loss_chance, self._gaps, self._lateness = rng.spawn(4)
         self._noise = np.zeros(0, np.float32)
         self._noise_level = 0.0
         if conditions.snr_db is not None:
@@ -160,25 +160,26 @@ class Impairment:
             room = noise(NOISE_SECONDS, sound, sample_rate)
             self._noise = (self._noise_level * room).astype(np.float32)
         self._at = 0
-        self._losing = self._drops.random() < conditions.loss
-        self._next_gap = self._gaps.exponential(GAP_EVERY)
+        self._losing = self._loss_chance.random() < conditions.loss
+        self._next_gap = self._gaps.exponential(GAP_EVERY_SECONDS)
         self._late = 0.0
-        self._quiet = PAUSE
+        self._quiet = PAUSE_SECONDS
         self._to_clip = 0
-        silent_frames = round(ECHO_DELAY / FRAME_SECONDS)
+        silent_frames = round(ECHO_DELAY_SECONDS / FRAME_SECONDS)
         self._played: deque[bytes | None] = deque([None] * silent_frames)
         self._receiver = Concealment(sample_rate)
 
     def outgoing(self, frame: bytes, heard: bytes | None = None) -> Arrival:
-        """What the agent gets for this frame of the caller's microphone.
+        """Send a frame of the caller's microphone; returns its arrival at the agent.
 
-        Call it for each frame in turn, silent ones too. ``heard`` is what the caller hears in the
-        same 20 ms, if anything. Frames stay in order: none is so late that the next overtakes it.
+        Call it for each frame in turn, silent ones too. ``heard`` is the frame that the caller
+        hears in the same 20 ms, if any. Frames stay in order: none is so late that the next
+        overtakes it.
         """
         samples = np.frombuffer(frame, "<i2").astype(np.float32)
         if self._conditions.clip_start_ms:
             self._clip(samples, audible(frame))
-        drowned = math.sqrt(np.square(samples).mean()) < DROWNED * self._noise_level
+        drowned = math.sqrt(np.square(samples).mean()) < DROWNED_RATIO * self._noise_level
         if self._conditions.echo_db is not None:
             self._add_echo(samples, heard)
         if self._noise.size:
@@ -193,7 +194,7 @@ class Impairment:
     def _clip(self, samples: NDArray[np.float32], loud: NDArray[np.intp]) -> None:
         """Cut the beginning off an utterance; all of it that is louder comes through."""
         start = 0
-        if loud.size and self._quiet >= PAUSE:
+        if loud.size and self._quiet >= PAUSE_SECONDS:
             start = int(loud[0])
             self._to_clip = round(self._conditions.clip_start_ms / 1000 * self._rate)
         end = min(start + self._to_clip, samples.size)
@@ -210,15 +211,15 @@ class Impairment:
             samples[: echo.size] += np.float32(10 ** (self._conditions.echo_db / 20)) * echo
 
     def _lost(self, size: int) -> bool:
-        """Whether this frame is lost: in a burst of losses, or in a gap."""
+        """True when this frame is lost: in a burst of losses, or in a gap."""
         loss, gap = self._conditions.loss, self._conditions.gap_ms / 1000
         if loss:
-            chance = 1 / BURST if self._losing else loss / (1 - loss) / BURST
-            self._losing ^= bool(self._drops.random() < chance)
+            chance = 1 / BURST_FRAMES if self._losing else loss / (1 - loss) / BURST_FRAMES
+            self._losing ^= bool(self._loss_chance.random() < chance)
         if gap:
             self._next_gap -= size / self._rate
             if self._next_gap <= -gap:
-                self._next_gap = self._gaps.exponential(GAP_EVERY)
+                self._next_gap = self._gaps.exponential(GAP_EVERY_SECONDS)
         return bool(self._losing) or (gap > 0 and self._next_gap <= 0)
 
     def _delay(self) -> float:
@@ -228,7 +229,7 @@ class Impairment:
         return self._late
 
 
-def active_level(pcm: bytes, *, sample_rate: int = SAMPLE_RATE) -> float:
+def active_level(pcm: bytes, *, sample_rate: int = SAMPLE_RATE_HZ) -> float:
     """RMS of the parts of a recording in which somebody speaks, full scale 1; pauses don't count.
 
     ITU-T P.56 in frames of 20 ms: what is within 15.9 dB of the result counts.
@@ -239,7 +240,7 @@ def active_level(pcm: bytes, *, sample_rate: int = SAMPLE_RATE) -> float:
     power = np.square(frames).mean(axis=1)
     mean = 0.0
     for _ in range(20):  # each time more of the pauses are left out; a few rounds settle it
-        active = power[power > ACTIVE * mean]
+        active = power[power > ACTIVE_POWER_RATIO * mean]
         if not active.size or active.mean() == mean:
             break
         mean = float(active.mean())
@@ -247,7 +248,7 @@ def active_level(pcm: bytes, *, sample_rate: int = SAMPLE_RATE) -> float:
 
 
 def noise(
-    seconds: float, rng: np.random.Generator, sample_rate: int = SAMPLE_RATE
+    seconds: float, rng: np.random.Generator, sample_rate: int = SAMPLE_RATE_HZ
 ) -> NDArray[np.float64]:
     """A room full of people, RMS 1: pink above 100 Hz, swelling as syllables do (2 to 6 Hz).
 

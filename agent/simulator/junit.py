@@ -1,4 +1,4 @@
-"""A simulation's report as JUnit XML: what CI systems read and show.
+"""A simulation's report as JUnit XML, for CI systems to read and show.
 
 A test suite for each scenario, a test case for each conversation, and one more for the run as a
 whole. The shape is the one that Jenkins (``junit-10.xsd``), GitLab and GitHub's reporters share.
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from agent.simulator.report import CallResult, Report
 
 RUN: Final = "run"
-"""The suite of what is wrong with no conversation in particular."""
+"""The suite for failures of no conversation in particular."""
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML document can hold, escaped or not."""
+"""Characters that no XML document can hold, escaped or not."""
 
 
 def junit(report: Report) -> str:
@@ -48,7 +48,7 @@ def junit(report: Report) -> str:
 
 
 def _properties(suite: ET.Element, report: Report) -> None:
-    """With what these conversations were held, and what was measured in them."""
+    """Add the settings of these conversations, and the figures measured in them."""
     values = {
         "command": report.command or None,
         "seed": report.seed,
@@ -68,10 +68,10 @@ def _case(
 ) -> ET.Element:
     case = ET.SubElement(suite, "testcase", classname=scenario, name=name, time=f"{seconds:.3f}")
     if failures:
-        lines = [_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", line) for line in failures]
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        failure = ET.SubElement(case, "failure", message=lines[0] + more, type="failed")
-        failure.text = "\n".join(lines)
+        texts = [_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text) for text in failures]
+        more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+        failure = ET.SubElement(case, "failure", message=texts[0] + more, type="failed")
+        failure.text = "\n".join(texts)
     return case
 
 

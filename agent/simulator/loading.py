@@ -1,6 +1,6 @@
 """Scenario files: reading them, finding them by name, and the JSON schema for editors.
 
-What is wrong with a file is one line: the file, the line, the field, what is allowed.
+An error in a file is one line of text: the file, the line in it, the field, the allowed values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 class ScenarioError(InputError):
-    """A scenario can't be used. One line: the file, the line, the field, what is wrong with it."""
+    """A scenario that can't be used. One line of text: the file, the line in it, the field and the
+    error."""
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -42,8 +43,8 @@ def load_scenario(path: Path) -> Scenario:
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: a scenario is text in UTF-8: {error.reason}") from error
     except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ScenarioError(f"{path}{line}: not valid YAML: {error.problem}") from error
+        row = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ScenarioError(f"{path}{row}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ScenarioError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if node is None or not isinstance(document, dict):
@@ -90,10 +91,10 @@ _FIELDS: Final[Mapping[str | int, type[BaseModel]]] = {
 
 
 def _explain(error: ValidationError, root: yaml.Node) -> str:
-    """``line: field: what is wrong``, for the first thing that is."""
+    """``row: field: the error``, for the first error."""
     first, *more = error.errors(include_url=False)
     location = first["loc"]
-    line, field = _locate(location, root)
+    row, field = _locate(location, root)
     match first["type"]:
         case "missing":
             wrong = f"{location[-1]} is missing"
@@ -105,28 +106,28 @@ def _explain(error: ValidationError, root: yaml.Node) -> str:
         case _:
             wrong = f"{first['msg'].replace('Input', 'it')}, not {first['input']!r:.60}"
     others = f" (and {len(more)} more)" if more else ""
-    return f"{line}: {field}{': ' if field else ''}{wrong}{others}"
+    return f"{row}: {field}{': ' if field else ''}{wrong}{others}"
 
 
 def _locate(location: Sequence[str | int], node: yaml.Node) -> tuple[int, str]:
-    """The line of a pydantic location, and its field as it is written: ``turns[0].expect.reply``.
+    """The row of a pydantic location, and its field as it is written: ``turns[0].expect.reply``.
 
-    What isn't in the document (a missing field, the tag of a union) is passed over, which leaves
-    the line of what it is missing from.
+    A part that isn't in the document (a missing field, the tag of a union) is passed over, which
+    leaves the row of the part around it.
     """
-    line, field = node.start_mark.line + 1, ""
+    row, field = node.start_mark.line + 1, ""
     for step in location:
         match node, step:
             case yaml.SequenceNode(), int() if step < len(node.value):
                 node = node.value[step]
-                line, field = node.start_mark.line + 1, f"{field}[{step}]"
+                row, field = node.start_mark.line + 1, f"{field}[{step}]"
             case yaml.MappingNode(), str():
                 for key, value in node.value:
                     if key.value == step:
                         node = value
-                        line = key.start_mark.line + 1
+                        row = key.start_mark.line + 1
                         field = f"{field}.{step}" if field else step
                         break
             case _:
                 break
-    return line, field
+    return row, field

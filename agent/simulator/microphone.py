@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 
 
 def _perfect(frame: bytes) -> Arrival:
-    """A line that does nothing."""
+    """A perfect line: each frame arrives at once, as it is."""
     return Arrival(0.0, frame)
 
 
 class OnVoice(Protocol):
-    """Told of a voiced frame."""
+    """A listener to voiced frames."""
 
     def __call__(self, since: float, until: float, *, swallowed: bool) -> None:
-        """Its first and last audible sample (Unix seconds); whether the line swallowed it."""
+        """Take a frame's first and last audible sample (Unix seconds), and the line's effect: it
+        swallowed it or not."""
 
 
 class Microphone:
-    """Sends speech when something is said, and silence when not.
+    """A microphone that sends speech when something is said, and silence when not.
 
     Args:
         send: takes a frame to the agent.
-        on_voice: told of each frame that has an audible sample. The times are of what was said:
-            what the line makes of it is not the caller's. A frame is sent when it is full, so its
-            last sample is as old as its sending and its first one 20 ms older.
-        line: what becomes of a frame on its way.
+        on_voice: told of each frame that has an audible sample. The times are those of the
+            caller's voice, not of its arrival over the line. A frame is sent when it is full, so
+            its last sample is as old as its sending and its first one 20 ms older.
+        line: takes a frame, returns its arrival.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Microphone:
         self.late = 0.0
         """Seconds by which the latest frame of all was: the machine is too busy to keep time."""
         self._under_way: deque[tuple[float, bytes]] = deque()
-        """Frames and when they are due (the loop's clock), in order; late by a second at most."""
+        """Frames and their due times (the loop's clock), in order; late by a second at most."""
         self._saying: Iterator[bytes] = iter(())
         self._said = anyio.Event()
 

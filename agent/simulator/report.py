@@ -1,4 +1,4 @@
-"""What a simulation found: frozen values, and what is computed from them.
+"""The results of a simulation: frozen values, and the figures computed from them.
 
 Latencies are milliseconds; times are Unix seconds.
 """
@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 import jiwer
 import numpy as np
 
-from agent.simulator.truth import apart
+from agent.simulator.responses import apart
 from telemetry.attributes import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.session.line import Outcome
+    from agent.simulator.interruption import Effect
     from agent.simulator.scenario import Kind
-    from agent.simulator.truth import Effect
 
 AGREEMENT_MS: Final = 100.0
-"""What telemetry says of response latency and what callers measure differ by less (p95), where
-nothing lies between the two but a socket."""
+"""Difference allowed between telemetry's response latency and the callers' (p95), where nothing
+lies between the two but a socket."""
 BUSY_MS: Final = 150.0
-"""A machine on which half of the callers couldn't keep time by so much is too busy."""
+"""Lateness of half of the callers' own audio from which the machine is too busy."""
 
 _spelling: Final = jiwer.Compose(
     [
@@ -40,55 +40,56 @@ _spelling: Final = jiwer.Compose(
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Something happened in a call; for whoever watches."""
+    """An event in a call, for whoever watches."""
 
     conversation: str
     scenario: str
     turn: int
-    """Turns begun, of ``turns``."""
+    """Number of turns begun, of ``turns``."""
     turns: int
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """A turn of the caller and what came of it."""
+    """A turn of the caller and its result."""
 
     caller: str
-    """What the caller did: what it said or typed, or a description in brackets."""
+    """The caller's part: the words it said or typed, or a description in brackets."""
     kind: Kind
     reached: bool = True
     """False when the call was over before it."""
     words: str = ""
-    """What it said aloud; empty when it said nothing, or only made a noise."""
+    """Words it said aloud; empty when it said nothing, or only made a noise."""
     heard: str = ""
-    """What the caller was heard to say."""
+    """Words that the agent heard from the caller."""
     reply: str = ""
     """The agent's words."""
     voiced_until: float | None = None
-    """When the caller's last voiced sample was sent."""
+    """Time at which the caller's last voiced sample was sent."""
     measured_ms: float | None = None
-    """Last voiced sample → first audible sample of the reply, at the caller, from the audio."""
+    """Latency from the last voiced sample to the first audible sample of the reply, at the caller,
+    from the audio."""
     swallowed_ms: float = 0.0
-    """So much of the end of what it said the line lost, or drowned in noise. The agent can't know
+    """Length of the end of its speech that the line lost, or drowned in noise. The agent can't know
     of it: telemetry may tell so much more."""
     e2e_ms: float | None = None
-    """The same, as telemetry has it."""
+    """Response latency as telemetry has it."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """The stages telemetry tiles it with."""
     interruption: Effect | None = None
-    """What it did to the agent's speech, from the audio; None when the agent wasn't speaking."""
+    """Effect on the agent's speech, from the audio; None when the agent wasn't speaking."""
     stop_ms: float | None = None
-    """The caller's first voiced sample → the last one heard of the speech that it stopped."""
+    """Time from the caller's first voiced sample to the last one heard of the speech it stopped."""
     missed: bool = False
-    """It should have been answered, and wasn't."""
+    """True when it should have been answered, and wasn't."""
     spurious: int = 0
-    """Speeches of the agent's that answer nothing: into the turn, or after one that asks none."""
+    """Number of speeches that answer nothing: into the turn, or after one that asks for none."""
     failures: tuple[str, ...] = ()
 
     @property
     def apart_ms(self) -> float | None:
-        """How far telemetry's response latency is from what the caller can have measured."""
+        """Difference of telemetry's response latency and those the caller can have measured."""
         if self.e2e_ms is None or self.measured_ms is None:
             return None
         return apart(self.e2e_ms, self.measured_ms, self.swallowed_ms)
@@ -101,35 +102,35 @@ class CallResult:
     id: str
     scenario: str
     trace_id: str | None
-    """None when the call was never accepted."""
+    """The id of its trace; None when the call was never accepted."""
     outcome: Outcome | None
-    """None when the connection was lost before the agent said how the call ended."""
+    """The outcome, as the agent told it; None when the connection was lost before."""
     turns: tuple[TurnResult, ...]
     seed: int = 0
-    """Of the run it was part of."""
+    """The seed of the run it was part of."""
     line: str = "clean"
     """The line's conditions, as ``--line`` takes them."""
     started_at: float = 0.0
     ended_at: float = 0.0
     talk_over_ms: float = 0.0
-    """How long caller and agent could be heard at once."""
+    """Time in which caller and agent could be heard at once."""
     late_ms: float = 0.0
-    """How late the caller's audio left it at worst: more than a few tens, and this machine was too
+    """Worst lateness of the caller's own audio: with more than a few tens, this machine was too
     busy for the figures to mean much."""
     stopped: bool = False
-    """The caller was told to hang up before it had said everything."""
+    """True when the caller was told to hang up before it had said everything."""
     failures: tuple[str, ...] = ()
-    """Of the call itself, not of one turn."""
+    """Failures of the call itself, not of one turn."""
     trace_failures: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """How long it lasted."""
+        """Length of the call."""
         return self.ended_at - self.started_at
 
     @property
     def passed(self) -> bool:
-        """Whether every expectation and the trace held."""
+        """True when every expectation and the trace held."""
         return not self.all_failures
 
     @property
@@ -150,17 +151,17 @@ class Report:
     stats: Mapping[str, Any]
     """Telemetry's counts, as ``telemetry.Stats`` names them."""
     interrupted: bool = False
-    """It was stopped before every call had ended."""
+    """True when it was stopped before every call had ended."""
     seed: int = 0
-    """What every random choice in it derives from."""
+    """Origin of every random choice in it."""
     agreement_ms: float = AGREEMENT_MS
-    """By how much telemetry and the callers may differ on response latency (p95)."""
+    """Difference allowed between telemetry and the callers on response latency (p95)."""
     command: str = ""
     """The command line that makes the same run again."""
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is wrong with the run as a whole."""
+        """Failures of the run as a whole."""
         found = []
         if self.interrupted:
             found.append("interrupted before every call had ended")
@@ -174,7 +175,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every call passed, telemetry lost and broke nothing, and latencies agree."""
+        """True when every call passed, telemetry lost and broke nothing, and latencies agree."""
         return not self.failures and all(call.passed for call in self.calls)
 
     @property
@@ -194,12 +195,12 @@ class Report:
 
     @property
     def disagreements(self) -> list[float]:
-        """How far telemetry is from the caller, for each turn that both measured."""
+        """Difference of telemetry and the caller, for each turn that both measured."""
         return [turn.apart_ms for turn in self.turns if turn.apart_ms is not None]
 
     @property
     def stops(self) -> list[float]:
-        """How long each speech that a caller stopped could be heard after it began to speak."""
+        """Time that each speech a caller stopped could be heard after the caller began to speak."""
         return [turn.stop_ms for turn in self.turns if turn.stop_ms is not None]
 
     @property
@@ -219,7 +220,7 @@ class Report:
 
     @property
     def stages(self) -> dict[str, list[float]]:
-        """How long each stage took in each turn that was answered, in the stages' own order."""
+        """Time that each stage took in each answered turn, in the stages' own order."""
         answered = [turn.stages_ms for turn in self.turns if turn.stages_ms]
         return {
             stage: took
@@ -229,7 +230,7 @@ class Report:
 
     @property
     def busy(self) -> float | None:
-        """How late callers' audio left them (ms, median), if that is :data:`BUSY_MS` or more."""
+        """Lateness of callers' own audio (ms, median), if that is :data:`BUSY_MS` or more."""
         late = percentile([call.late_ms for call in self.calls], 50)
         return late if late is not None and late >= BUSY_MS else None
 
@@ -243,7 +244,7 @@ class Report:
 
     @property
     def word_error_rates(self) -> dict[tuple[str, str], float]:
-        """The same for each scenario on each line (its conditions) that had words in it."""
+        """Word error rate of each scenario on each line (its conditions) that had words in it."""
         groups: dict[tuple[str, str], list[TurnResult]] = {}
         for call in self.calls:
             groups.setdefault((call.scenario, call.line), []).extend(call.turns)
@@ -265,7 +266,7 @@ def word_error_rate(turns: Sequence[TurnResult]) -> float | None:
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two texts differ in nothing that word error rate counts."""
+    """True when two texts differ in nothing that word error rate counts."""
     return bool(_spelling([one]) == _spelling([other]))
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import numpy as np
 
-from agent.simulator.booked import unmet
 from agent.simulator.caller import Caller, Connect
+from agent.simulator.check_reservations import check_reservations
+from agent.simulator.check_trace import Account, check_trace
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report
-from agent.simulator.verdict import Happened, judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     ReadTrace = Callable[[str], Awaitable[ConversationRecord | None]]
     ReadReservations = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
-ENDING: Final = 0.1
-"""Seconds before a call is over in which what is cut is cut by its end."""
-_LOOK_AGAIN: Final = 0.1
-"""Seconds between looks at the store; another thread, or process, writes it and can't tell us."""
+ENDING_SECONDS: Final = 0.1
+"""Time before a call is over in which a speech that is cut is cut by that end."""
+_LOOK_EVERY_SECONDS: Final = 0.1
+"""Time between looks at the store; another thread, or process, writes it and can't tell us."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many call, and when."""
+    """The callers: their number, and the times at which they call."""
 
     callers: int
-    """Calls side by side."""
+    """Number of calls side by side."""
     ramp: float = 0.0
     """Seconds over which they begin, at times that the seed chooses."""
     hold: float = 0.0
     """Seconds in which a new call begins whenever one has ended; the last ones are held out."""
     repeat: int = 1
-    """Runs of all that, one after the other, each with a seed one higher."""
+    """Number of runs of all that, one after the other, each with a seed one higher."""
     at_once: int | None = None
-    """Calls that go on at a time, at most; who is one too many waits. None: no limit."""
+    """Number of calls that go on at a time, at most; one too many waits. None: no limit."""
     seed: int = 0
-    """What every random choice derives from: when callers begin, and what the line does."""
+    """Origin of every random choice: the times callers begin at, and the line's effects."""
 
 
 def _unwatched(_: Progress) -> None:
@@ -58,7 +58,7 @@ def _unwatched(_: Progress) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """Callers of an agent, and what they hold it to.
+    """Callers of an agent, and the things they hold it to.
 
     Attributes:
         scenarios: dealt to the callers in turn.
@@ -67,11 +67,11 @@ class Simulation:
         read_reservations: all reservations there are; None when nobody knows.
         stats: telemetry's counts, by the names of ``telemetry.Stats``; read once, at the end.
         line: every caller's line, instead of its scenario's.
-        agreement_ms: by how much telemetry and the callers may differ on latency (p95).
+        agreement_ms: difference allowed between telemetry and the callers on latency (p95).
         patience: seconds a caller waits for a reply before it gives up.
         delivery: seconds to wait for a call's trace.
-        stop: set it (on Ctrl-C, say) and the callers hang up; the report is then of what was.
-        on_progress: told what happens, on the event loop.
+        stop: set it (on Ctrl-C, say) and the callers hang up; the report is of the calls so far.
+        on_progress: told of each event, on the event loop.
     """
 
     scenarios: Sequence[Scenario]
@@ -109,7 +109,7 @@ class Simulation:
 
 
 class _Run:
-    """One run: its callers, and what came of their calls."""
+    """One run: its callers, and the results of their calls."""
 
     def __init__(self, simulation: Simulation, load: Load) -> None:
         self.interrupted = False
@@ -132,7 +132,7 @@ class _Run:
         return [self._results[number] for number in sorted(self._results)]
 
     def _offsets(self) -> list[float]:
-        """When each caller first calls, in seconds; the first one at once."""
+        """Times at which callers first call, in seconds; the first one at once."""
         chance = np.random.default_rng(self._load.seed)
         later = chance.uniform(0.0, self._load.ramp, self._load.callers - 1)
         return [0.0, *sorted(map(float, later))]
@@ -192,7 +192,8 @@ class _Run:
         wanted, read = caller.scenario.reservations, self._of.read_reservations
         if wanted is not None and not caller.stopped:
             book = None if read is None else await read()
-            result = replace(result, failures=(*result.failures, *unmet(wanted, book, record)))
+            wrong = check_reservations(wanted, book, record)
+            result = replace(result, failures=(*result.failures, *wrong))
         self._results[number] = result
 
     async def _delivered(self, conversation: str) -> ConversationRecord | None:
@@ -202,14 +203,14 @@ class _Run:
                 record = await self._of.read_trace(conversation)
                 if record is not None and record.ended_at is not None:
                     return record
-                await anyio.sleep(_LOOK_AGAIN)
+                await anyio.sleep(_LOOK_EVERY_SECONDS)
         return None
 
 
 def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> CallResult:
     """A call's result with the verdict on its trace, and telemetry's latencies beside its own."""
     measured = [turn.measured_ms for turn in result.turns]
-    happened = Happened(
+    account = Account(
         origin=caller.origin,
         expected=[turn.expect for turn in caller.scenario.turns],
         voiced=[None if turn.measured_ms is None else turn.voiced_until for turn in result.turns],
@@ -217,10 +218,10 @@ def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> C
         swallowed=[turn.swallowed_ms / 1000 for turn in result.turns],
         answered=any(turn.reply and turn.kind in {"spoken", "typed"} for turn in result.turns),
         speeches=caller.speeches,
-        until=caller.over_at - ENDING,
+        until=caller.over_at - ENDING_SECONDS,
         stopped=caller.stopped,
     )
-    verdict = judge(record, happened)
+    verdict = check_trace(record, account)
     wrong = list(verdict.failures)
     if record.trace_id != result.trace_id:
         wrong.append(f"it is trace {record.trace_id}, the caller was told {result.trace_id}")

@@ -1,8 +1,8 @@
-"""What a simulated caller says, and what it expects: the models of a scenario file.
+"""The script of a simulated caller, with its expectations: the models of a scenario file.
 
 A scenario is YAML; ``config/scenarios/README.md`` is the language's reference, and the models'
 own docstrings are what an editor shows (:func:`agent.simulator.loading.schema`). Validating a
-scenario reads its recordings too: what loads can be run.
+scenario reads its recordings too: one that loads can be run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import (
 
 from agent.gateway import protocol
 from agent.session.line import Outcome
-from agent.simulator.audio import SAMPLE_RATE, Speech, read_speech
+from agent.simulator.audio import SAMPLE_RATE_HZ, Speech, read_speech
 from agent.simulator.expect import Expect, Model
 from agent.simulator.impairment import Conditions
 
@@ -43,20 +43,20 @@ _Recording = Annotated[
     InstanceOf[Speech], BeforeValidator(_read), WithJsonSchema({"type": "string"})
 ]
 Kind = Literal["spoken", "typed", "silent", "hang_up"]
-"""What a caller does in a turn."""
+"""Kind of a turn."""
 Plain = str | int | float | bool | None
 """A field's value where no more is known of it."""
 
 
 class _Turn(Model):
     wait_for: Literal["agent", "greeting", "nothing"] = "agent"
-    """Until when the caller waits. agent: until the agent has answered and is quiet; greeting: the
+    """Event that the caller waits for. agent: the agent has answered and is quiet; greeting: the
     same, before the first turn only; nothing: it doesn't wait and talks over the agent."""
     barge_in_ms: Annotated[int, Field(ge=0)] | None = None
-    """Instead of wait_for: so many ms after the agent's speech (the current one, else the next)
-    became audible."""
+    """Time of the turn instead of wait_for: so many ms after the agent's speech (the current one,
+    else the next) became audible."""
     pause_ms: Annotated[int, Field(ge=0)] = 200
-    """How long after what it waited for. People leave each other a gap of about 200 ms."""
+    """Pause after the event it waited for. People leave each other a gap of about 200 ms."""
 
     @model_validator(mode="after")
     def _begins_once(self) -> _Turn:
@@ -80,7 +80,7 @@ class SpokenTurn(_Turn):
     say: _Recording
     """A WAV file, 16 kHz mono PCM16, its path relative to the scenario."""
     words: str
-    """What is said in it; empty when it is a noise: nothing is to be recognised."""
+    """Words said in it; empty when it is a noise: nothing is to be recognised."""
     expect: Expect = Expect()
 
     @model_validator(mode="after")
@@ -91,12 +91,12 @@ class SpokenTurn(_Turn):
 
     @property
     def doing(self) -> str:
-        """What the caller does in it, for people to read."""
+        """Description of the turn, for people to read."""
         return self.words or f"({self.say.path.stem})"
 
     @property
     def wants_answer(self) -> bool:
-        """Whether the agent has to answer it."""
+        """True when the agent has to answer it."""
         return not self.expect.no_reply
 
 
@@ -106,7 +106,7 @@ class TypedTurn(_Turn):
     kind: ClassVar[Kind] = "typed"
 
     text: Annotated[str, Field(min_length=1)]
-    """What is typed."""
+    """Text that is typed."""
     expect: Expect = Expect()
 
     @model_validator(mode="after")
@@ -120,17 +120,17 @@ class TypedTurn(_Turn):
 
     @property
     def words(self) -> str:
-        """What is typed."""
+        """Words of the turn: the text that is typed."""
         return self.text
 
     @property
     def doing(self) -> str:
-        """What the caller does in it, for people to read."""
+        """Description of the turn, for people to read."""
         return self.text
 
     @property
     def wants_answer(self) -> bool:
-        """Whether the agent has to answer it."""
+        """True when the agent has to answer it."""
         return not self.expect.no_reply
 
 
@@ -140,7 +140,7 @@ class SilentTurn(_Turn):
     kind: ClassVar[Kind] = "silent"
 
     silence: PositiveInt
-    """For how many ms. The agent may speak meanwhile (see expect), but need not."""
+    """Length of the silence in ms. The agent may speak meanwhile (see expect), but need not."""
     expect: Expect = Expect()
 
     @model_validator(mode="after")
@@ -154,46 +154,46 @@ class SilentTurn(_Turn):
 
     @property
     def words(self) -> str:
-        """Nothing."""
+        """No words."""
         return ""
 
     @property
     def doing(self) -> str:
-        """What the caller does in it, for people to read."""
+        """Description of the turn, for people to read."""
         return f"(silence, {self.silence / 1000:g} s)"
 
     @property
     def wants_answer(self) -> bool:
-        """Whether the agent has to say something: only if that is expected."""
+        """True when the agent has to say something: only if that is expected."""
         return self.expect.reply is not None
 
 
 class HangUpTurn(_Turn):
-    """The caller hangs up: the last turn."""
+    """A turn in which the caller hangs up: the last one."""
 
     kind: ClassVar[Kind] = "hang_up"
 
     hang_up: Literal[True]
-    """Always true."""
+    """True, always."""
 
     @property
     def words(self) -> str:
-        """Nothing."""
+        """No words."""
         return ""
 
     @property
     def expect(self) -> Expect:
-        """Nothing: nobody is there to hear it."""
+        """No expectations: nobody is there to hear an answer."""
         return Expect()
 
     @property
     def doing(self) -> str:
-        """What the caller does in it, for people to read."""
+        """Description of the turn, for people to read."""
         return "(hangs up)"
 
     @property
     def wants_answer(self) -> bool:
-        """Never."""
+        """False: nobody is there to hear it."""
         return False
 
 
@@ -230,10 +230,10 @@ Turn = Annotated[
 
 
 class Start(Model):
-    """What the caller says about itself when it calls."""
+    """The caller's words about itself when it calls."""
 
     user: dict[str, Any] | None = None
-    """Who calls."""
+    """User who calls."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of the conversation."""
 
@@ -252,7 +252,7 @@ class Start(Model):
     ) -> protocol.Start:
         """The message that opens a call, with the trace headers of the span that makes it."""
         return protocol.Start(
-            sample_rate=SAMPLE_RATE,
+            sample_rate=SAMPLE_RATE_HZ,
             id=conversation,
             user=self.user,
             tags=self.tags,
@@ -261,20 +261,20 @@ class Start(Model):
 
 
 class Line(Model):
-    """What the line does to the caller's audio on its way to the agent."""
+    """The line between caller and agent: its effects on the caller's audio."""
 
     snr_db: float | None = None
-    """Noise, so many dB below the caller's speech."""
+    """Level of the caller's speech over the noise, in dB."""
     loss: float = 0.0
     """Share of the frames that are lost, up to a half."""
     jitter_ms: float = 0.0
-    """How late frames arrive, at most; they stay in order."""
+    """Lateness of frames, at most; they stay in order."""
     gap_ms: float = 0.0
-    """Now and then the line is dead for so long."""
+    """Length of the gaps in which, now and then, the line is dead."""
     clip_start_ms: float = 0.0
-    """So much is cut from the start of everything the caller says."""
+    """Length of the start that is cut from everything the caller says."""
     echo_db: float | None = None
-    """The agent's own speech comes back, so much louder (negative: fainter)."""
+    """Level of the echo of the agent's own speech, over the original (negative: fainter)."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> Line:
@@ -283,7 +283,7 @@ class Line(Model):
 
     @property
     def conditions(self) -> Conditions:
-        """The same, for an :class:`~agent.simulator.impairment.Impairment`."""
+        """The conditions for an :class:`~agent.simulator.impairment.Impairment`."""
         return Conditions(**self.model_dump())
 
 
@@ -293,19 +293,19 @@ class Scenario(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     """Letters, digits, - and _."""
     description: str = ""
-    """What it is about."""
+    """Subject of the conversation."""
     start: Start = Start()
-    """What the caller says about itself when it calls."""
+    """The caller's words about itself when it calls."""
     turns: tuple[Turn, ...]
-    """What the caller does, one after the other."""
+    """Turns of the caller, one after the other."""
     line: Line = Line()
-    """How bad the line is; ``parley simulate --line`` overrides it."""
+    """Faults of the line; ``parley simulate --line`` overrides them."""
     reservations: tuple[Mapping[str, Plain], ...] | None = None
-    """What the conversation must leave in the reservations book: for each entry at least one of
-    its own reservations matches. An empty list: it must leave nothing."""
+    """Reservations that the conversation must leave in the book: for each entry at least one of
+    its own matches. An empty list: it must leave none."""
     outcome: Outcome | None = None
-    """How the call must end; the caller waits for it. Without it the caller hangs up after the
-    last reply."""
+    """Outcome that the call must have; the caller waits for it. Without it the caller hangs up
+    after the last reply."""
 
     @model_validator(mode="after")
     def _turns_are_in_order(self) -> Scenario:
@@ -321,10 +321,10 @@ class Scenario(Model):
 
     @property
     def speech(self) -> bytes:
-        """All that is said in it, PCM16."""
+        """Audio of all that is said in it, PCM16."""
         return b"".join(turn.say.pcm for turn in self.turns if isinstance(turn, SpokenTurn))
 
     @property
     def hangs_up(self) -> bool:
-        """Whether the caller ends the call as part of the script."""
+        """True when the caller ends the call as part of the script."""
         return isinstance(self.turns[-1], HangUpTurn)

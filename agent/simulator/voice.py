@@ -1,4 +1,4 @@
-"""When somebody could be heard: stretches of voice on a clock, and where two of them overlap.
+"""Voices on a clock: the stretches in which somebody could be heard, and their overlap.
 
 Times are Unix seconds at the caller.
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-BREATH: Final = 0.2
-"""Seconds without a sample that can be heard that don't end a stretch: between two syllables."""
+BREATH_SECONDS: Final = 0.2
+"""Longest silence within a stretch: between two syllables."""
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Voice:
     """Stretches in which somebody was heard, in order."""
 
     stretches: list[tuple[float, float]] = field(default_factory=list)
-    """From the first to the last sample of each that can be heard."""
+    """The stretches: from the first to the last sample of each that can be heard."""
 
     @property
     def first(self) -> float | None:
@@ -34,12 +34,12 @@ class Voice:
 
     @property
     def seconds(self) -> float:
-        """How long it could be heard, pauses aside."""
+        """Time in which it could be heard, pauses aside."""
         return sum(until - since for since, until in self.stretches)
 
     def add(self, since: float, until: float) -> None:
-        """It was heard from here to there; later than all before."""
-        if self.stretches and since - self.stretches[-1][1] <= BREATH:
+        """Add a time in which it was heard; later than all before."""
+        if self.stretches and since - self.stretches[-1][1] <= BREATH_SECONDS:
             self.stretches[-1] = (self.stretches[-1][0], max(until, self.stretches[-1][1]))
         else:
             self.stretches.append((since, until))

@@ -1,1 +1,7 @@
-"""The shipped scenarios, and the recorder of their callers' speech."""
+"""The shipped scenarios, and the makers of their callers' audio.
+
+``record``
+    Records the callers' speech.
+``noises``
+    Synthesises a cough and a hum.
+"""

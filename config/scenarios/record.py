@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from livekit import rtc
 
-from config.scenarios.noises import NOISES, RATE
+from config.scenarios.noises import NOISES, RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,54 +29,62 @@ if TYPE_CHECKING:
     from piper import PiperVoice
 
 HERE: Final = Path(__file__).parent
-LEAD_IN: Final = 0.2
-"""Seconds of silence before the first voiced sample."""
-TAIL: Final = 0.1
-"""Seconds of silence after the last one."""
-PITCH: Final = 1.12
-"""How much higher than the agent's the caller's voice is."""
-PACE: Final = 1.03
-"""How much slower than the agent the caller speaks."""
-STRETCH: Final = 0.9
-"""How long flite's voices take, of what they would: they are slow."""
-LEVEL: Final = 0.1
-"""RMS of what is voiced, full scale 1: voices are equally loud."""
-LOUDEST: Final = 0.9
-"""Full scale is 1: no sample is louder."""
-VOICED: Final = 0.02
-"""Of the loudest sample: what is louder than this is voiced."""
-CLEAR: Final = 0.014
-"""Full scale is 1: a recording begins and ends with something 3 dB louder than what counts as
-heard. A breath on the edge of that is there for one end of a line and not for the other."""
+LEAD_IN_SECONDS: Final = 0.2
+"""Silence before the first voiced sample."""
+TAIL_SECONDS: Final = 0.1
+"""Silence after the last voiced sample."""
+PITCH_RATIO: Final = 1.12
+"""Pitch of the caller's voice over the agent's."""
+PACE_RATIO: Final = 1.03
+"""Length of the caller's words over the agent's: the caller speaks slower."""
+STRETCH_RATIO: Final = 0.9
+"""Length of flite's words over their usual length: its voices are slow."""
+LEVEL_RMS: Final = 0.1
+"""Level of the voiced samples, full scale 1: voices are equally loud."""
+LOUDEST_SAMPLE: Final = 0.9
+"""Limit of a sample, full scale 1: none is louder."""
+VOICED_SHARE: Final = 0.02
+"""Share of the loudest sample from which a sample is voiced."""
+CLEAR_SAMPLE: Final = 0.014
+"""Least first and last sample of a recording, full scale 1: 3 dB louder than the least that counts
+as heard. A breath on the edge of that is there for one end of a line and not for the other."""
 
 
 def speak(voice: str, words: str) -> NDArray[np.float64]:
-    """These words, at :data:`RATE`."""
+    """Speak these words; returns samples at :data:`RATE_HZ`."""
     return _piper(words) if voice == "joe" else _flite(voice, words)
 
 
 def finish(sound: NDArray[np.float64]) -> bytes:
     """A sound as a recording: as loud as the others, silence before and after; PCM16."""
     sound = sound / np.abs(sound).max()
-    voiced = np.flatnonzero(np.abs(sound) >= VOICED)
+    voiced = np.flatnonzero(np.abs(sound) >= VOICED_SHARE)
     sound = sound[voiced[0] : voiced[-1] + 1]
-    rms = np.sqrt(np.square(sound[np.abs(sound) >= VOICED]).mean())
-    sound *= min(LEVEL / rms, LOUDEST)
-    clear = np.flatnonzero(np.abs(sound) >= CLEAR)
+    rms = np.sqrt(np.square(sound[np.abs(sound) >= VOICED_SHARE]).mean())
+    sound *= min(LEVEL_RMS / rms, LOUDEST_SAMPLE)
+    clear = np.flatnonzero(np.abs(sound) >= CLEAR_SAMPLE)
     sound = sound[clear[0] : clear[-1] + 1]
-    padded = np.concatenate([np.zeros(round(LEAD_IN * RATE)), sound, np.zeros(round(TAIL * RATE))])
+    padded = np.concatenate(
+        [
+            np.zeros(round(LEAD_IN_SECONDS * RATE_HZ)),
+            sound,
+            np.zeros(round(TAIL_SECONDS * RATE_HZ)),
+        ]
+    )
     return (padded * 32_767).astype("<i2").tobytes()
 
 
 def _piper(words: str) -> NDArray[np.float64]:
-    """In the agent's voice, changed so that it is not the agent's."""
+    """Speak in the agent's voice, changed so that it is not the agent's."""
     from piper import SynthesisConfig
 
     voice = _joe()
-    # played back PITCH times too fast the voice is higher, so it is synthesised slower by as much
-    style = SynthesisConfig(length_scale=PITCH * PACE, noise_scale=0.0, noise_w_scale=0.0)
+    # played back so much too fast the voice is higher, so it is synthesised slower by as much
+    style = SynthesisConfig(
+        length_scale=PITCH_RATIO * PACE_RATIO, noise_scale=0.0, noise_w_scale=0.0
+    )
     spoken = b"".join(chunk.audio_int16_bytes for chunk in voice.synthesize(words, style))
-    pcm = resample(spoken, round(voice.config.sample_rate * PITCH))
+    pcm = resample(spoken, round(voice.config.sample_rate * PITCH_RATIO))
     return np.frombuffer(pcm, "<i2") / 32_768
 
 
@@ -93,7 +101,7 @@ def _joe() -> PiperVoice:
 def _flite(voice: str, words: str) -> NDArray[np.float64]:
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         try:
-            stretch = f"duration_stretch={STRETCH}"
+            stretch = f"duration_stretch={STRETCH_RATIO}"
             command = ["flite", "-voice", voice, "--setf", stretch, "-t", words, "-o", file.name]
             subprocess.run(command, check=True)  # noqa: S603 - our own scenarios
         except FileNotFoundError:
@@ -104,10 +112,10 @@ def _flite(voice: str, words: str) -> NDArray[np.float64]:
 
 
 def resample(pcm: bytes, rate: int) -> bytes:
-    """Mono PCM16 at ``rate``, as mono PCM16 at :data:`RATE`."""
-    if rate == RATE:
+    """Mono PCM16 at ``rate``, as mono PCM16 at :data:`RATE_HZ`."""
+    if rate == RATE_HZ:
         return pcm
-    resampler = rtc.AudioResampler(rate, RATE, quality=rtc.AudioResamplerQuality.VERY_HIGH)
+    resampler = rtc.AudioResampler(rate, RATE_HZ, quality=rtc.AudioResamplerQuality.VERY_HIGH)
     frame = rtc.AudioFrame(pcm, rate, num_channels=1, samples_per_channel=len(pcm) // 2)
     return b"".join(bytes(out.data) for out in [*resampler.push(frame), *resampler.flush()])
 
@@ -125,7 +133,7 @@ def main(names: Sequence[str]) -> None:
                 with wave.open(str(audio), "wb") as file:
                     file.setnchannels(1)
                     file.setsampwidth(2)
-                    file.setframerate(RATE)
+                    file.setframerate(RATE_HZ)
                     file.writeframes(finish(sound))
                 sys.stdout.write(f"{audio.relative_to(HERE)}: {words or 'a noise'}\n")
 

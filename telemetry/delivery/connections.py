@@ -85,14 +85,19 @@ def connections(
     proxy = _proxy(dsn, http_proxy, https_proxy)
     if proxy is None:
         return urllib3.PoolManager(**options)
-    if proxy_headers:
-        options["proxy_headers"] = dict(proxy_headers)
+    return _through(proxy, proxy_headers, options)
+
+
+def _through(
+    proxy: str, headers: Mapping[str, str] | None, options: dict[str, Any]
+) -> urllib3.PoolManager:
     try:
         if proxy.startswith("socks"):
             from urllib3.contrib.socks import SOCKSProxyManager
 
-            options.pop("proxy_headers", None)
             return SOCKSProxyManager(proxy, **options)
+        if headers:
+            options["proxy_headers"] = dict(headers)
         return urllib3.ProxyManager(proxy, **options)
     except ImportError:
         raise TelemetryError(

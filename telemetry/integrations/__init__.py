@@ -9,8 +9,10 @@
     hosts that may have them, also when redirected.
 ``websockets``
     Connections as spans, with headers at the handshake; context for messages.
-``wire``
+``propagation``
     Headers of the current span, for whatever has no integration.
+``redirects``
+    Requests of httpx and httpx2, hop by hop: shared by the two.
 ``harmless``
     Goes around what a framework calls: a fault of telemetry's isn't the call's.
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.audio import audible, last_over_noise, noise_level
-from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE, SILENCE, last_audible, read_speech
+from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, last_audible, read_speech
 from agent.simulator.impairment import Conditions, Impairment, active_level
 from config import scenario_files
 
@@ -30,7 +30,7 @@ def test_the_end_of_speech_is_found_over_noise(conditions: str, closeness: float
         found = last_over_noise([line.outgoing(frame).frame for frame in said], 100)
         assert found is not None
         ends = last_audible(b"".join(said))
-        at = found[0] * FRAME_SECONDS + found[1] / SAMPLE_RATE
+        at = found[0] * FRAME_SECONDS + found[1] / SAMPLE_RATE_HZ
         assert at == pytest.approx(ends, abs=closeness)
 
 

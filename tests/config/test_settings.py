@@ -23,8 +23,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refusal(**overrides: object) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as refused:
         config.load(**overrides)
-    assert str(refused.value).splitlines() == list(refused.value.lines)
-    return refused.value.lines
+    assert str(refused.value).splitlines() == list(refused.value.problems)
+    return refused.value.problems
 
 
 def test_defaults_need_no_account_and_no_key() -> None:

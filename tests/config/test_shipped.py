@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.audio import AUDIBLE
-from agent.simulator.audio import SAMPLE_RATE, read_speech
+from agent.audio import AUDIBLE_SHARE
+from agent.simulator.audio import SAMPLE_RATE_HZ, read_speech
 from config import scenario_files
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "config" / "scenarios" / "audio").glob("*.wav"))
@@ -25,5 +25,7 @@ def test_scenario_files_are_yaml_by_name() -> None:
 def test_where_a_voice_ends_is_no_matter_of_a_decibel(path: Path) -> None:
     """3 dB more or less, as a codec may make of it: it ends in the same 40 ms at both ends."""
     loud = np.abs(np.frombuffer(read_speech(path).pcm, "<i2") / 2**15)
-    ends = [np.flatnonzero(loud >= AUDIBLE * by)[-1] / SAMPLE_RATE for by in (2**-0.5, 2**0.5)]
+    ends = [
+        np.flatnonzero(loud >= AUDIBLE_SHARE * by)[-1] / SAMPLE_RATE_HZ for by in (2**-0.5, 2**0.5)
+    ]
     assert ends[0] - ends[1] <= 0.04

@@ -148,7 +148,7 @@ class Caller:
                 # what is handed over late leaves one after another
                 sent_until = max(now, sent_until + FRAME_SECONDS)
                 if frame is not None and (loud := audible(frame)).size:
-                    ago = FRAME_SECONDS - (int(loud[-1]) + 1) / client.RATE
+                    ago = FRAME_SECONDS - (int(loud[-1]) + 1) / client.SAMPLE_RATE_HZ
                     self.spoke_until = sent_until - ago
                 await self.call.send_audio((frame or SILENCE).ljust(FRAME, b"\0"))
 
@@ -169,7 +169,7 @@ class Caller:
                 if not (loud := audible(message)).size:
                     return
                 self._last_sound = self._arrivals[-1]
-                begins = len(self._arrivals) - 1, int(loud[0]) / client.RATE
+                begins = len(self._arrivals) - 1, int(loud[0]) / client.SAMPLE_RATE_HZ
                 if self._greeted is None:
                     self._greeted = begins
                 elif self._answered and self._replied is None:
@@ -205,6 +205,6 @@ class Caller:
 def question() -> bytes:
     """Recorded speech: mono PCM16 at the rate of calls, asking when the restaurant is open."""
     with wave.open(str(QUESTION)) as file:
-        assert (file.getframerate(), file.getnchannels()) == (client.RATE, 1)
+        assert (file.getframerate(), file.getnchannels()) == (client.SAMPLE_RATE_HZ, 1)
         pcm: bytes = file.readframes(file.getnframes())
     return pcm

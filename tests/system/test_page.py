@@ -17,7 +17,7 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 
 from agent.gateway import Start, connect
-from agent.simulator.verdict import (
+from agent.simulator.check_trace import (
     WHEN_ANSWERED,
     WHEN_HEARD,
     WHEN_SPOKEN,

@@ -12,16 +12,16 @@ from agent.providers import CallTool, Reply, Say
 if TYPE_CHECKING:
     from livekit.agents import llm
 
-PRICE = 12
-"""Euros for one visitor."""
+PRICE_EUROS = 12
+"""Price for one visitor."""
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
 class MuseumScript:
-    """Stands in for a language model, so that it works without one (PARLEY_LLM=scripted)."""
+    """A stand-in for a language model: the agent works without one (PARLEY_LLM=scripted)."""
 
     def reply(self, chat_ctx: llm.ChatContext) -> Reply:
-        """What comes next: words, or a tool to call."""
+        """The next step: words, or a tool to call."""
         newest = chat_ctx.items[-1]
         if newest.type == "function_call_output":
             return Say(newest.output)
@@ -35,7 +35,7 @@ class MuseumScript:
 
 
 class Museum(Agent):
-    """Answers one caller."""
+    """The agent that answers one caller."""
 
     script = MuseumScript()
 
@@ -53,7 +53,7 @@ class Museum(Agent):
     @function_tool
     async def price(self, visitors: int) -> str:
         """Look up what a visit costs for so many visitors."""
-        return f"For {visitors} that is {visitors * PRICE} euros."
+        return f"For {visitors} that is {visitors * PRICE_EUROS} euros."
 
     @function_tool
     async def end_call(self, context: RunContext[None]) -> str:

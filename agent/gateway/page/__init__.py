@@ -4,16 +4,16 @@ Plain files, sent as they are: no build step, nothing from elsewhere. A closed s
 once; nothing a request says becomes a file's name.
 
 ==================  ===============================================================
-file                what is in it
+file                contents
 ==================  ===============================================================
 ``index.html``      the page
-``style.css``       how it looks: light and dark, a phone's width and a desk's
-``main.js``         what happens when; the only module that knows the others
+``style.css``       its looks: light and dark, a phone's width and a desk's
+``main.js``         the course of events; the only module that knows the others
 ``call.js``         a call over ``parley.v1``: a WebSocket, its messages, its end
 ``audio.js``        microphone and loudspeaker, their levels
 ``capture.js``      worklet: the microphone in 20 ms frames
 ``playback.js``     worklet: the agent's frames through a jitter buffer
-``response.js``     how long an answer took, from the audio on both sides
+``response.js``     the time an answer took, from the audio on both sides
 ``view.js``         the words, states, tools and figures on the page
 ==================  ===============================================================
 """
@@ -67,9 +67,9 @@ class Page:
 
     @property
     def paths(self) -> list[str]:
-        """What there is."""
+        """The paths that there are."""
         return sorted(self._files)
 
     def find(self, path: str) -> File | None:
-        """What a request's path asks for (its query aside), if there is such a thing."""
+        """The file that a request's path (its query aside) asks for; None if there is none."""
         return self._files.get(path.partition("?")[0])

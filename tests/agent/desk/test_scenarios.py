@@ -18,7 +18,7 @@ from agent.providers.inference import Threads
 from agent.providers.moonshine import Recognizer
 from agent.providers.utterance import SpeechBuffer
 from agent.session.backchannel import is_sound
-from agent.simulator.audio import SAMPLE_RATE
+from agent.simulator.audio import SAMPLE_RATE_HZ
 from agent.simulator.loading import load_scenario
 from agent.simulator.scenario import Scenario, SpokenTurn
 from config import scenario_files
@@ -83,7 +83,7 @@ async def hear(recognizer: Recognizer, turn: Turn, offset: int = 0) -> str:
         return turn.words
     buffer = SpeechBuffer()
     said = np.frombuffer(turn.say.pcm, np.int16)
-    buffer.push(np.pad(said, (SAMPLE_RATE + offset, SAMPLE_RATE)))
+    buffer.push(np.pad(said, (SAMPLE_RATE_HZ + offset, SAMPLE_RATE_HZ)))
     utterance = buffer.take()
     return await recognizer.transcribe(utterance.samples) if utterance else ""
 
@@ -137,7 +137,7 @@ def test_recordings_have_no_pauses(scenario: Scenario) -> None:
     for turn in scenario.turns:
         if isinstance(turn, SpokenTurn):
             gaps = np.diff(audible(turn.say.pcm))
-            assert gaps.max() < 0.25 * SAMPLE_RATE, turn.say.path
+            assert gaps.max() < 0.25 * SAMPLE_RATE_HZ, turn.say.path
 
 
 def test_days_are_still_to_come() -> None:

@@ -7,7 +7,7 @@ import time
 import anyio
 
 from agent.gateway.exchange import Exchange
-from agent.gateway.line import MAX_UNHEARD, MAX_UNREAD, GatewayLine, Microphone
+from agent.gateway.line import MAX_UNHEARD_SECONDS, MAX_UNREAD_SECONDS, GatewayLine, Microphone
 from agent.gateway.protocol import (
     FRAME_SECONDS,
     Ended,
@@ -66,7 +66,7 @@ async def test_voice_taken_late() -> None:
 async def test_slow_session() -> None:
     """A session that doesn't take its audio loses the oldest, and the loss is counted."""
     microphone = Microphone(sample_rate=16000)
-    kept = round(MAX_UNHEARD / FRAME_SECONDS)
+    kept = round(MAX_UNHEARD_SECONDS / FRAME_SECONDS)
     for number in range(kept + 7):
         microphone.push(frame(number))
     microphone.close()
@@ -123,8 +123,10 @@ async def test_slow_reader() -> None:
     line.on_overflow = lambda: overflows.append(None)
     with line:
         line.say(STARTED)
-        for _ in range(2 * round(MAX_UNREAD / FRAME_SECONDS)):
+        for _ in range(2 * round(MAX_UNREAD_SECONDS / FRAME_SECONDS)):
             line.say(Flush())
         assert len(overflows) == 1
         line.hang_up(session.Outcome.REFUSED)
-        assert len([data async for data in line.outgoing]) == round(MAX_UNREAD / FRAME_SECONDS)
+        assert len([data async for data in line.outgoing]) == round(
+            MAX_UNREAD_SECONDS / FRAME_SECONDS
+        )

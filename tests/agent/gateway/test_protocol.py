@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.gateway import protocol
 from agent.gateway.protocol import (
-    MAX_MESSAGE,
+    MAX_MESSAGE_BYTES,
     AudioEnded,
     AudioStarted,
     CloseCode,
@@ -101,8 +101,8 @@ def test_nothing_but_a_protocol_error(data: str | bytes) -> None:
             "text.text: Input should be a valid string",
         ),
         ('{"type": "end", "why": "no"}', CloseCode.INVALID, "end.why"),
-        (" " * (MAX_MESSAGE + 1), CloseCode.TOO_BIG, "the limit is 16384"),
-        ("é" * (MAX_MESSAGE // 2 + 1), CloseCode.TOO_BIG, "the limit is 16384"),
+        (" " * (MAX_MESSAGE_BYTES + 1), CloseCode.TOO_BIG, "the limit is 16384"),
+        ("é" * (MAX_MESSAGE_BYTES // 2 + 1), CloseCode.TOO_BIG, "the limit is 16384"),
     ],
 )
 def test_what_is_wrong_is_said(data: str, code: CloseCode, reason: str) -> None:

@@ -37,7 +37,7 @@ from agent.gateway import (
     token_subprotocol,
 )
 from agent.gateway.page import HEADERS, Page
-from agent.gateway.protocol import MAX_TYPED
+from agent.gateway.protocol import MAX_TYPED_TURNS
 from agent.session.line import Outcome
 
 from .sessions import TRACE_ID, gateway
@@ -416,7 +416,7 @@ async def test_typing_faster_than_anybody() -> None:
         async with raw(echo.url) as caller:
             await caller.send(encode(START))
             await caller.recv()
-            for _ in range(MAX_TYPED + 1):
+            for _ in range(MAX_TYPED_TURNS + 1):
                 await caller.send(encode(Text(text="again")))
             assert await closing(caller) == (
                 CloseCode.TOO_FAST,

@@ -76,7 +76,7 @@ async def test_each_client_is_closed_whatever_the_others_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One fails and one hangs: the others are closed, and the block's own error is raised."""
-    monkeypatch.setattr(connections, "CLOSING", 0.05)
+    monkeypatch.setattr(connections, "CLOSING_SECONDS", 0.05)
     made = [_Client(), _Client(fails=True), _Client(hangs=True), _Client()]
 
     async def use() -> None:

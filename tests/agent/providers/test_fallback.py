@@ -137,7 +137,7 @@ async def test_an_utterance_is_recognised_by_the_second(speak: Speak, captured: 
                 assert await _heard(stream) == "are you open on monday"
             await plugins.aclose()
     (event,) = captured.conversations
-    assert _attempts(event, fallback.ATTEMPT)[0][0] == "gpt-4o-mini-transcribe"
+    assert _attempts(event, fallback.OP_ATTEMPT)[0][0] == "gpt-4o-mini-transcribe"
 
 
 async def test_a_stream_that_fails_is_followed_by_the_second(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent import audio
-from agent.providers.utterance import MAX_SPEECH, SAMPLE_RATE, SpeechBuffer
+from agent.providers.utterance import MAX_SPEECH_SECONDS, SAMPLE_RATE_HZ, SpeechBuffer
 from agent.simulator.impairment import noise
 
 from .conftest import RATE, silence
@@ -69,7 +69,7 @@ async def test_pauses_are_shortened_and_speech_is_taken_once(speak: Speak) -> No
     buffer.push(np.concatenate((silence(5), words, silence(5), words, silence(5))))
     utterance = buffer.take()
     assert utterance is not None
-    assert len(utterance.samples) < 2 * len(words) + SAMPLE_RATE
+    assert len(utterance.samples) < 2 * len(words) + SAMPLE_RATE_HZ
     assert utterance.begins == pytest.approx(5, abs=0.2)
     assert utterance.ends == pytest.approx(10 + 2 * len(words) / RATE, abs=0.3)
     assert buffer.take() is None
@@ -88,7 +88,7 @@ async def test_it_says_when_it_is_full(speak: Speak) -> None:
     """Speech that never pauses doesn't grow without bound, and goes on after it is taken."""
     words = await speak("and a table for four on Friday " * 4)
     buffer = SpeechBuffer()
-    for _ in range(round(2 * MAX_SPEECH * SAMPLE_RATE) // len(words)):
+    for _ in range(round(2 * MAX_SPEECH_SECONDS * SAMPLE_RATE_HZ) // len(words)):
         buffer.push(words)
         if buffer.full:
             break
@@ -100,4 +100,4 @@ async def test_it_says_when_it_is_full(speak: Speak) -> None:
     assert first is not None
     assert second is not None
     assert first.begins < first.ends <= second.begins < second.ends
-    assert len(second.samples) < MAX_SPEECH * SAMPLE_RATE <= len(first.samples)
+    assert len(second.samples) < MAX_SPEECH_SECONDS * SAMPLE_RATE_HZ <= len(first.samples)

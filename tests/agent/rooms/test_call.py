@@ -11,7 +11,7 @@ from livekit import rtc
 
 import telemetry
 from agent.gateway import Text, encode
-from agent.gateway.protocol import MAX_TYPED
+from agent.gateway.protocol import MAX_TYPED_TURNS
 from agent.rooms import call, chat
 from agent.rooms.call import Call, Limits, Stops
 from agent.rooms.line import TOPIC, RoomLine
@@ -115,7 +115,7 @@ async def test_a_room_that_goes_for_no_reason(
     captured: Captured, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gone, and no reason comes: failed, and no longer waited for."""
-    monkeypatch.setattr(call, "LAST_WORDS", 0.01)
+    monkeypatch.setattr(call, "LAST_WORDS_SECONDS", 0.01)
     said: list[Outcome] = []
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -152,13 +152,13 @@ async def test_typing_faster_than_anybody(job: Job) -> None:
         caller, other = (cast("rtc.RemoteParticipant", Participant(who)) for who in ("me", "you"))
         the_call._caller = caller
         with the_call._listening():
-            for number in range(MAX_TYPED):
+            for number in range(MAX_TYPED_TURNS):
                 for who in (caller, other):
                     text = encode(Text(text=f"{who.identity} {number}"))
                     assert isinstance(text, str)
                     packet = rtc.DataPacket(text.encode(), RELIABLE, who, TOPIC)
                     job.room.emit("data_received", packet)
-            assert session.heard == [f"me {number}" for number in range(MAX_TYPED)]
+            assert session.heard == [f"me {number}" for number in range(MAX_TYPED_TURNS)]
             assert session.ended == []
             chatted = job.room._text_stream_handlers[chat.TOPIC]
             for who, ended in ((other, []), (caller, [Outcome.REFUSED])):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 from livekit import rtc
 
-from agent.gateway import MAX_TEXT
+from agent.gateway import MAX_TEXT_CHARACTERS
 from agent.rooms import chat
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ async def test_a_text_is_heard() -> None:
 async def test_a_text_without_end() -> None:
     """Of a text that is too long no more is read than a turn may have."""
     reader = Reader(*["x" * 1000] * 100, ends=False)
-    assert await heard(reader) == ["x" * MAX_TEXT]
-    assert len(reader.left) == 100 - MAX_TEXT // 1000
+    assert await heard(reader) == ["x" * MAX_TEXT_CHARACTERS]
+    assert len(reader.left) == 100 - MAX_TEXT_CHARACTERS // 1000
 
 
 async def test_a_text_that_is_broken_off() -> None:
@@ -65,5 +65,5 @@ async def test_a_text_that_is_broken_off() -> None:
 
 async def test_a_text_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """What isn't whole in time isn't heard."""
-    monkeypatch.setattr(chat, "READ_TIMEOUT", 0.01)
+    monkeypatch.setattr(chat, "READ_TIMEOUT_SECONDS", 0.01)
     assert await heard(Reader("A table", ends=False)) == []

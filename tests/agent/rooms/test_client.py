@@ -10,7 +10,7 @@ from livekit import rtc
 
 from agent.gateway import Disconnected
 from agent.rooms import client
-from agent.rooms.wakeups import AudioSource
+from agent.rooms.ffi_events import AudioSource
 
 
 class Agent:
@@ -25,8 +25,8 @@ AGENT = cast("rtc.RemoteParticipant", Agent())
 @pytest.mark.parametrize("returns", [True, False])
 async def test_an_agent_that_goes(monkeypatch: pytest.MonkeyPatch, returns: bool) -> None:
     """The call is over when its agent stays away; one that reconnects goes on with it."""
-    monkeypatch.setattr(client, "_LAST_WORDS", 0.01)
-    room, source = rtc.Room(), AudioSource(client.RATE, 1)
+    monkeypatch.setattr(client, "_LAST_WORDS_SECONDS", 0.01)
+    room, source = rtc.Room(), AudioSource(client.SAMPLE_RATE_HZ, 1)
     call = client.Call(room, source)
     call._agent = AGENT.identity
     try:

@@ -45,7 +45,7 @@ def of(room: Room) -> RoomLine:
 
 async def test_what_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that isn't taken is given up, and those behind it are sent."""
-    monkeypatch.setattr(line, "SEND_TIMEOUT", 0.01)
+    monkeypatch.setattr(line, "SEND_TIMEOUT_SECONDS", 0.01)
     room = Room(deaf_to="tool")
     told = of(room)
     with anyio.fail_after(10):
@@ -81,7 +81,7 @@ async def test_speech_that_is_handed_over_late() -> None:
     before = time.time()
     told._say(gateway.AudioStarted())
     for sample in (0, 0, 0, 8000, 8000):
-        told._say(sample.to_bytes(2, "little") * (line.SPOKEN_RATE // 50))
+        told._say(sample.to_bytes(2, "little") * (line.SPOKEN_RATE_HZ // 50))
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(told._play)
@@ -89,4 +89,4 @@ async def test_speech_that_is_handed_over_late() -> None:
             tasks.cancel_scope.cancel()
     await told._source.aclose()
     assert len(heard) == 1
-    assert heard[0] >= before + line.LEAD + 3 * 0.02 + line.CODEC
+    assert heard[0] >= before + line.LEAD_SECONDS + 3 * 0.02 + line.CODEC_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.simulator.concealment import FULL, SILENT, Concealment
+from agent.simulator.concealment import FULL_SECONDS, SILENT_AFTER_SECONDS, Concealment
 
 RATE = 16_000
 FRAME = 320
@@ -25,7 +25,7 @@ def test_a_voice_goes_on(hertz: float) -> None:
     receiver = Concealment(RATE)
     for frame in said[:5]:
         assert receiver.arrived(frame) is frame
-    filled, full = receiver.lost(FRAME), round(FULL * RATE)
+    filled, full = receiver.lost(FRAME), round(FULL_SECONDS * RATE)
     error = np.square(filled[:full] - said[5][:full]).mean() / np.square(said[5][:full]).mean()
     assert error < 0.1
 
@@ -38,7 +38,7 @@ def test_it_fades_into_silence() -> None:
     filled = np.concatenate([receiver.lost(size) for size in (100, 400, 700)])
     loudness = [float(np.abs(filled[at : at + 128]).max()) for at in range(0, 896, 128)]
     assert loudness == sorted(loudness, reverse=True)
-    assert not filled[round(SILENT * RATE) :].any()
+    assert not filled[round(SILENT_AFTER_SECONDS * RATE) :].any()
     receiver.arrived(voice(125.0, 1)[0])
     assert np.abs(receiver.lost(FRAME)).max() > 0.9 * loudness[0]
 

@@ -10,7 +10,7 @@ import pytest
 from agent.errors import InputError
 from agent.simulator.audio import FRAME_BYTES, SILENCE, Speech, read_speech
 from agent.simulator.impairment import (
-    NOMINAL_LEVEL,
+    NOMINAL_LEVEL_RMS,
     Arrival,
     Conditions,
     Impairment,
@@ -30,7 +30,7 @@ def speech() -> Speech:
     return read_speech(scenario_files()[0].parent / "audio" / "booking-3.wav")
 
 
-def line(conditions: Conditions, seed: int = 7, level: float = NOMINAL_LEVEL) -> Impairment:
+def line(conditions: Conditions, seed: int = 7, level: float = NOMINAL_LEVEL_RMS) -> Impairment:
     return Impairment(conditions, np.random.default_rng(seed), level=level)
 
 

@@ -1,4 +1,4 @@
-"""Whether a conversation left in the reservations book what it was to leave.
+"""The check of the reservations book: a conversation left in it what it was to leave.
 
 Callers book side by side, some under the same name. A reservation is a conversation's own when its
 id is in the result of one of that conversation's tool calls, as its trace tells.
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from telemetry.records import ConversationRecord
 
 
-def unmet(
+def check_reservations(
     wanted: Sequence[Mapping[str, Any]],
     book: Sequence[Mapping[str, Any]] | None,
     record: ConversationRecord,
 ) -> Iterator[str]:
-    """What is not as it was to be: one line for each wanted reservation that isn't there.
+    """Failures: one line of text for each wanted reservation that isn't there, or unwanted one.
 
     Args:
         wanted: some fields of each; none wanted means that there must be none.

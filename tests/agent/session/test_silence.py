@@ -9,7 +9,7 @@ from livekit.agents import UserInputTranscribedEvent, UserStateChangedEvent
 
 import telemetry
 from agent.session import Manners
-from agent.session.courtesy import Courtesy
+from agent.session.silence import SilenceWatch
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession
@@ -49,7 +49,7 @@ async def test_who_awaits_an_answer_is_not_silent(captured: Captured) -> None:
     """A period of silence after a sound, and four after words, are the agent's; then it asks."""
     session = _Session()
     async with telemetry.conversation("call") as conversation:
-        Courtesy(cast("AgentSession[None]", session), conversation, on_idle=lambda: None)
+        SilenceWatch(cast("AgentSession[None]", session), conversation, on_idle=lambda: None)
         session.user("listening", "speaking")
         session.user("listening", "away")
         assert (session.said, session.resets) == ([], 1)

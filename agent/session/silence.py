@@ -1,8 +1,8 @@
-"""What a session does for its caller whatever the agent: nobody is left in silence.
+"""Silence, and its end: no caller is left in it, whatever the agent.
 
 A caller who says nothing is asked again, and in the end let go; one who waits for a tool is told
 so; one whose reply failed hears that it did. The words are the agent's
-:class:`~agent.session.manners.Manners`.
+:class:`~agent.session.phrases.Manners`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from livekit import rtc
 from livekit.agents import llm
 
-from .manners import Manners, manners_of
+from .phrases import Manners, manners_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,17 +34,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_STUCK: Final = 1.0
-"""Seconds in which an agent that "thinks" has begun to say something, or has nothing to say."""
+ASK_AGAIN_AFTER_SECONDS: Final = 8.0
+"""Mutual silence before a caller is asked again, unless the settings say otherwise."""
 
-_OWED_TO_A_SOUND: Final = 1
-"""Periods of silence that an answer to something spoken may take: it may have been noise."""
-_OWED_TO_WORDS: Final = 4
-"""The same for what recognition found words in. There is a limit, lest nobody ever speaks."""
+_STUCK_SECONDS: Final = 1.0
+"""Time in which an agent that "thinks" has begun to say something, or has nothing to say."""
+
+_PERIODS_OWED_TO_A_SOUND: Final = 1
+"""Number of silences that an answer to something spoken may take: it may have been noise."""
+_PERIODS_OWED_TO_WORDS: Final = 4
+"""Number of silences that an answer to words may take. There is a limit, lest nobody ever
+speaks."""
 
 
-class Courtesy:
-    """Sees to one session, from before it starts until :meth:`close`.
+class SilenceWatch:
+    """The watch over one session's silence, from before it starts until :meth:`close`.
 
     ``on_idle`` is called when the caller stayed silent however often it was asked.
     """
@@ -60,11 +64,11 @@ class Courtesy:
         self._conversation = conversation
         self._on_idle = on_idle
         self._asked = 0
-        """How often the caller was asked again since it last said something."""
+        """Number of times the caller was asked again since it last said something."""
         self._owed = 0
-        """Periods of silence that are the agent's: the caller has spoken and awaits an answer."""
+        """Number of silences that are the agent's: the caller has spoken and awaits an answer."""
         self._waiting: dict[str, asyncio.TimerHandle] = {}
-        """When the caller is told, by the call of the tool it waits for."""
+        """Timers that ask the caller for patience, by the call of the tool it waits for."""
         self._stuck: asyncio.TimerHandle | None = None
         self._closed = False
         session.on("user_state_changed", self._user_state)
@@ -100,7 +104,7 @@ class Courtesy:
 
     def _user_state(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":
-            self._owed = max(self._owed, _OWED_TO_A_SOUND)
+            self._owed = max(self._owed, _PERIODS_OWED_TO_A_SOUND)
         if event.new_state != "away" or self._closed:
             return
         if self._owed:
@@ -118,13 +122,13 @@ class Courtesy:
         self._asked += 1
 
     def _ask_again(self, speech: SpeechHandle) -> None:
-        """Silence counts anew, from the end of the question; LiveKit starts the clock once."""
+        """Count silence anew, from the end of the question; LiveKit starts the clock once."""
         if not speech.interrupted and not self._closed:
             self._session.reset_away_timer()
 
     def _transcribed(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():
-            self._owed = _OWED_TO_WORDS
+            self._owed = _PERIODS_OWED_TO_WORDS
 
     def _heard(self, event: ConversationItemAddedEvent) -> None:
         if getattr(event.item, "role", None) == "user":
@@ -159,21 +163,22 @@ class Courtesy:
             self._say(self._manners.apology)
 
     def _agent_state(self, event: AgentStateChangedEvent) -> None:
-        """A voice that fails leaves the agent "thinking", and silence doesn't count then."""
+        """Watch for an agent stuck "thinking", as a failed voice leaves it: silence isn't counted
+        then."""
         if event.new_state == "speaking":
             self._owed = 0
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
         if event.new_state == "thinking" and not self._closed:
-            self._stuck = asyncio.get_running_loop().call_later(_STUCK, self._unstick)
+            self._stuck = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._unstick)
 
     def _unstick(self) -> None:
         self._stuck = None
         if self._closed or self._session.agent_state != "thinking":
             return
         if self._waiting or self._session.current_speech is not None:
-            self._stuck = asyncio.get_running_loop().call_later(_STUCK, self._unstick)
+            self._stuck = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._unstick)
             return
         with self._conversation.attach():
             try:

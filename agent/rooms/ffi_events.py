@@ -1,10 +1,10 @@
-"""Who is woken by LiveKit's native client, when many rooms share a process.
+"""Events of LiveKit's native client, each handed to its owner only: rooms share a process.
 
 livekit 1.1 hands every event to every subscriber, on that subscriber's event loop: with a thread
 for each call, one caller's frame wakes all the threads, and whoever waits for an answer is handed
 all frames meanwhile. The cost grows with the square of the rooms: when ten spoke at once, answers
 took seconds, which made more of them wait, and none came any more. Here a frame goes to its own
-stream, a room's event to that room, and what was taken from a source to whoever waits for it.
+stream, a room's event to that room, and a source's "taken" to whoever waits for it.
 
 That takes private parts of livekit, and they are only used in this module. They belong to the
 version that ``pyproject.toml`` asks for: a test fails when they change.
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     _Owner = tuple[asyncio.AbstractEventLoop, Callable[[FfiEvent], None]]
 
 _numbers: Final = itertools.count(1 << 62)
-"""Of requests that are numbered here: far from livekit's own."""
+"""Numbers of the requests made here: far from livekit's own."""
 _installing: Final = threading.Lock()
 
 
 def own_frames_only(stream: rtc.AudioStream) -> rtc.AudioStream:
     """Have a stream woken by its own frames; returns it."""
-    _switch().give(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
+    _routing_queue().assign(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
     return stream
 
 
@@ -62,7 +62,7 @@ async def frames(track: rtc.Track, *, sample_rate: int) -> AsyncIterator[rtc.Aud
 def own_events_only(room: rtc.Room) -> None:
     """Have a room that is connected woken by its own events."""
     assert room._ffi_handle is not None
-    _switch().give(("room_event", room._ffi_handle.handle), room._ffi_queue)
+    _routing_queue().assign(("room_event", room._ffi_handle.handle), room._ffi_queue)
 
 
 class AudioSource(rtc.AudioSource):
@@ -84,17 +84,17 @@ class AudioSource(rtc.AudioSource):
             if not taken.done():
                 taken.set_result(event)
 
-        _switch().expect(("capture_audio_frame", asked.request_async_id), self._loop, note)
+        _routing_queue().expect(("capture_audio_frame", asked.request_async_id), self._loop, note)
         FfiClient.instance.request(request)
         if error := (await taken).capture_audio_frame.error:
             raise RuntimeError(error)
 
 
-class _Switch(FfiQueue["FfiEvent"]):
-    """The client's queue of events, with an index of who owns which.
+class _RoutingQueue(FfiQueue["FfiEvent"]):
+    """The client's queue of events, which hands an event that has an owner to its owner alone.
 
-    It is called by the client's own threads. Whoever is found to own an event is handed it without
-    the lock; that nobody owns it is certain only with it.
+    It is called by the client's own threads. An owner that is found is handed its event without the
+    lock; that an event has no owner is certain only with it.
     """
 
     def __init__(self, before: FfiQueue[FfiEvent]) -> None:
@@ -102,7 +102,7 @@ class _Switch(FfiQueue["FfiEvent"]):
         self._subscribers, self._lock = before._subscribers, before._lock
         self._owners: dict[Key, _Owner] = {}
         self._keys: dict[int, Key] = {}
-        """Of the queues that own events, by their ids."""
+        """The keys of the queues that own events, by their ids."""
 
     def put(self, item: FfiEvent) -> None:
         """Hand an event to its owner; to all subscribers if it has none."""
@@ -127,14 +127,14 @@ class _Switch(FfiQueue["FfiEvent"]):
                 return self._owners.pop((kind, item.capture_audio_frame.async_id), None)
         return None
 
-    def give(self, key: Key, queue: Any) -> None:
+    def assign(self, key: Key, queue: Any) -> None:
         """Give a subscriber's own events to it, and those of others no longer."""
         with self._lock:
             for number, (subscriber, loop, wanted) in enumerate(self._subscribers):
                 if subscriber is queue:
                     self._owners[key] = loop, queue.put_nowait
                     self._keys[id(queue)] = key
-                    kept = functools.partial(_is_other, key[0], wanted)
+                    kept = functools.partial(_is_of_another_kind, key[0], wanted)
                     self._subscribers[number] = subscriber, loop, kept
                     return
         raise LookupError("no such subscription: livekit has changed")
@@ -152,16 +152,19 @@ class _Switch(FfiQueue["FfiEvent"]):
             self._owners.pop(key, None)
 
 
-def _is_other(kind: str, wanted: Callable[[FfiEvent], bool] | None, event: FfiEvent) -> bool:
-    """Whether an owner of its own events of this kind wants one that has no owner."""
-    return event.WhichOneof("message") != kind and (wanted is None or wanted(event))
+def _is_of_another_kind(
+    own: str, wanted: Callable[[FfiEvent], bool] | None, event: FfiEvent
+) -> bool:
+    """True for an event that a subscriber still takes, of those handed to all: none of its ``own``
+    kind."""
+    return event.WhichOneof("message") != own and (wanted is None or wanted(event))
 
 
-def _switch() -> _Switch:
+def _routing_queue() -> _RoutingQueue:
     """The client's queue, replaced the first time."""
     client = FfiClient.instance
     with _installing:
-        if not isinstance(client._queue, _Switch):
+        if not isinstance(client._queue, _RoutingQueue):
             with client._queue._lock:
-                client._queue = _Switch(client._queue)
+                client._queue = _RoutingQueue(client._queue)
         return client._queue

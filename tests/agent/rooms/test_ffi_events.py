@@ -10,7 +10,7 @@ from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
 from livekit.rtc._proto import ffi_pb2
 
-from agent.rooms.wakeups import AudioSource, _Switch, own_frames_only
+from agent.rooms.ffi_events import AudioSource, _RoutingQueue, own_frames_only
 
 RATE = 16_000
 FRAMES = 25
@@ -72,15 +72,15 @@ async def test_nothing_stays_behind() -> None:
     microphone = Microphone(1000)
     await microphone.speak()
     await microphone.aclose()
-    switch: Any = FfiClient.instance.queue
-    assert len(switch._subscribers) == before
-    assert not switch._owners
+    routing: Any = FfiClient.instance.queue
+    assert len(routing._subscribers) == before
+    assert not routing._owners
 
 
 async def test_an_event_that_comes_while_its_owner_is_named() -> None:
     """An event is lost to nobody when its owner is named between the look-up and the hand-out."""
-    switch = _Switch(FfiQueue())
-    queue = switch.subscribe()
+    routing = _RoutingQueue(FfiQueue())
+    queue = routing.subscribe()
 
     class Owners(dict[Any, Any]):
         """Names the owner right after the first look-up has missed: a client's thread, outrun."""
@@ -88,13 +88,13 @@ async def test_an_event_that_comes_while_its_owner_is_named() -> None:
         def get(self, key: Any, default: Any = None) -> Any:
             found = super().get(key, default)
             if not self:
-                switch.give(key, queue)
+                routing.assign(key, queue)
             return found
 
-    switch._owners = Owners()
+    routing._owners = Owners()
     event = ffi_pb2.FfiEvent()
     event.room_event.room_handle = 7
-    switch.put(event)
+    routing.put(event)
     with anyio.fail_after(5):
         assert await queue.get() == event
     assert queue.empty()
@@ -103,4 +103,4 @@ async def test_an_event_that_comes_while_its_owner_is_named() -> None:
 def test_both_queues_have_one_lock() -> None:
     """Who still holds the queue that was replaced shares its subscribers, and their lock."""
     before: FfiQueue[ffi_pb2.FfiEvent] = FfiQueue()
-    assert _Switch(before)._lock is before._lock
+    assert _RoutingQueue(before)._lock is before._lock

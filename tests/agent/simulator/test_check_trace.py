@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import pytest
 
+from agent.simulator.caller_trace import Origin
+from agent.simulator.check_trace import Account, check_trace
 from agent.simulator.expect import Expect
-from agent.simulator.traced import Origin
-from agent.simulator.verdict import Happened, Response, judge, match
 from telemetry import attributes as names
 from telemetry.records import ConversationRecord, SpanRecord
 from tests.agent.simulator.speeches import speech
@@ -32,7 +32,7 @@ def good() -> ConversationRecord:
 
 
 ORIGIN = Origin(*CALLER, turns=frozenset({"d" * 16}))
-HAPPENED = Happened(
+ACCOUNT = Account(
     origin=ORIGIN,
     expected=EXPECTED,
     voiced=VOICED,
@@ -44,8 +44,8 @@ HAPPENED = Happened(
 )
 
 
-def flaws(record: ConversationRecord, happened: Happened = HAPPENED) -> Sequence[str]:
-    return judge(record, happened).failures
+def flaws(record: ConversationRecord, account: Account = ACCOUNT) -> Sequence[str]:
+    return check_trace(record, account).failures
 
 
 def changed(record: ConversationRecord, op: str, change: Change) -> ConversationRecord:
@@ -61,7 +61,7 @@ def without(record: ConversationRecord, op: str) -> ConversationRecord:
 
 def test_flawless_trace_holds(good: ConversationRecord) -> None:
     """Nothing is wrong with it, and each turn has the latency telemetry tells of it."""
-    verdict = judge(good, HAPPENED)
+    verdict = check_trace(good, ACCOUNT)
     assert verdict.failures == ()
     first, second = verdict.responses
     assert first is not None
@@ -134,15 +134,13 @@ def test_missing_ops_are_found(good: ConversationRecord, op: str) -> None:
 def test_typed_conversation_needs_no_ears() -> None:
     """Nothing was said aloud: nothing was recognised, and there is no latency."""
     typed = trace("c", CALLER, 100, 110, responses=[(None, 102.4)])
-    happened = replace(
-        HAPPENED, expected=[Expect()], voiced=[None], measured=[None], swallowed=[0.0]
-    )
-    assert flaws(typed, happened) == ()
+    account = replace(ACCOUNT, expected=[Expect()], voiced=[None], measured=[None], swallowed=[0.0])
+    assert flaws(typed, account) == ()
 
 
 def test_call_that_was_stopped_misses_nothing(good: ConversationRecord) -> None:
     """A caller told to hang up heard no answer: its trace need only be sound, not whole."""
-    stopped = replace(HAPPENED, stopped=True)
+    stopped = replace(ACCOUNT, stopped=True)
     assert flaws(without(good, names.OP_ENDPOINTING), stopped) == ()
     assert flaws(replace(good, ended_at=None), stopped) == ("the conversation was not closed",)
 
@@ -151,7 +149,7 @@ def test_call_in_which_nothing_was_heard_needs_no_speech() -> None:
     """A caller that hung up before the greeting leaves a trace with nothing in it."""
     root = replace(span(names.OP_CONVERSATION, None, 100, 101), parent_span_id=CALLER[1])
     empty = ConversationRecord("c", CALLER[0], "test", 100, 101, "ok", spans=(root,))
-    nothing = Happened(
+    nothing = Account(
         ORIGIN, [Expect()], [None], [None], [0.0], answered=False, speeches=[], until=100.5
     )
     assert flaws(empty, nothing) == ()
@@ -159,7 +157,7 @@ def test_call_in_which_nothing_was_heard_needs_no_speech() -> None:
 
 def test_tool_that_was_to_fail(good: ConversationRecord) -> None:
     """A tool expected to fail has failed in the trace, too."""
-    failing = replace(HAPPENED, expected=[Expect(tool="book", tool_ok=False), Expect()])
+    failing = replace(ACCOUNT, expected=[Expect(tool="book", tool_ok=False), Expect()])
     assert any("that is book({}) and failed" in flaw for flaw in flaws(good, failing))
     failed = changed(good, names.OP_TOOL, lambda s: replace(s, status="internal_error"))
     assert flaws(failed, failing) == ()
@@ -179,15 +177,8 @@ def test_late_spans_are_allowed(good: ConversationRecord) -> None:
 
 def test_tool_expected_twice_is_called_twice(good: ConversationRecord) -> None:
     """One call doesn't meet two expectations."""
-    twice = replace(HAPPENED, expected=[EXPECTED[1], EXPECTED[1]])
+    twice = replace(ACCOUNT, expected=[EXPECTED[1], EXPECTED[1]])
     assert len(flaws(good, twice)) == 1
-
-
-def test_responses_go_to_the_turn_they_answer() -> None:
-    """Responses are matched by when the caller fell silent; a far one, or none, matches nothing."""
-    told = [Response(at, 0.5, {}) for at in (10.0, 20.0, 33.0)]
-    matched = match(told, [10.1, None, 19.9, 20.2, 30.0])
-    assert matched == [told[0], None, told[1], None, None]
 
 
 def test_conversation_in_another_trace_is_found(good: ConversationRecord) -> None:

@@ -1,4 +1,4 @@
-"""How a conversation is held, whatever it is about: words for silence, waiting and farewell.
+"""Phrases of any conversation, whatever it is about: for silence, waiting and farewell.
 
 An agent class gives its own with an attribute::
 
@@ -9,34 +9,31 @@ An agent class gives its own with an attribute::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .line import Outcome
 
 if TYPE_CHECKING:
     from livekit.agents import Agent
 
-SILENCE: Final = 8.0
-"""Seconds of mutual silence before a caller is asked again, unless the settings say otherwise."""
-
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """What an agent says when the conversation itself needs words."""
+    """An agent's words for when the conversation itself needs some."""
 
     reprompts: tuple[str, ...] = (
         "Are you still there?",
         "I'm sorry, I can't hear you. Are you still there?",
     )
-    """To a silent caller, one after the other."""
+    """Questions to a silent caller, one after the other."""
     idle: str = "I still can't hear you, so I will hang up now. Goodbye."
-    """To a caller who stayed silent."""
+    """Farewell to a caller who stayed silent."""
     time_limit: str = "I'm sorry, we have reached the time limit of this call. Goodbye."
     shutdown: str = "I'm sorry, I have to end this call now. Goodbye."
     apology: str = "I'm sorry, something went wrong. Could you say that again?"
-    """When the language model fails."""
+    """Words for a reply that failed with the language model."""
     patience: str = "One moment, please."
-    """When a tool takes its time."""
+    """Words for a tool that takes its time."""
     patience_after: float = 1.5
     """Seconds a tool may take before the caller is told."""
     tool_limit: float | None = 20.0
@@ -46,7 +43,7 @@ class Manners:
     """The failure of a tool that was given up, for the model or for the caller."""
 
     def farewell(self, outcome: Outcome) -> str | None:
-        """What is said before a conversation ends like this; None when nobody would hear it."""
+        """Words to end a conversation with, for this outcome; None when nobody would hear them."""
         match outcome:
             case Outcome.IDLE:
                 return self.idle

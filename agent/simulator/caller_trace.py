@@ -1,4 +1,4 @@
-"""The caller's side of a call in the trace: its transaction, with what it said and heard.
+"""The caller's side of a call in the trace: its transaction, with the words it said and heard.
 
 The conversation hangs below it: by the headers of ``start``, and a typed turn by its own.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where in the trace a conversation has to be: below its caller."""
+    """A conversation's place in the trace: below its caller."""
 
     trace_id: str
     span_id: str
@@ -39,11 +39,11 @@ class CallerTrace:
         self._transaction = telemetry.transaction(names.OP_CALLER, scenario)
         self._turns: list[Span] = []
         self._began: list[float] = []
-        """When each turn began: the one before it was over then."""
+        """Times at which turns began; each ended the turn before it."""
 
     @property
     def origin(self) -> Origin:
-        """What the conversation's trace is held against."""
+        """The place in the trace where the conversation has to be."""
         return Origin(
             self._transaction.trace_id,
             self._transaction.root.id,
@@ -52,18 +52,18 @@ class CallerTrace:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Those that make a conversation this transaction's child."""
+        """The headers that make a conversation this transaction's child."""
         return self._transaction.root.trace_headers()
 
     def begin(self, kind: Kind) -> dict[str, str]:
-        """The caller's next turn begins, and the one before is over; the headers of its span."""
+        """Begin the caller's next turn, which ends the one before; returns its span's headers."""
         self._began.append(time.time())
         span = self._transaction.root.start_span(names.OP_CALLER_TURN, kind)
         self._turns.append(span)
         return span.trace_headers()
 
     def tell(self, result: CallResult) -> None:
-        """Write down what came of the call, which is over."""
+        """Write the result of the call, which is over, into the trace."""
         whole = self._transaction
         if result.outcome is not None:
             whole.set({names.CONVERSATION_OUTCOME: result.outcome.value})
@@ -87,7 +87,7 @@ class CallerTrace:
 
 
 def _describe(span: Span, turn: TurnResult) -> None:
-    """What the caller said and heard in a turn."""
+    """Set the words that the caller said and heard in a turn."""
     told: dict[str, Any] = {
         names.USER_WORDS: turn.caller if turn.kind == "typed" else turn.words,
         names.AGENT_WORDS: turn.reply,
@@ -99,7 +99,7 @@ def _describe(span: Span, turn: TurnResult) -> None:
 
 
 def _fail(span: Span, failures: Sequence[str]) -> None:
-    """They quote what was said, so they are content as that is."""
+    """Set the failures, which are content: they quote what was said."""
     if failures:
         span.set({names.CALLER_FAILURES: list(failures)})
         span.status = "internal_error"

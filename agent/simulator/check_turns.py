@@ -1,32 +1,32 @@
-"""Turns held against what was expected of them. Pure functions of what the caller heard."""
+"""The check of turns against their expectations. Pure functions of what the caller heard."""
 
 from __future__ import annotations
 
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from agent.simulator.interruption import find_interruption
 from agent.simulator.report import TurnResult
 from agent.simulator.scenario import SpokenTurn
-from agent.simulator.truth import talked_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.simulator.hearing import AgentSpeech, Round
+    from agent.simulator.interruption import Interruption
     from agent.simulator.scenario import Turn
-    from agent.simulator.truth import Overlap
 
 
-def held_to_account(
+def check_turns(
     turns: Sequence[Turn],
     rounds: Sequence[Round],
     speeches: Sequence[AgentSpeech],
     *,
     stopped: bool,
 ) -> tuple[TurnResult, ...]:
-    """What came of each turn; fewer rounds than turns when the call was over before the last.
+    """The result of each turn; there are fewer rounds than turns when the call was over too soon.
 
-    ``stopped``: the caller was told to hang up, so what is missing is nobody's failure.
+    ``stopped``: the caller was told to hang up, so a missing part is nobody's failure.
     """
     found = []
     for turn, this, following in zip_longest(turns, rounds, rounds[1:]):
@@ -35,7 +35,7 @@ def held_to_account(
             found.append(TurnResult(turn.doing, turn.kind, reached=False, failures=unsaid))
             continue
         until = None if following is None else following.began_at
-        over = talked_over(speeches, this.began_at, until)
+        over = find_interruption(speeches, this.began_at, until)
         missed = (
             turn.wants_answer and not this.answered and (this is rounds[-1] or bool(this.failures))
         )
@@ -45,7 +45,7 @@ def held_to_account(
 
 
 def _result(
-    turn: Turn, this: Round, over: Overlap | None, *, missed: bool, unmet: tuple[str, ...]
+    turn: Turn, this: Round, over: Interruption | None, *, missed: bool, unmet: tuple[str, ...]
 ) -> TurnResult:
     measured = this.measured
     words = turn.words if isinstance(turn, SpokenTurn) else ""
@@ -67,7 +67,7 @@ def _result(
     )
 
 
-def _unmet(turn: Turn, this: Round, over: Overlap | None, *, missed: bool) -> Iterator[str]:
+def _unmet(turn: Turn, this: Round, over: Interruption | None, *, missed: bool) -> Iterator[str]:
     """The expectations of a turn that were not met."""
     if missed and not this.failures:
         yield "the call ended without a reply"
