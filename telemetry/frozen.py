@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_DEEP: Final = 6
 """Containers inside each other that are copied."""
@@ -38,17 +41,20 @@ def freeze(attributes: dict[str, Any]) -> None:
         attributes[name] = frozen(value)
 
 
-def frozen(value: Any, depth: int = MOST_DEEP) -> Any:
+def frozen(value: Any, depth: int = MOST_DEEP, *, text: Callable[[Any], str] = str) -> Any:
     """The value itself if it can't change, else a copy; of anything but containers, its text."""
     kind = type(value)
     if kind in _IMMUTABLE:
         return value
     try:
+        if isinstance(value, (dict, list, tuple, set, frozenset)) and not depth:
+            return "…"
         if isinstance(value, dict):
             items = list(value.items())[:MOST_WIDE]
-            return {str(key): frozen(inner, depth - 1) for key, inner in items} if depth else "…"
+            return {str(key): frozen(inner, depth - 1, text=text) for key, inner in items}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [frozen(inner, depth - 1) for inner in list(value)[:MOST_WIDE]] if depth else "…"
-        return str(value)[:MOST_CHARACTERS]
+            members = list(value)[:MOST_WIDE]
+            return [frozen(inner, depth - 1, text=text) for inner in members]
+        return text(value)[:MOST_CHARACTERS]
     except Exception:  # noqa: BLE001 - another thread changes it, or a __str__ raises
         return f"<unprintable {kind.__name__}>"

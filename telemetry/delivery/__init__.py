@@ -16,6 +16,9 @@
 ``logs``         takes what the application logs
 ``log_events``   makes errors and structured logs of it
 ``drops``        counts what is dropped, by reason
+``hooks``        the operator's hooks, as delivery calls them
+``side_car``     copies for Spotlight
+``ignored_loggers``  the loggers that Sentry is told to ignore
 ``unobserved``   keeps delivery's own work out of what is recorded
 ===============  =============================================================================
 """

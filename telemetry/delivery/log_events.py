@@ -11,6 +11,7 @@ from sentry_sdk import logger as sentry_logs
 from sentry_sdk.utils import event_from_exception
 
 from ..attributes import is_content
+from ..context.scopes import OURS
 from ..frozen import frozen
 
 if TYPE_CHECKING:
@@ -36,13 +37,21 @@ class Log:
     template: str
     message: str
     extra: dict[str, Any]
+    stack: dict[str, Any] | None = None
+    """The stack of the call, where it is wanted."""
 
     @classmethod
-    def of(cls, record: LogRecord, message: str, extra: dict[str, Any]) -> Log:
+    def of(
+        cls,
+        record: LogRecord,
+        message: str,
+        extra: dict[str, Any],
+        stack: dict[str, Any] | None = None,
+    ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
         vars(formatted).update(vars(record), msg=message, message=message, args=None, **extra)
-        return cls(formatted, str(record.msg), message, extra)
+        return cls(formatted, str(record.msg), message, extra, stack)
 
     @property
     def error(self) -> BaseException | None:
@@ -79,7 +88,7 @@ def dated(
 def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
     """The Sentry event of a log, and its hint."""
     record = log.record
-    hint: dict[str, Any] = {"log_record": record}
+    hint: dict[str, Any] = {"log_record": record, OURS: True}
     event: dict[str, Any] = {}
     if record.exc_info and record.exc_info[0] is not None:
         exception, hint_of_exception = event_from_exception(
@@ -89,6 +98,9 @@ def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
         )
         event.update(exception)
         hint.update(hint_of_exception)
+    elif log.stack is not None:
+        thread = {"stacktrace": log.stack, "crashed": False, "current": True}
+        event["threads"] = {"values": [thread]}
     event["level"] = level_of(record)
     event["logger"] = record.name
     event["logentry"] = {"message": log.template, "formatted": log.message, "params": []}
@@ -112,10 +124,10 @@ def _attributes(log: Log) -> dict[str, Any]:
     }
 
 
-def extra_of(record: LogRecord) -> dict[str, Any]:
+def extra_of(record: LogRecord, text: Callable[[Any], str] = str) -> dict[str, Any]:
     """The values given as ``extra``; content stays in the application's own log."""
     return {
-        key: frozen(value)
+        key: frozen(value, text=text)
         for key, value in vars(record).items()
         if key not in _STANDARD and not is_content(key)
     }

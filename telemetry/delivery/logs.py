@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
-from sentry_sdk.utils import capture_internal_exceptions
+from sentry_sdk.utils import capture_internal_exceptions, current_stacktrace
 
 from ..context import chain
 from ..context.scopes import as_values, snapshot
+from .ignored_loggers import is_ignored
 from .log_events import Log, extra_of, level_of, message_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ class LogCapture:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._structured = bool(sentry_sdk.get_client().options.get("enable_logs"))
+        options = sentry_sdk.get_client().options
+        self._structured = bool(options["enable_logs"])
+        self._stacks = bool(options["attach_stacktrace"])
+        self._values = bool(options["include_local_variables"])
+        self._custom = options["custom_repr"]
 
     @classmethod
     def install(cls, delivery: Delivery) -> LogCapture:
@@ -56,14 +61,15 @@ class LogCapture:
         """Hand a log over, as a value, with the scopes of the conversation that it is of."""
         if self._delivery.is_own_thread or _is_ours(record.name):
             return
-        message, extra = message_of(record), extra_of(record)
-        if self._structured or record.levelno >= logging.ERROR:
-            log = Log.of(record, message, extra)
+        message, extra = message_of(record), extra_of(record, self._text)
+        is_error = record.levelno >= logging.ERROR
+        if (self._structured or is_error) and not is_ignored(record.name):
+            log = Log.of(record, message, extra, self._stack(record) if is_error else None)
             scopes = chain.scopes_elsewhere(log.error) or (
                 snapshot(sentry_sdk.get_isolation_scope()),
                 sentry_sdk.get_current_scope().fork(),
             )
-            if record.levelno >= logging.ERROR:
+            if is_error:
                 as_values(*scopes)
             self._delivery.outbox.logged(log, *scopes)
         sentry_sdk.add_breadcrumb(
@@ -73,6 +79,20 @@ class LogCapture:
             message=message,
             data=extra,
         )
+
+    def _stack(self, record: LogRecord) -> dict[str, Any] | None:
+        """The stack of the call, if the operator or the caller wants it."""
+        if record.exc_info or not (self._stacks or record.stack_info):
+            return None
+        return current_stacktrace(include_local_variables=self._values)
+
+    def _text(self, value: Any) -> str:
+        """The operator's ``custom_repr`` of a value, or its own text."""
+        if self._custom is not None:
+            with capture_internal_exceptions():
+                if isinstance(text := self._custom(value), str):
+                    return text
+        return str(value)
 
 
 @functools.cache

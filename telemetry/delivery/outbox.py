@@ -14,7 +14,7 @@ import queue
 import time
 from collections import deque
 from logging import ERROR
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..stats import Tally
 from ..trace.registry import Registry
@@ -22,6 +22,7 @@ from .drops import OVERFLOW, SHUTDOWN, Drops, events_in
 from .messages import (
     Closed,
     Error,
+    Event,
     Flush,
     HandedOver,
     Late,
@@ -101,6 +102,17 @@ class Outbox:
         """An error was reported."""
         self._put_or_drop(Error(error, isolation, scope))
 
+    def event(
+        self,
+        event: Any,
+        hint: Any,
+        merged: sentry_sdk.Scope,
+        isolation: sentry_sdk.Scope,
+        scope: sentry_sdk.Scope,
+    ) -> None:
+        """The SDK captured an error."""
+        self._put_or_drop(Event(event, hint, merged, isolation, scope))
+
     def logged(self, log: Log, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> None:
         """The application logged something."""
         self._put_or_drop(Logged(log, isolation, scope), first=log.record.levelno >= ERROR)
@@ -128,7 +140,7 @@ class Outbox:
         """The reason for which it takes no more."""
         return SHUTDOWN if self.shut else OVERFLOW
 
-    def _put_or_drop(self, message: Late | Error | Logged, *, first: bool = True) -> None:
+    def _put_or_drop(self, message: Late | Error | Event | Logged, *, first: bool = True) -> None:
         if not self._put(message, first=first):
             self._drops.add(self._refusal)
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope
@@ -24,18 +24,20 @@ from sentry_sdk.transport import Transport
 
 from ..errors import TelemetryError
 from . import outbox
-from .drops import SHUTDOWN, STORE, Drops
+from .drops import CALLBACK_ERROR, SHUTDOWN, STORE, Drops
 from .kinds import Kinds
 from .lanes import SendLanes, StoreLane, Threads
 from .messages import Answered, Flush, Stop, Wake
 from .outbox import Outbox
 from .processor import Processor
 from .send_queue import SendQueue
+from .side_car import SideCar
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
     from sentry_sdk.envelope import Envelope
+    from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
     from .lanes import Outlet
@@ -73,6 +75,7 @@ class Delivery:
         self._content = send_content
         self._at_once = at_once
         self._client: BaseClient | None = None
+        self._spotlight: SpotlightClient | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -98,6 +101,8 @@ class Delivery:
             content=self._content,
             streaming=self.streaming,
         )
+        if self._spotlight is not None:
+            self._processor.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
         self._flushes: list[Flush] = []
@@ -110,6 +115,10 @@ class Delivery:
     def use(self, client: BaseClient) -> None:
         """Take Sentry's client, before :meth:`start`: errors and transactions go through it."""
         self._client = self.outbox.client = client
+        if client.spotlight is not None:
+            # it would send copies in the call, as things are before what people said is left out
+            self._spotlight, client.spotlight = client.spotlight, None
+            self._processor.side_car = SideCar(self._spotlight, self._threads)
 
     def start(self) -> None:
         """Start the thread, and that of the store."""
@@ -169,6 +178,10 @@ class Delivery:
             self._processor.send(envelope)
         else:
             self.outbox.envelope(envelope)
+
+    def drop(self, reason: str, count: int) -> None:
+        """Count what somebody else dropped."""
+        self._drops.add(reason, count)
 
     def dropped(self) -> dict[str, int]:
         """The number of spans and events that were dropped, by reason."""
@@ -308,6 +321,8 @@ class Delivery:
         self._drop_all()
         if self._lanes is not None:
             self._lanes.close()
+        if self._processor.side_car is not None:
+            self._processor.side_car.close(max(0.0, stop.deadline - time.monotonic()))
         for flush in self._flushes:
             flush.done.put(False)
         stop.done.put(True)
@@ -353,6 +368,18 @@ class QueueTransport(Transport):
     def capture_envelope(self, envelope: Envelope) -> None:
         """Queue it."""
         self._delivery.send(envelope)
+
+    def record_lost_event(
+        self,
+        reason: str,
+        data_category: Any = None,
+        item: Any = None,
+        *,
+        quantity: int = 1,
+    ) -> None:
+        """Count what a hook lost by raising; what it refuses is the operator's decision."""
+        if reason == CALLBACK_ERROR and data_category != "transaction":  # its spans count
+            self._delivery.drop(reason, quantity)
 
     def flush(self, timeout: float, callback: object = None) -> None:
         """Wait for delivery."""

@@ -60,12 +60,24 @@ def plain(value: Any) -> Any:
 
 
 def scrubber() -> Callable[[dict[str, Any]], None]:
-    """The SDK's scrubber, for a span's data: it leaves out the values under names it denies."""
-    sentrys = sentry_sdk.get_client().options.get("event_scrubber")
-    if sentrys is None:
-        return lambda data: None
-    denied = frozenset(sentrys.denylist)
-    return lambda data: _scrub(data, denied, deep=sentrys.recursive)
+    """The SDK's scrubber, for a span's data: it leaves out the values under names it denies.
+
+    Texts are cut to ``max_value_length``, too.
+    """
+    options = sentry_sdk.get_client().options
+    sentrys, longest = options.get("event_scrubber"), options.get("max_value_length")
+    denied = frozenset() if sentrys is None else frozenset(sentrys.denylist)
+    deep = sentrys is not None and sentrys.recursive
+
+    def scrub(data: dict[str, Any]) -> None:
+        if denied:
+            _scrub(data, denied, deep=deep)
+        if longest is not None:
+            for name, value in data.items():
+                if isinstance(value, str) and len(value) > longest:
+                    data[name] = f"{value[: longest - 3]}..."
+
+    return scrub
 
 
 def _scrub(value: Any, denied: frozenset[str], *, deep: bool) -> None:

@@ -13,11 +13,13 @@ Two overridden methods make it work under any concurrency:
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sentry_sdk import tracing
 
 from ..context import chain
+from ..context.generators import generator_frame
 from ..context.node import Marker
 from .span import RootMarker
 
@@ -101,7 +103,8 @@ class SpanMarker(_SentrySpan, tracing.Span):
         )
 
     def __enter__(self) -> SpanMarker:
-        self.link = chain.push(self.span, self)
+        frame = generator_frame(sys._getframe(1))
+        self.link = chain.push(self.span, self, frame=frame)
         return self
 
     def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:

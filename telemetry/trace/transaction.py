@@ -21,6 +21,7 @@ from ..context.scopes import as_values, snapshot
 from ..headers import valid
 from ..records import ConversationRecord
 from .binding import Attached, bound
+from .conversation_scope import ConversationScope
 from .sentry_span import TransactionMarker
 from .sentry_streamed import SegmentMarker
 from .span import Span, current_span, nearest_span
@@ -94,6 +95,7 @@ class Transaction:
         self.isolation.set_client(sink.client)  # also when a library calls sentry_sdk.init again
         self.scope: sentry_sdk.Scope = self.base[1].fork()
         self.scope.span = None
+        self.scope.__class__ = ConversationScope  # a copy of whatever it was, but for its methods
         self.said_by = self.isolation, self.scope
 
         self.root = Span(self, op, name, None, None, attributes)
@@ -243,7 +245,7 @@ class Transaction:
         return bound(function, self.current_span())
 
     def __enter__(self) -> Self:
-        self._link = chain.push(self.root, self.transaction, enters=True)
+        self._link = chain.push(self.root, self.transaction)
         return self
 
     def __exit__(
@@ -310,9 +312,13 @@ class Transaction:
     def capture_exception(self, error: BaseException) -> None:
         """Report an error under this conversation's user, tags and trace. Never waits."""
         here = current_span()
-        inside = here is not None and here.conversation is self
-        scope = sentry_sdk.get_current_scope() if inside else self.scope
-        scopes = snapshot(self.isolation), scope.fork()
+        if here is None or here.conversation is not self:
+            scopes = snapshot(self.isolation), self.scope.fork()
+        else:
+            scopes = chain.scopes_elsewhere(None) or (
+                snapshot(sentry_sdk.get_isolation_scope()),
+                sentry_sdk.get_current_scope().fork(),
+            )
         as_values(*scopes)
         self.sink.captured(error, *scopes)
 
