@@ -7,6 +7,7 @@ anything in the calling thread is replaced by delivery, whose thread does all of
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,10 +117,7 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             trace_lifecycle="stream" if delivery.streaming else "static",
             # What is logged comes through LogCapture, on the delivery thread: an event built under
             # a lock that logs would need that lock.
-            integrations=[
-                LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
-                *given,
-            ],
+            integrations=[*_silent_loggers(given), *given],
             before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
             before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
             before_send=guarded("before_send", options.pop("before_send", None)),
@@ -147,6 +145,18 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     runtime.logs = LogCapture.install(delivery)
     atexit.register(runtime.close)
     return runtime
+
+
+def _silent_loggers(given: Sequence[Any]) -> list[Any]:
+    """Sentry's integrations of loggers, set up to do nothing; those given are left alone."""
+    silent: dict[str, Any] = {"level": None, "event_level": None, "sentry_logs_level": None}
+    found: list[Any] = [LoggingIntegration(**silent)]
+    if importlib.util.find_spec("loguru") is not None:
+        from sentry_sdk.integrations.loguru import LoguruIntegration
+
+        if not any(isinstance(integration, LoguruIntegration) for integration in given):
+            found.append(LoguruIntegration(**silent))
+    return found
 
 
 def targets(hosts: Sequence[str] | None) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import logging
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,8 @@ class Client(sentry_sdk.Client):
         if event.get("type") is not None:
             return super().capture_event(event, hint, scope)
         error = hint.get("exc_info", (None, None, None))[1]
+        if not delivering and getattr(hint.get("log_record"), "levelno", 0) >= logging.ERROR:
+            return None  # of Sentry's handlers for logging or loguru: LogCapture has taken it
         if not delivering:
             scope = _scope_of(error, scope, by_hook=_is_by_hook(event))
             if LATER in hint and scope is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from logging import LogRecord
 
+TAKEN: Final = "telemetry_taken"
+"""Attribute of a log that has been taken: it may be given to a second logger."""
 REPORTED: Final = "telemetry_reported"
 """Attribute of a log that only repeats an error which was reported by other means."""
 _STANDARD: Final = frozenset(
-    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", REPORTED)
+    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", REPORTED, TAKEN)
 )
 """Attributes that every log may have; the others were given as ``extra``."""
 _CREATED: Final = "telemetry.created_ns"
@@ -131,6 +134,25 @@ def extra_of(record: LogRecord, text: Callable[[Any], str] = str) -> dict[str, A
         for key, value in vars(record).items()
         if key not in _STANDARD and not is_content(key)
     }
+
+
+def plain(record: LogRecord) -> LogRecord:
+    """The log itself; structlog's for its ``ProcessorFormatter`` as one of an ordinary kind."""
+    event = record.msg
+    if not isinstance(event, dict) or "event" not in event:
+        return record
+    made = logging.makeLogRecord(vars(record))
+    made.msg, made.args = str(event["event"]), None
+    known, exc_info = vars(made), event.get("exc_info")
+    for name in ("_logger", "_name"):
+        known.pop(name, None)
+    if exc_info and not made.exc_info:
+        if isinstance(exc_info, BaseException):
+            exc_info = type(exc_info), exc_info, exc_info.__traceback__
+        made.exc_info = exc_info if isinstance(exc_info, tuple) else sys.exc_info()
+    for key in event.keys() - {"event", "exc_info", "level", "logger", "stack_info", "timestamp"}:
+        known.setdefault(str(key), event[key])
+    return made
 
 
 def level_of(record: LogRecord) -> str:

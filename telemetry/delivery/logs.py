@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
@@ -18,11 +20,13 @@ from sentry_sdk.utils import capture_internal_exceptions, current_stacktrace
 
 from ..context import chain
 from ..context.scopes import as_values, snapshot
+from . import loguru_tap
 from .ignored_loggers import is_ignored
-from .log_events import Log, extra_of, level_of, message_of
+from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
 
 if TYPE_CHECKING:
     from logging import LogRecord
+    from types import FrameType
 
     from .thread import Delivery
 
@@ -50,6 +54,7 @@ class LogCapture:
         """Start taking logs."""
         capture = cls(delivery)
         _tap_logging()
+        loguru_tap.tap(_take_of_loguru)
         _installed.append(capture)
         return capture
 
@@ -61,6 +66,7 @@ class LogCapture:
         """Hand a log over, as a value, with the scopes of the conversation that it is of."""
         if self._delivery.is_own_thread or _is_ours(record.name):
             return
+        record = plain(record)
         message, extra = message_of(record), extra_of(record, self._text)
         is_error = record.levelno >= logging.ERROR
         if (self._structured or is_error) and not is_ignored(record.name):
@@ -95,6 +101,10 @@ class LogCapture:
         return str(value)
 
 
+_handling = threading.local()
+"""``depth``: the number of logging calls whose handlers are at work in this thread."""
+
+
 @functools.cache
 def _tap_logging() -> None:
     """Wrap what every logger calls, once, as Sentry's integration does.
@@ -104,15 +114,44 @@ def _tap_logging() -> None:
     call_handlers = logging.Logger.callHandlers
 
     def tapped(self: logging.Logger, record: LogRecord) -> None:
+        depth = getattr(_handling, "depth", 0)
+        _handling.depth = depth + 1
         try:
             call_handlers(self, record)
         finally:
-            if record.levelno >= logging.INFO:
-                with capture_internal_exceptions():
-                    for capture in _installed:
-                        capture.take(record)
+            _handling.depth = depth
+            if record.levelno >= logging.INFO and not hasattr(record, TAKEN):
+                setattr(record, TAKEN, True)
+                if not _is_passed_on():
+                    _take(record)
 
     logging.Logger.callHandlers = tapped  # type: ignore[method-assign]  # no other place sees all
+
+
+def _take(record: LogRecord) -> None:
+    with capture_internal_exceptions():
+        for capture in _installed:
+            capture.take(record)
+
+
+def _take_of_loguru(record: LogRecord) -> None:
+    """Take what loguru logs, but for what a handler of ``logging`` only passes on to it."""
+    if not getattr(_handling, "depth", 0):
+        _take(record)
+
+
+def _is_passed_on() -> bool:
+    """True if it is loguru that logs here, by a sink that passes on to ``logging``."""
+    if "loguru" not in sys.modules:
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(12):
+        if frame is None:
+            break
+        if frame.f_globals.get("__name__") == "loguru._logger":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_ours(logger: str) -> bool:

@@ -60,7 +60,9 @@ class Outbox:
         taken: those that delivery has taken and not worked on yet, in their order.
         registry: the transactions of the process.
         client: Sentry's client, once that is made.
-        shut: whether it takes no more: what comes now is dropped.
+        shut: whether it takes no more of calls: what comes now is dropped.
+        takes_envelopes: whether it takes those of the SDK, whose own threads make some of what was
+            logged before the end.
     """
 
     def __init__(self, drops: Drops, *, streaming: bool, shows: bool) -> None:
@@ -71,6 +73,7 @@ class Outbox:
         self.client: BaseClient | None = None
         self.taken: deque[Message] = deque()
         self.shut = False
+        self.takes_envelopes = True
         self._drops = drops
         self._shows = shows
 
@@ -119,7 +122,9 @@ class Outbox:
 
     def envelope(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
-        if not self._put(envelope, first=False):
+        if self.shut and self.takes_envelopes:
+            self.messages.put(envelope)
+        elif not self._put(envelope, first=False):
             self._drops.add(self._refusal, events_in(envelope))
 
     def flush(self, timeout: float) -> bool:

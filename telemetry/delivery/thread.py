@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
+from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope
 from sentry_sdk.transport import Transport
 
@@ -36,7 +37,6 @@ from .unobserved import unobserved
 
 if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
-    from sentry_sdk.envelope import Envelope
     from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
@@ -167,7 +167,7 @@ class Delivery:
             else:
                 # It sits in something that has no end. It is a daemon; nothing waits for it.
                 self._abandoned = True
-        self.outbox.shut = True
+        self.outbox.shut, self.outbox.takes_envelopes = True, False
         self._drop_all()
         dropped = self.dropped()
         return all(dropped.get(why, 0) == before.get(why, 0) for why in (SHUTDOWN, STORE))
@@ -316,6 +316,8 @@ class Delivery:
             while not self._queue.is_empty and (left := stop.deadline - time.monotonic()) > 0:
                 self._send_what_is_due(stop.deadline)
                 self._take_messages(min(left, self._queue.due()))
+                self._take_last_envelopes()
+            self.outbox.takes_envelopes = False
         if self._store is not None:
             self._store.end(stop.deadline)
         self._drop_all()
@@ -326,6 +328,13 @@ class Delivery:
         for flush in self._flushes:
             flush.done.put(False)
         stop.done.put(True)
+
+    def _take_last_envelopes(self) -> None:
+        """Take those that the SDK's own threads make of what was logged before the end."""
+        for message in list(self.outbox.taken):
+            if isinstance(message, Envelope):
+                self.outbox.taken.remove(message)
+                self._processor.send(message)
 
     def _drop_all(self) -> None:
         """Drop all that is waiting. Two threads may: each thing is counted once."""
