@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+STRAGGLERS_SECONDS = 0.02
+"""For what the SDK's own threads, which can't be asked, are just handing over at the end."""
+
 
 class Delivery:
     """Owns the thread and its lanes.
@@ -313,6 +316,9 @@ class Delivery:
         _collect()
         if self._queue is not None:
             self._queue.begin_closing()
+            if self.streaming or sentry_sdk.get_client().options.get("enable_logs"):
+                self._take_messages(min(STRAGGLERS_SECONDS, stop.deadline - time.monotonic()))
+                self._take_last_envelopes()
             while not self._queue.is_empty and (left := stop.deadline - time.monotonic()) > 0:
                 self._send_what_is_due(stop.deadline)
                 self._take_messages(min(left, self._queue.due()))

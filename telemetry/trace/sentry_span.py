@@ -21,6 +21,7 @@ from sentry_sdk import tracing
 from ..context import chain
 from ..context.generators import generator_frame
 from ..context.node import Marker
+from ..headers import is_trusted
 from .span import RootMarker
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ class TransactionMarker(_SentrySpan, tracing.Transaction, RootMarker):
         conversation = root.conversation
         caller = conversation.isolation.continue_trace(headers, op=root.op, name=root.name)
         root.parent_id = caller.parent_span_id
+        baggage = None if caller.parent_span_id is None else caller.get_baggage()
+        if baggage is not None and not is_trusted(baggage.sentry_items):
+            baggage = None  # a stranger's: ours is made anew
         self = cls(
             root,
             name=root.name,
@@ -153,7 +157,7 @@ class TransactionMarker(_SentrySpan, tracing.Transaction, RootMarker):
             span_id=root.id,
             parent_span_id=caller.parent_span_id,
             parent_sampled=caller.parent_sampled,
-            baggage=None if caller.parent_span_id is None else caller.get_baggage(),
+            baggage=baggage,
             start_timestamp=root.started_at,
         )
         conversation.scope.start_transaction(self)

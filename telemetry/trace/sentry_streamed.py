@@ -21,6 +21,7 @@ from sentry_sdk.traces import SegmentNameSource, SpanStatus, StreamedSpan
 from ..context import chain
 from ..context.generators import generator_frame
 from ..context.node import Marker
+from ..headers import is_trusted
 from .conversation_scope import OP, ORIGIN
 from .span import RootMarker
 
@@ -177,6 +178,10 @@ class SegmentMarker(StreamedMarker, RootMarker):
         """Begin the segment of a root span, on its scope; called under its scopes."""
         scope = root.conversation.scope
         traces.continue_trace(headers)
+        for continued in (scope, root.conversation.isolation):
+            incoming = continued.get_active_propagation_context()
+            if incoming.baggage is not None and not is_trusted(incoming.baggage.sentry_items):
+                incoming.baggage = None  # a stranger's: ours is made anew
         root.parent_id = scope.get_active_propagation_context().parent_span_id
         # Sentry decides on sampling and what goes along in headers. This span of its own is not
         # delivered: nothing ends it.
