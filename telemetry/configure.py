@@ -21,8 +21,9 @@ from .delivery.drops import CALLBACK_ERROR
 from .delivery.hooks import guarded
 from .delivery.log_events import dated
 from .delivery.logs import LogCapture
+from .delivery.queue_transport import QueueTransport
 from .delivery.sender import AT_ONCE, Sender
-from .delivery.thread import Delivery, QueueTransport
+from .delivery.thread import Delivery
 from .encoding.transactions import rejoining
 from .errors import TelemetryError
 from .runtime import CLOSE_TIMEOUT, Runtime, activate, deactivate
