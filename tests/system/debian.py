@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ def program(name: str, *, package: str | None = None) -> str:
     package = package or name
     found = _find(name)
     if found is None and shutil.which("apt-get") and os.geteuid() == 0:
-        _apt_get("update")
+        _update()
         _apt_get("install", "--no-install-recommends", package)
         found = _find(name)
     if found is None:
@@ -34,6 +35,12 @@ def program(name: str, *, package: str | None = None) -> str:
 def _find(name: str) -> str | None:
     """The program on PATH, or where root's programs are: not every root has those on PATH."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+
+
+@functools.cache
+def _update() -> None:
+    """Fetch the lists of packages, once."""
+    _apt_get("update")
 
 
 def _apt_get(*command: str) -> None:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]  # the first may ins
 
 @pytest.mark.parametrize("end", ["as it should", "with an error", "cancelled"])
 async def test_nothing_runs_on(end: str) -> None:
-    """However a test with a browser ends, no process of it is left."""
+    """No process of a browser is left, however the test ends."""
     before = family(os.getpid())
     started: list[int] = []
 
