@@ -33,8 +33,6 @@ except OSError as error:
 else:
     raise AssertionError("somebody answers")
 """
-
-
 WATCHED: Final = """
 from agent.rooms.loops import watch_if_safe
 environ = {}
