@@ -26,7 +26,7 @@ simulate: setup ## Hold spoken conversations with the agent, eight at a time, an
 test: setup ## Run the tests
 	$(RUN)/pytest -m "not system"
 
-test-system: setup ## Run the tests that need a system around them
+test-system: setup ## Run the tests that need a system: a browser, LiveKit, root for the image
 	$(RUN)/pytest -m system
 
 lint: setup ## Check style, formatting and which way imports run
