@@ -8,6 +8,7 @@ A command's own imports are made when it runs: LiveKit and the models take secon
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ import anyio
 import typer
 
 from agent.errors import InputError
+from agent.proxies import spare_loopback
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 
@@ -238,6 +240,7 @@ def main() -> None:
     sys.path.insert(0, str(Path.cwd()))
     try:
         export_dotenv()
+        spare_loopback(os.environ)
         app()
     except BaseExceptionGroup as group:
         wrong, others = group.split(INPUT_ERRORS)

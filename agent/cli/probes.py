@@ -24,7 +24,7 @@ import httpx
 from livekit import api, rtc
 from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm, stt
 
-from agent import desk, providers
+from agent import desk, providers, proxies
 from agent.errors import InputError
 from agent.session import load_agent
 from config import question
@@ -154,7 +154,9 @@ async def sentry(dsn: str) -> str:
     report: dict[str, object] = {"timestamp": time.time(), "discarded_events": []}
     envelope: tuple[dict[str, object], ...] = ({}, {"type": "client_report"}, report)
     try:
-        async with httpx.AsyncClient() as http:
+        with proxies.of_environment(dsn) as trusted:
+            client = httpx.AsyncClient(trust_env=trusted)
+        async with client as http:
             answer = await http.post(
                 f"{parts.scheme}://{host}{path}/api/{project}/envelope/",
                 content="\n".join(json.dumps(part) for part in envelope),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from rich.console import Console
 
 import telemetry
 from agent.providers import Choice
+from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
 
@@ -90,13 +90,8 @@ def choice(settings: Settings) -> Choice:
 def open_to_all(settings: Settings) -> str | None:
     """A warning when others than this machine can call without a token."""
     host = settings.gateway_host
-    if settings.gateway_token is not None or host == "localhost":
+    if settings.gateway_token is not None or is_loopback(host):
         return None
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return None
-    except ValueError:
-        pass  # a name: who knows
     return (
         f"whoever reaches {host}:{settings.gateway_port} can call without a token: set "
         "PARLEY_GATEWAY_TOKEN"
