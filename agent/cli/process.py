@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
-from rich.console import Console
 
 import telemetry
 from agent.providers import Choice
 from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
+
+from . import terminal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -101,7 +102,7 @@ def open_to_all(settings: Settings) -> str | None:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """Say on a terminal that something takes its time."""
-    with Console(stderr=True).status(f"{what} …"):
+    with terminal.console(stderr=True).status(f"{what} …"):
         yield
 
 
