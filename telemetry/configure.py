@@ -23,6 +23,7 @@ from .encoding.transactions import rejoining
 from .errors import TelemetryError
 from .runtime import Runtime, activate, deactivate
 from .store import TraceStore
+from .store.sqlite_file import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +70,12 @@ def init(
         raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
     network = {name: options[name] for name in OPTIONS if name in options}
     sender = Sender(dsn, **network) if dsn else None
+    kept = TraceStore(store) if store is not None else None
+    if kept is not None:
+        require_writable(kept.path)
     return start(
         Delivery(
-            store=TraceStore(store) if store is not None else None,
+            store=kept,
             sender=sender,
             send_content=send_content,
             streaming=lifecycle == "stream",

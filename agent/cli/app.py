@@ -21,6 +21,7 @@ from agent.errors import InputError
 from agent.proxies import spare_loopback
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
+from telemetry.store import TraceStore
 
 from . import rooms, simulate, terminal
 
@@ -279,6 +280,6 @@ def _stores(paths: list[Path] | None) -> list[Path]:
     if not found:
         raise SettingsError("PARLEY_TRACE_STORE is off: give the store with --store")
     for path in found:
-        if not path.exists():
+        if not TraceStore(path).path.exists():
             raise SettingsError(f"{path}: no trace store there yet; hold a conversation first")
     return found

@@ -28,6 +28,8 @@ from agent import desk, providers, proxies
 from agent.errors import InputError
 from agent.session import load_agent
 from config import question
+from telemetry import TelemetryError
+from telemetry.store import TraceStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +188,11 @@ async def trace_store(path: Path) -> str:
 
 def _try_store(path: Path) -> None:
     mend = "choose another file with PARLEY_TRACE_STORE, or `off`"
-    if not path.exists():
+    if not path.is_file():
+        try:
+            TraceStore(path)
+        except TelemetryError as error:
+            raise Problem(f"PARLEY_TRACE_STORE: {error}") from None
         folder = path.absolute().parent
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise Problem(f"{path} can't be made, {folder} is no folder that is writable: {mend}")
