@@ -28,6 +28,7 @@ from .encoding.transactions import rejoining
 from .errors import TelemetryError
 from .runtime import CLOSE_TIMEOUT, Runtime, activate, deactivate
 from .store import TraceStore
+from .store.sqlite_file import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,9 +76,12 @@ def init(
     sentrys_options.check(options)
     network = {name: options[name] for name in OPTIONS if name in options}
     sender = Sender(dsn, **network) if dsn else None
+    kept = TraceStore(store) if store is not None else None
+    if kept is not None:
+        require_writable(kept.path)
     return start(
         Delivery(
-            store=TraceStore(store) if store is not None else None,
+            store=kept,
             sender=sender,
             send_content=send_content,
             streaming=lifecycle == "stream",
