@@ -162,7 +162,7 @@ def _loop(surroundings: Surroundings) -> Iterator[asyncio.AbstractEventLoop]:
 
 
 async def _enable() -> None:
-    enable_asyncio_integration()
+    enable_asyncio_integration(task_spans=False)
 
 
 @contextmanager
