@@ -18,7 +18,7 @@ from . import options as sentrys_options
 from .delivery.client import Client
 from .delivery.connections import OPTIONS
 from .delivery.drops import CALLBACK_ERROR
-from .delivery.hooks import guarded
+from .delivery.hooks import guarded, harmless
 from .delivery.log_events import dated
 from .delivery.logs import LogCapture
 from .delivery.queue_transport import QueueTransport
@@ -126,6 +126,9 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
             before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
             before_send=guarded("before_send", options.pop("before_send", None)),
+            before_breadcrumb=harmless(
+                "before_breadcrumb", options.pop("before_breadcrumb", None)
+            ),
             traces_sampler=guarded(
                 "traces_sampler",
                 options.pop("traces_sampler", None),
