@@ -62,7 +62,8 @@ def name_of(waiting: Waiting | None) -> str | None:
 
 def taken(queue: SendQueue) -> Waiting:
     """The next, which there is."""
-    waiting = taken(queue)
+    waiting = queue.take()
+    assert waiting is not None
     return waiting
 
 
