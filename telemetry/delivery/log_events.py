@@ -42,6 +42,8 @@ class Log:
     extra: dict[str, Any]
     stack: dict[str, Any] | None = None
     """The stack of the call, where it is wanted."""
+    is_error: bool = False
+    """Whether it is to be an error, besides a structured log."""
 
     @classmethod
     def of(
@@ -50,11 +52,13 @@ class Log:
         message: str,
         extra: dict[str, Any],
         stack: dict[str, Any] | None = None,
+        *,
+        is_error: bool = False,
     ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
         vars(formatted).update(vars(record), msg=message, message=message, args=None, **extra)
-        return cls(formatted, str(record.msg), message, extra, stack)
+        return cls(formatted, str(record.msg), message, extra, stack, is_error)
 
     @property
     def error(self) -> BaseException | None:
@@ -66,7 +70,7 @@ class Log:
 def send(log: Log) -> None:
     """Capture a log under the current scopes: as an error, as a structured log, or both."""
     record = log.record
-    if record.levelno >= logging.ERROR and not getattr(record, REPORTED, False):
+    if log.is_error and not getattr(record, REPORTED, False):
         event, hint = _event(log)
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a plain dict
     if sentry_sdk.get_client().options.get("enable_logs"):

@@ -68,9 +68,11 @@ class LogCapture:
             return
         record = plain(record)
         message, extra = message_of(record), extra_of(record, self._text)
-        is_error = record.levelno >= logging.ERROR
-        if (self._structured or is_error) and not is_ignored(record.name):
-            log = Log.of(record, message, extra, self._stack(record) if is_error else None)
+        ignored = is_ignored(record.name)
+        is_error = record.levelno >= logging.ERROR and not ignored
+        if self._structured or is_error:
+            stack = self._stack(record) if is_error else None
+            log = Log.of(record, message, extra, stack, is_error=is_error)
             scopes = chain.scopes_elsewhere(log.error) or (
                 snapshot(sentry_sdk.get_isolation_scope()),
                 sentry_sdk.get_current_scope().fork(),
@@ -78,13 +80,14 @@ class LogCapture:
             if is_error:
                 as_values(*scopes)
             self._delivery.outbox.logged(log, *scopes)
-        sentry_sdk.add_breadcrumb(
-            type="log",
-            level=level_of(record),
-            category=record.name,
-            message=message,
-            data=extra,
-        )
+        if not ignored:
+            sentry_sdk.add_breadcrumb(
+                type="log",
+                level=level_of(record),
+                category=record.name,
+                message=message,
+                data=extra,
+            )
 
     def _stack(self, record: LogRecord) -> dict[str, Any] | None:
         """The stack of the call, if the operator or the caller wants it."""

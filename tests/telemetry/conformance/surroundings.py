@@ -474,9 +474,7 @@ class Host:
 
 
 def _sentrys_trace_id() -> str:
-    span = (
-        sentry_sdk.traces.get_current_span() if streaming() else sentry_sdk.get_current_span()
-    )
+    span = sentry_sdk.traces.get_current_span() if streaming() else sentry_sdk.get_current_span()
     assert span is not None
     return span.trace_id
 
