@@ -121,9 +121,7 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
             before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
             before_send=guarded("before_send", options.pop("before_send", None)),
-            before_breadcrumb=harmless(
-                "before_breadcrumb", options.pop("before_breadcrumb", None)
-            ),
+            before_breadcrumb=harmless("before_breadcrumb", options.pop("before_breadcrumb", None)),
             traces_sampler=guarded(
                 "traces_sampler",
                 options.pop("traces_sampler", None),
