@@ -133,7 +133,8 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             enable_backpressure_handling=False,
             shutdown_timeout=0,
             before_send_transaction=rejoining(
-                guarded("before_send_transaction", options.pop("before_send_transaction", None))
+                guarded("before_send_transaction", options.pop("before_send_transaction", None)),
+                lambda count: delivery.drop(CALLBACK_ERROR, count),
             ),
             **options,
         )

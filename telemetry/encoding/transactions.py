@@ -42,16 +42,25 @@ def capture(event: dict[str, Any]) -> None:
 
 def rejoining(
     then: Callable[[Any, dict[str, Any]], Any] | None,
+    lost: Callable[[int], None] = lambda count: None,
 ) -> Callable[[Any, dict[str, Any]], Any]:
-    """The ``before_send_transaction`` that puts an event's spans back, before ``then``."""
+    """The ``before_send_transaction`` that puts an event's spans back, before ``then``.
+
+    Where that raises, ``lost`` gets the number of those spans: Sentry counts what it knew of.
+    """
 
     def before_send_transaction(event: Any, hint: dict[str, Any]) -> Any:
+        spans: list[dict[str, Any]] = []
         if _SPANS in hint:
             event["spans"] = spans = hint.pop(_SPANS)
             scrub = scrubber()
             for span in paced(spans):
                 scrub(span["data"])
-        return event if then is None else then(event, hint)
+        try:
+            return event if then is None else then(event, hint)
+        except Exception:
+            lost(len(spans))
+            raise
 
     return before_send_transaction
 

@@ -296,7 +296,7 @@ class Host:
                 by.info(name)
             case "exception":
                 try:
-                    raise ValueError("of a log")
+                    int("of a log")
                 except ValueError:
                     by.exception(name)
             case "warn":
@@ -309,11 +309,12 @@ class Host:
             kind = {"ours": "span", "plain": "span", "info": "log", "warn": "log"}.get(
                 step.what, "error"
             )
-        states: tuple[State, ...] | None = (self._state(self.state, self._local),)
+        here = self._state(self.state, self._local)
+        states: tuple[State, ...] | None = (here,)
         if step.across in CARRIED or step.what == "capture_ours":
             base = next((b for b in self._blocks if b.kind == "in_isolation"), None)
             states = (
-                *states,
+                here,
                 self._state(self.state),
                 self._state(base.outside if base else self.state),
             )
@@ -392,7 +393,12 @@ class Host:
 
     async def _call_soon(self, step: Step) -> None:
         done, name = self.loop.create_future(), self._made(step)
-        self.loop.call_soon(lambda: done.set_result(self._say(step, name)))
+
+        def work() -> None:
+            self._say(step, name)
+            done.set_result(None)
+
+        self.loop.call_soon(work)
         await done
 
     async def _generator(self, step: Step) -> None:

@@ -17,6 +17,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import loguru
@@ -211,7 +212,7 @@ def _play(hosts: dict[str, Host], steps: Sequence[Step]) -> None:
                 done.result(10)
             running.clear()
         host = hosts[step.who]
-        running.append((step.who, host.ask(lambda host=host, step=step: host.do(step))))
+        running.append((step.who, host.ask(partial(host.do, step))))
     for _, done in running:
         done.result(10)
     for host in hosts.values():
