@@ -47,7 +47,7 @@ def guarded(name: str, hook: Any, failed: Callable[[], None] = lambda: None) -> 
 
 
 def harmless(name: str, hook: Any) -> Any:
-    """A :func:`guarded` hook that Sentry calls in the application's own call: it never raises there.
+    """A :func:`guarded` hook that Sentry asks in the application's own call: it never raises.
 
     One that raises refuses what it was asked about.
     """

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import loguru
@@ -146,6 +147,7 @@ class Block:
     manager: AbstractContextManager[Any]
     outside: State
     local: tuple[tuple[str, str], ...]
+    after_the_end: bool = False
 
 
 @dataclass
@@ -161,8 +163,10 @@ class World:
     others: list[Any] = field(default_factory=list)
     """Envelopes that went to another client's transport."""
 
+    numbers: count[int] = field(default_factory=count)
+
     def named(self, host: Host) -> str:
-        return f"{host.who}-made-{len(self.made)}."
+        return f"{host.who}-made-{next(self.numbers)}."
 
 
 class Host:
@@ -292,7 +296,7 @@ class Host:
                 by.info(name)
             case "exception":
                 try:
-                    raise ValueError("of a log")
+                    int("of a log")
                 except ValueError:
                     by.exception(name)
             case "warn":
@@ -305,19 +309,31 @@ class Host:
             kind = {"ours": "span", "plain": "span", "info": "log", "warn": "log"}.get(
                 step.what, "error"
             )
-        states: tuple[State, ...] | None = (self._state(self.state, self._local),)
+        here = self._state(self.state, self._local)
+        states: tuple[State, ...] | None = (here,)
         if step.across in CARRIED or step.what == "capture_ours":
             base = next((b for b in self._blocks if b.kind == "in_isolation"), None)
             states = (
-                *states,
+                here,
                 self._state(self.state),
                 self._state(base.outside if base else self.state),
             )
         inside = {block.kind for block in self._blocks}
         if step.across in LEFT or self.closed or "in_transaction" in inside:
             states = None
-        self.world.made[name] = Made(kind, self, states)
+        if not self._is_nobodys(step):
+            self.world.made[name] = Made(kind, self, states)
         return name
+
+    def _is_nobodys(self, step: Step) -> bool:
+        """After the end nothing is current for Sentry: spans of its own, and what is said in them,
+        are then no conversation's."""
+        sentrys = {"in_plain", "in_transaction"}
+        return self.closed and (
+            step.what == "plain"
+            or step.across == "plain_generator"
+            or any(block.after_the_end and block.kind in sentrys for block in self._blocks)
+        )
 
     def _state(self, state: State, local: tuple[tuple[str, str], ...] = ()) -> State:
         """What is set now, as it must arrive."""
@@ -377,7 +393,12 @@ class Host:
 
     async def _call_soon(self, step: Step) -> None:
         done, name = self.loop.create_future(), self._made(step)
-        self.loop.call_soon(lambda: done.set_result(self._say(step, name)))
+
+        def work() -> None:
+            self._say(step, name)
+            done.set_result(None)
+
+        self.loop.call_soon(work)
         await done
 
     async def _generator(self, step: Step) -> None:
@@ -430,12 +451,12 @@ class Host:
         self.state = self.state.tagged(key, self.who)
 
     def _set_user(self) -> None:
-        user = f"{self.who}-{len(self.world.made)}"
+        user = f"{self.who}-{next(self.world.numbers)}"
         sentry_sdk.set_user({"id": user})
         self.state = replace(self.state, user=user)
 
     def _set_context(self) -> None:
-        self._said["number"] = len(self.world.made)
+        self._said["number"] = next(self.world.numbers)
         sentry_sdk.set_context("call", self._said)
         self.state = replace(self.state, context=0)
 
@@ -463,7 +484,7 @@ class Host:
                 manager = foreign_transaction("task", name)
                 manager.__enter__()
                 self.traces.add(_sentrys_trace_id())
-        self._blocks.append(Block(kind, manager, outside, local))
+        self._blocks.append(Block(kind, manager, outside, local, self.closed))
 
     def _leave(self) -> None:
         block = self._blocks.pop()

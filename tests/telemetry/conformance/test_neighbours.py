@@ -165,6 +165,19 @@ def test_a_breadcrumb_hook_may_log_and_raise(lifecycle: Lifecycle) -> None:
         assert_faultless(captured)
 
 
+def test_spans_that_a_hook_loses_by_raising_are_all_counted() -> None:
+    """A conversation's transaction is dropped with its spans: each of them is accounted for."""
+
+    def before_send_transaction(event: Any, hint: Any) -> Any:
+        raise RuntimeError("of a hook")
+
+    with capture(before_send_transaction=before_send_transaction) as captured:
+        with telemetry.conversation("host"), telemetry.span("outer"), telemetry.span("inner"):
+            pass
+        assert captured.transactions == []
+        assert captured.runtime.stats().dropped == {"callback_error": 3}
+
+
 def test_what_is_set_outside_is_everybodys(captured: Captured) -> None:
     """The process's own tags show on every conversation; a conversation's never outside it."""
     sentry_sdk.set_tag("app", "a")
