@@ -43,7 +43,7 @@ class Host(Agent):
         span = sentry_sdk.get_current_span() or streamed.get_current_span()
         self.seen.append(
             (
-                conversation and conversation.trace_id,
+                None if conversation is None else conversation.trace_id,
                 None if span is None else span.trace_id,
                 telemetry.trace_headers().get("sentry-trace", "").partition("-")[0],
             )
@@ -63,7 +63,7 @@ class Host(Agent):
     async def llm_node(self, *args: Any) -> AsyncIterator[Any]:
         self.look()
         with telemetry.span("app.node", "my llm_node"):
-            async for chunk in Agent.default.llm_node(self, *args):  # type: ignore[union-attr]
+            async for chunk in Agent.default.llm_node(self, *args):
                 yield chunk
 
     async def transcription_node(self, text: Any, model_settings: Any) -> AsyncIterator[Any]:
