@@ -46,6 +46,7 @@ BEHAVIOURS: Final = {
     "tests/telemetry/integrations/livekit/test_agents.py": "several agents in a conversation",
     "tests/telemetry/integrations/livekit/test_ambient.py": "the span current in an agent's code",
     "tests/telemetry/integrations/livekit/test_asked_from.py": "turns asked for from elsewhere",
+    "tests/telemetry/integrations/livekit/test_whose_reply.py": "whose reply it is, whoever asks",
     "tests/telemetry/integrations/livekit/test_content.py": "content stays out of envelopes",
     "tests/telemetry/integrations/livekit/test_faults.py": "telemetry broken from within",
     "tests/telemetry/integrations/livekit/test_interruptions.py": "interruptions in the trace",

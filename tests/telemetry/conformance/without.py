@@ -37,7 +37,7 @@ from telemetry.delivery import (
     send_queue,
     thread,
 )
-from telemetry.encoding import envelope, values
+from telemetry.encoding import envelope, transactions, values
 from telemetry.integrations import propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope
@@ -134,11 +134,10 @@ def _write_at_once(self: lanes.StoreLane, rows: int, write: Any, *arguments: Any
 def _ask_as_it_is() -> None:
     from telemetry.integrations.livekit import session  # only where LiveKit is
 
-    session.ASKED = ()
+    _put(session, "ASKED", ())()
 
 
 _capture_event = client.Client.capture_event
-_rejoining = configure.rejoining
 _valid = headers.valid
 _trace_headers = Span.trace_headers
 
@@ -393,6 +392,13 @@ REMEDIES = (
         _put(headers, "valid", _believe),
     ),
     Remedy(
+        "strangers-baggage",
+        "Of a stranger's baggage nothing goes any further",
+        "headers.valid",
+        "../test_headers.py::test_nothing_of_a_stranger_goes_on[{lifecycle}]",
+        _put(headers, "_baggage", lambda header, trace_id, trusted: header or ""),
+    ),
+    Remedy(
         "isolation-kept",
         "What somebody's isolation_scope() holds is there in spans of ours inside it",
         "context.chain.push",
@@ -428,7 +434,7 @@ REMEDIES = (
         "encoding.transactions.rejoining",
         "test_sentrys_own.py::test_a_hook_that_raises_is_nobody_elses_affair"
         "[transaction-before_send_transaction]",
-        _put(configure, "rejoining", lambda then, lost: _rejoining(then)),
+        _put(configure, "rejoining", lambda then, lost: transactions.rejoining(then)),
     ),
     Remedy(
         "delivering-scope",
