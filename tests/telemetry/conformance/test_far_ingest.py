@@ -73,4 +73,5 @@ def test_conversations_and_first_errors_arrive_before_the_end(
     assert arrived["spans"] == CALLS * TURNS
     assert len(kinds) == KINDS
     made = CALLS * (1 + TURNS + LINES + ERRORS + ERRORS)  # an error is a line, too
-    assert arrived.total() + sum(runtime.stats().dropped.values()) == made
+    # what is on its way when time is up is counted as dropped, and may arrive all the same
+    assert arrived.total() + sum(runtime.stats().dropped.values()) >= made
