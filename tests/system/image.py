@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,10 +64,9 @@ class Container:
         try:
             yield started
         finally:
-            for process in reversed(family(started.process.pid)):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-            started.process.wait()
+            if started.process.poll() is None:
+                os.kill(family(started.process.pid)[-1], signal.SIGKILL)
+                started.process.wait()  # for buildah, which tidies up when it has ended
 
 
 @dataclass(frozen=True, slots=True)
