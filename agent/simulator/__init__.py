@@ -7,7 +7,8 @@
 :mod:`.loading`             reads one: errors with the file and the line of text; the JSON schema
 :mod:`.caller`              one call: follows the scenario
 :mod:`.caller_trace`        its own side of the trace, above the conversation
-:mod:`.audio`               recordings, and the samples of a frame that can be heard
+:mod:`.audio`               speech, and the samples of a frame that can be heard
+:mod:`.recording`           reads recordings of any kind
 :mod:`.microphone`          sends a frame every 20 ms, speech or silence
 :mod:`.impairment`          the line between caller and agent: noise, loss, lateness, echo
 :mod:`.concealment`         fills in for frames that the line lost

@@ -6,11 +6,11 @@ frames of 20 ms.
 
 from __future__ import annotations
 
-import wave
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent.audio import audible
+from agent.simulator.recording import read_pcm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,29 +41,16 @@ class Speech:
 
 
 def read_speech(path: Path) -> Speech:
-    """Read a WAV file of speech.
+    """Read a recording of speech, of whatever kind (:mod:`.recording`).
 
-    Raises ValueError with one line of text that says what the file is, and how to convert it if it
-    isn't 16 kHz mono PCM16.
+    Raises ValueError with one line of text that says what is wrong with the file, and what to do.
     """
-    convert = f"convert it with: ffmpeg -i {path.name} -ar 16000 -ac 1 -c:a pcm_s16le NEW.wav"
-    try:
-        with wave.open(str(path), "rb") as wav:
-            rate, channels, bits = wav.getframerate(), wav.getnchannels(), 8 * wav.getsampwidth()
-            pcm = wav.readframes(wav.getnframes())
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ValueError(f"cannot read {path}: {reason.lower()}") from error
-    except (wave.Error, EOFError) as error:
-        what = str(error) or "the file is cut short"
-        raise ValueError(f"{path} is not a PCM WAV file ({what}); {convert}") from error
-    if (rate, channels, bits) != (SAMPLE_RATE_HZ, 1, 16):
-        raise ValueError(
-            f"{path} is {rate} Hz, {channels} channel{'s' * (channels > 1)}, {bits} bits; "
-            f"it has to be 16000 Hz, 1 channel, 16 bits: {convert}"
-        )
+    pcm = read_pcm(path, rate=SAMPLE_RATE_HZ)
     if last_audible(pcm) is None:
-        raise ValueError(f"{path} is silent: no sample of it reaches 1 % of full scale")
+        raise ValueError(
+            f"{path} is silent: no sample of it reaches 1 % of full scale: record it louder, or "
+            "use a turn of silence"
+        )
     return Speech(path, pcm)
 
 

@@ -34,7 +34,7 @@ from agent.simulator.impairment import Conditions
 
 def _read(name: object, info: ValidationInfo) -> Speech:
     if not isinstance(name, str):
-        raise ValueError("has to be the path of a WAV file")  # noqa: TRY004 - pydantic's protocol
+        raise ValueError("has to be the path of a recording")  # noqa: TRY004 - pydantic's protocol
     folder: Path = info.context["folder"] if info.context else Path()
     return read_speech(folder / name)
 
@@ -78,7 +78,7 @@ class SpokenTurn(_Turn):
     kind: ClassVar[Kind] = "spoken"
 
     say: _Recording
-    """A WAV file, 16 kHz mono PCM16, its path relative to the scenario."""
+    """A recording (WAV, FLAC, MP3, Ogg, …), its path relative to the scenario."""
     words: str
     """Words said in it; empty when it is a noise: nothing is to be recognised."""
     expect: Expect = Expect()
@@ -223,7 +223,7 @@ Turn = Annotated[
     Discriminator(
         _kind_of_turn,
         custom_error_type="turn",
-        custom_error_message="a turn has one of say (a WAV file, with words), text, silence (ms) "
+        custom_error_message="a turn has one of say (a recording, with words), text, silence (ms) "
         "and hang_up",
     ),
 ]
