@@ -8,16 +8,17 @@ under that one's; and once in each trace, however often it is reported there.
 from __future__ import annotations
 
 import contextvars
-import gc
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 from sentry_sdk.integrations.dedupe import DedupeIntegration
-from sentry_sdk.integrations.unraisablehook import UnraisablehookIntegration
+from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from ..context import chain, origin
+from ..context.place import is_acting, is_collecting, unwatch_collector, watch_collector
 from ..context.scopes import shown_on
+from ..context.wording import reword
+from ..frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,63 +37,90 @@ class Client(sentry_sdk.Client):
 
     def __init__(self, is_delivering: Callable[[], bool], **options: Any) -> None:
         self._is_delivering = is_delivering
-        super().__init__(**options)
-        if self.get_integration(UnraisablehookIntegration) is not None:
-            gc.callbacks.append(_note_collection)
+        before = options.pop("before_breadcrumb", None)
+        super().__init__(before_breadcrumb=_as_value(before), **options)
+        watch_collector()
 
     def close(self, timeout: float | None = None, callback: Any = None) -> None:
         """Close it; errors after that are nobody's affair."""
-        if _note_collection in gc.callbacks:
-            gc.callbacks.remove(_note_collection)
+        unwatch_collector()
         super().close(timeout, callback)
+
+    def get_integration(self, name_or_class: Any) -> Any:
+        """An integration of the client's, or None.
+
+        None for threads that the SDK starts in delivery's, such as the one for its logs: that
+        would have the scopes of the conversation whose log came first, and keep them.
+        """
+        if name_or_class is ThreadingIntegration and self._is_delivering():
+            return None
+        return super().get_integration(name_or_class)
 
     def capture_event(self, event: Any, hint: Any = None, scope: Any = None) -> str | None:
         """Capture an event; returns its id, None if it is dropped."""
         if event.get("type") is not None:
             return super().capture_event(event, hint, scope)
-        error = (hint or {}).get("exc_info", (None, None, None))[1]
-        if not self._is_delivering():
-            scope = _scope_of(error, scope, by_hook=_is_by_hook(event))
-        trace_id = _trace_id(scope)
-        once = error is not None and self.get_integration(DedupeIntegration) is not None
-        if once and trace_id in origin.trail(error).reported:
-            return None
+        error = _error_in(hint)
         # Sentry's own memory of the last error is kept in the context, and keeps its frames alive.
-        capture = super().capture_event
-        event_id = contextvars.copy_context().run(capture, event, hint, scope)
-        if once and event_id is not None:
-            origin.trail(error).reported.add(trace_id)
+        context = contextvars.copy_context()
+        if self._is_delivering() and error is not None and "logentry" not in event:
+            reword(event, error)
+        if not self._is_delivering() or is_acting() or is_collecting():
+            found = chain.scopes_elsewhere(error, by_hook=_is_by_hook(event))
+            if found is not None:
+                scope = _merged(scope, *found)
+                context.run(sentry_sdk.Scope.set_isolation_scope, found[0])
+                context.run(sentry_sdk.Scope.set_current_scope, found[1])
+        if error is None:
+            return context.run(super().capture_event, event, hint, scope)
+        scope_said = sentry_sdk.get_current_scope() if scope is None else scope
+        marker, trail = shown_on(scope_said), origin.trail(error)
+        if marker is not None:
+            origin.reported_in(error, marker.span)
+        if self.get_integration(DedupeIntegration) is None:
+            return context.run(super().capture_event, event, hint, scope)
+        trace_id = _trace_id(scope_said)
+        if not trail.begin_report(trace_id):
+            return None
+        event_id = context.run(super().capture_event, event, hint, scope)
+        if event_id is None:
+            trail.undo_report(trace_id)
         return event_id
 
 
-_collecting: Final[set[int]] = set()
-"""Threads in which garbage is collected: what fails then is no affair of whatever runs there."""
+def _as_value(before: Any) -> Callable[[Any, Any], Any]:
+    """``before_breadcrumb``: asks the operator's own; what a breadcrumb says can't change then."""
+
+    def before_breadcrumb(crumb: Any, hint: Any) -> Any:
+        kept = crumb if before is None else before(crumb, hint)
+        if kept is not None and "data" in kept:
+            kept["data"] = frozen(kept["data"])
+        return kept
+
+    return before_breadcrumb
 
 
-def _note_collection(phase: str, _: Any) -> None:
-    (_collecting.add if phase == "start" else _collecting.discard)(threading.get_ident())
-
-
-def _scope_of(error: BaseException | None, given: Any, *, by_hook: bool) -> Any:
-    """The scope that an error is reported under: as it was given, unless it is another's."""
-    found = chain.scopes_elsewhere(error, by_hook=by_hook)
-    if found is None and by_hook and threading.get_ident() in _collecting:
-        found = chain.outermost()
-    if found is None:
-        return given
+def _merged(given: Any, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Any:
+    """The scope that an error is reported under where it is another's than what is current."""
     scope = given
     if scope is None or chain.nearest() is not None:
         scope = sentry_sdk.get_global_scope().fork()  # nothing of the conversation that is current
     else:
         scope.clear_breadcrumbs()  # those of a process are nobody's
-    scope.update_from_scope(found[0])
-    scope.update_from_scope(found[1])
+    scope.update_from_scope(isolation)
+    scope.update_from_scope(current)
     return scope
 
 
-def _trace_id(scope: Any) -> str | None:
-    marker = shown_on(sentry_sdk.get_current_scope() if scope is None else scope)
-    return None if marker is None else marker.span.conversation.trace_id
+def _trace_id(scope: sentry_sdk.Scope) -> str:
+    span = scope.span or scope.streamed_span
+    return (scope.get_active_propagation_context() if span is None else span).trace_id
+
+
+def _error_in(hint: Any) -> BaseException | None:
+    exc_info = (hint or {}).get("exc_info")
+    error = exc_info[1] if isinstance(exc_info, tuple) and len(exc_info) == 3 else None
+    return error if isinstance(error, BaseException) else None
 
 
 def _is_by_hook(event: Any) -> bool:

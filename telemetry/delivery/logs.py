@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
 from sentry_sdk.utils import capture_internal_exceptions
 
 from ..context import chain
-from ..context.scopes import as_values, snapshot
+from ..context.place import is_acting, is_collecting
+from ..context.scopes import as_values
 from .log_events import Log, extra_of, level_of, message_of
 
 if TYPE_CHECKING:
     from logging import LogRecord
+
+    from sentry_sdk.client import BaseClient
 
     from .thread import Delivery
 
@@ -29,6 +35,9 @@ PACKAGE: Final = __name__.rsplit(".", 2)[0]
 """Telemetry's own name, wherever it was lifted to."""
 _OURS: Final = (PACKAGE, "sentry_sdk", "urllib3")
 """Loggers of delivery itself, and those below them: it would feed itself."""
+
+_REMEMBERED: Final = 1_000
+"""Logs that are known again when they are passed on to another thread."""
 
 _installed: list[LogCapture] = []
 
@@ -38,7 +47,9 @@ class LogCapture:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._structured = bool(sentry_sdk.get_client().options.get("enable_logs"))
+        self._taken: deque[tuple[object, ...]] = deque(maxlen=_REMEMBERED)
+        self._client = sentry_sdk.get_client()
+        self._structured = bool(self._client.options.get("enable_logs"))
 
     @classmethod
     def install(cls, delivery: Delivery) -> LogCapture:
@@ -54,18 +65,28 @@ class LogCapture:
 
     def take(self, record: LogRecord) -> None:
         """Hand a log over, as a value, with the scopes of the conversation that it is of."""
-        if self._delivery.is_own_thread or _is_ours(record.name):
+        surfaces = is_acting() or is_collecting()  # what delivery's thread says isn't its own then
+        if (self._delivery.is_own_thread and not surfaces) or _is_ours(record.name):
+            return
+        passed_on = _is_passed_on(record)
+        if passed_on and _identity(record) in self._taken:
             return
         message, extra = message_of(record), extra_of(record)
         if self._structured or record.levelno >= logging.ERROR:
+            self._taken.append(_identity(record))
             log = Log.of(record, message, extra)
-            scopes = chain.scopes_elsewhere(log.error) or (
-                snapshot(sentry_sdk.get_isolation_scope()),
-                sentry_sdk.get_current_scope().fork(),
+            scopes = (
+                chain.scopes_of(log.error)
+                if passed_on
+                else chain.scopes_elsewhere(log.error)
+                or chain.forked(sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
             )
-            if record.levelno >= logging.ERROR:
-                as_values(*scopes)
+            if _client_of(*scopes) is not self._client:
+                return  # somebody else's client, whose own integrations ask what it wants to know
+            as_values(*scopes)
             self._delivery.outbox.logged(log, *scopes)
+        if passed_on or is_collecting() or sentry_sdk.get_client() is not self._client:
+            return  # it says nothing about what is current here, or not to us
         sentry_sdk.add_breadcrumb(
             type="log",
             level=level_of(record),
@@ -93,6 +114,26 @@ def _tap_logging() -> None:
                         capture.take(record)
 
     logging.Logger.callHandlers = tapped  # type: ignore[method-assign]  # no other place sees all
+
+
+def _client_of(isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> BaseClient:
+    """The client that captures under these scopes; as the SDK finds it."""
+    for one in (scope, isolation):
+        if one.client.is_active():
+            return one.client
+    return sentry_sdk.get_global_scope().client
+
+
+def _is_passed_on(record: LogRecord) -> bool:
+    """True if it was made elsewhere: in another process, or a thread whose log a listener has."""
+    return record.thread not in (None, threading.get_ident()) or (
+        record.process not in (None, os.getpid())
+    )
+
+
+def _identity(record: LogRecord) -> tuple[object, ...]:
+    """The facts that a log and its copies have in common, and no other log has."""
+    return record.created, record.process, record.thread, record.pathname, record.lineno
 
 
 def _is_ours(logger: str) -> bool:

@@ -18,6 +18,8 @@ import sentry_sdk
 
 from ..context import chain, surfacing
 from ..context.scopes import as_values, snapshot
+from ..context.wording import keep_texts
+from ..frozen import frozen
 from ..headers import valid
 from ..records import ConversationRecord
 from .binding import Attached, bound
@@ -196,6 +198,7 @@ class Transaction:
                 self._cancel(span, ended_at)
         self.spans.end_root(self.root, ended_at)
         self.said_by = snapshot(self.isolation), self.scope.fork()
+        as_values(*self.said_by)
         self.sink.closed(self)
         while self._on_close:
             try:
@@ -300,7 +303,7 @@ class Transaction:
     def set_user(self, user: Mapping[str, Any]) -> None:
         """Say whose conversation it is, on its transaction and errors."""
         if not self.ended:
-            self._user = dict(user)
+            self._user = frozen(dict(user))
         self.isolation.set_user(dict(user))
 
     def set_context(self, key: str, value: Mapping[str, Any]) -> None:
@@ -314,6 +317,7 @@ class Transaction:
         scope = sentry_sdk.get_current_scope() if inside else self.scope
         scopes = snapshot(self.isolation), scope.fork()
         as_values(*scopes)
+        keep_texts(error)
         self.sink.captured(error, *scopes)
 
     def trace_headers(self) -> dict[str, str]:
