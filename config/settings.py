@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_SEND_CONTENT",
         description="Send the words people said to Sentry, too. The local store always has them.",
     )
+    strict_trace_continuation: bool = Field(
+        True,
+        validation_alias="PARLEY_STRICT_TRACE_CONTINUATION",
+        description="Continue a caller's trace only if it is of the same Sentry organization as "
+        "the DSN, or if neither names one.",
+    )
     propagate_to: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "localhost"),
         validation_alias="PARLEY_PROPAGATE_TO",

@@ -18,6 +18,7 @@ application, and is renamed by renaming it. The map:
 ``records``       finished spans and conversations as values
 ``headers``       trace headers that strangers send
 ``attributes``    every attribute name and op, and which of them are content
+``options``       options of ``sentry_sdk.init`` that aren't simply passed on
 ``errors``        the errors of telemetry
 ``frozen``        values that can't change after they are handed over
 ``stats``         the numbers that it counts

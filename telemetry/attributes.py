@@ -136,6 +136,10 @@ ERROR_TYPE: Final = "error.type"
 STARTED_AT: Final = "telemetry.started_at"
 """Unix seconds, on a span that Sentry has begin later than it did."""
 
+CUT: Final = "telemetry.cut"
+"""On a span, as Sentry gets it: names of attributes that were too long for it, and were cut. The
+local store has them whole."""
+
 # -- what a span without a conversation says about itself ----------------------------------------
 
 ORPHAN_TASK: Final = "telemetry.orphan.task"

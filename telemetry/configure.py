@@ -7,21 +7,25 @@ anything in the calling thread is replaced by delivery, whose thread does all of
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 
+from . import options as sentrys_options
 from .delivery.client import Client
 from .delivery.connections import OPTIONS
+from .delivery.drops import CALLBACK_ERROR
+from .delivery.hooks import guarded
 from .delivery.log_events import dated
 from .delivery.logs import LogCapture
 from .delivery.sender import AT_ONCE, Sender
 from .delivery.thread import Delivery, QueueTransport
 from .encoding.transactions import rejoining
 from .errors import TelemetryError
-from .runtime import Runtime, activate, deactivate
+from .runtime import CLOSE_TIMEOUT, Runtime, activate, deactivate
 from .store import TraceStore
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ def init(
         raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
     if not 0 <= sample_rate <= 1:
         raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+    sentrys_options.check(options)
     network = {name: options[name] for name in OPTIONS if name in options}
     sender = Sender(dsn, **network) if dsn else None
     return start(
@@ -82,7 +87,7 @@ def init(
         environment=environment,
         release=release,
         traces_sample_rate=sample_rate,
-        trace_propagation_targets=_targets(propagate_to),
+        trace_propagation_targets=targets(propagate_to),
         include_local_variables=send_content,
         **options,
     )
@@ -90,6 +95,7 @@ def init(
 
 def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     """Configure Sentry around a delivery; :func:`init` and ``testing.capture`` differ in that."""
+    sentrys_options.settle(options)
     given = options.pop("integrations", None) or []
     if any(isinstance(integration, LoggingIntegration) for integration in given):
         raise TelemetryError(
@@ -97,28 +103,37 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             "that a logging call holds, and can deadlock. Leave it out: telemetry reports what is "
             "logged, with enable_logs=True as structured logs too"
         )
-    runtime = Runtime(delivery, strict=strict)
+    seconds = options.pop("shutdown_timeout", None)
+    runtime = Runtime(
+        delivery, strict=strict, close_timeout=CLOSE_TIMEOUT if seconds is None else float(seconds)
+    )
     activate(runtime)
     try:
         client = Client(
-            lambda: delivery.is_own_thread,
+            delivery,
             transport=QueueTransport(
                 delivery, dsn=options.get("dsn"), org_id=options.get("org_id")
             ),
             trace_lifecycle="stream" if delivery.streaming else "static",
             # What is logged comes through LogCapture, on the delivery thread: an event built under
             # a lock that logs would need that lock.
-            integrations=[
-                LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
-                *given,
-            ],
-            before_send_log=dated(options.pop("before_send_log", None)),
-            stream_gen_ai_spans=False,
+            integrations=[*_silent_loggers(given), *given],
+            before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
+            before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
+            before_send=guarded("before_send", options.pop("before_send", None)),
+            traces_sampler=guarded(
+                "traces_sampler",
+                options.pop("traces_sampler", None),
+                lambda: delivery.drop(CALLBACK_ERROR, 1),
+            ),
+            stream_gen_ai_spans=options.pop("stream_gen_ai_spans", False),
             auto_session_tracking=False,
             send_client_reports=False,
             enable_backpressure_handling=False,
             shutdown_timeout=0,
-            before_send_transaction=rejoining(options.pop("before_send_transaction", None)),
+            before_send_transaction=rejoining(
+                guarded("before_send_transaction", options.pop("before_send_transaction", None))
+            ),
             **options,
         )
         sentry_sdk.get_global_scope().set_client(client)
@@ -132,7 +147,19 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     return runtime
 
 
-def _targets(hosts: Sequence[str] | None) -> list[str]:
+def _silent_loggers(given: Sequence[Any]) -> list[Any]:
+    """Sentry's integrations of loggers, set up to do nothing; those given are left alone."""
+    silent: dict[str, Any] = {"level": None, "event_level": None, "sentry_logs_level": None}
+    found: list[Any] = [LoggingIntegration(**silent)]
+    if importlib.util.find_spec("loguru") is not None:
+        from sentry_sdk.integrations.loguru import LoguruIntegration
+
+        if not any(isinstance(integration, LoguruIntegration) for integration in given):
+            found.append(LoguruIntegration(**silent))
+    return found
+
+
+def targets(hosts: Sequence[str] | None) -> list[str]:
     """Sentry's patterns for requests to these hosts; it searches for them in the whole URL."""
     if hosts is None:
         return [".*"]

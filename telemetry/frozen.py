@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MOST_DEEP: Final = 6
 """Containers inside each other that are copied."""
@@ -47,15 +47,19 @@ def freeze(attributes: dict[str, Any]) -> None:
         attributes[name] = frozen(value)
 
 
-def frozen(value: Any) -> Any:
-    """The value itself if it can't change, else a copy; of anything but containers, its text."""
-    return value if type(value) in _IMMUTABLE else _Copy().of(value, MOST_DEEP)
+def frozen(value: Any, *, text: Callable[[Any], str] = str) -> Any:
+    """The value itself if it can't change, else a copy; of anything but containers, its text.
+
+    ``text`` is called for that of an object which is neither a container, a number nor a text.
+    """
+    return value if type(value) in _IMMUTABLE else _Copy(text).of(value, MOST_DEEP)
 
 
 class _Copy:
     """A copy being made, and the number of members that it has room for."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: Callable[[Any], str]) -> None:
+        self._text = text
         self._room = MOST_MEMBERS
 
     def of(self, value: Any, depth: int) -> Any:
@@ -72,7 +76,7 @@ class _Copy:
                 if depth == 0:
                     return "…"
                 return [self.of(inner, depth - 1) for inner in self._some(value)]
-            return _plain(value)
+            return _plain(value, self._text)
         except Exception:  # noqa: BLE001 - another thread changes it, or a __str__ raises
             return f"<unprintable {type(value).__name__}>"
 
@@ -83,7 +87,7 @@ class _Copy:
         return taken
 
 
-def _plain(value: object) -> Any:
+def _plain(value: Any, text: Callable[[Any], str]) -> Any:
     """A number or text of a class of its own as what it is; of any other object, its text."""
     match value:
         case str():
@@ -95,4 +99,4 @@ def _plain(value: object) -> Any:
         case numbers.Real():
             return float(value)
         case _:
-            return str(value)[:MOST_CHARACTERS]
+            return text(value)[:MOST_CHARACTERS]

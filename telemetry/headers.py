@@ -6,7 +6,8 @@ that is recorded is decided here, not by a stranger, unless the sender is truste
 everybody's ``sentry-trace`` would switch telemetry off, a ``1`` make it cost what they like.
 
 A stranger may still name any trace. ``sentry-sdk``'s ``strict_trace_continuation`` refuses those
-of other organisations; what it goes by is left in.
+of other organisations; what it goes by is left in. Nothing else of a stranger's baggage is: what
+our envelopes and requests say of the trace is our own (:func:`is_trusted`).
 
 Formats: https://develop.sentry.dev/sdk/telemetry/traces/ and
 https://www.w3.org/TR/trace-context/#traceparent-header.
@@ -31,7 +32,8 @@ _LONGEST: Final = 64
 """Longer than any trace header that is well-formed."""
 _ITEM: Final = re.compile(r"sentry-([a-z_]{1,32})=([!#-+\--:<-\[\]-~]{0,512})")
 """A baggage item of Sentry's: a name of lower-case letters, a value of RFC 6265's characters."""
-_DECISIONS: Final = frozenset({"sampled", "sample_rate", "sample_rand"})
+_OF_STRANGERS: Final = frozenset({"trace_id", "org_id"})
+"""Items of a stranger's baggage that are read: whose trace it is. None of them goes any further."""
 
 
 def valid(headers: object, *, trusted: bool = False) -> dict[str, str]:
@@ -54,6 +56,11 @@ def valid(headers: object, *, trusted: bool = False) -> dict[str, str]:
     if baggage:
         found["baggage"] = baggage
     return found
+
+
+def is_trusted(items: Mapping[str, str]) -> bool:
+    """True if baggage is of somebody trusted: then it goes on in our envelopes and requests."""
+    return not items.keys() <= _OF_STRANGERS | {"sample_rand"}  # Sentry adds that one itself
 
 
 def traceparent(sentry_trace: str) -> str | None:
@@ -114,7 +121,7 @@ def _baggage(header: str | None, trace_id: str, *, trusted: bool) -> str:
     kept: dict[str, str] = {}
     for item in header.split(","):
         match = _ITEM.fullmatch(item.strip())
-        if match is not None and (trusted or match[1] not in _DECISIONS):
+        if match is not None and (trusted or match[1] in _OF_STRANGERS):
             kept.setdefault(match[1], match[2])
     if kept.get("trace_id", trace_id).lower() != trace_id:
         refused_headers.add()

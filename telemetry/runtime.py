@@ -47,8 +47,15 @@ CLOSE_TIMEOUT = 5.0
 class Runtime:
     """Telemetry of this process, from ``init`` until it is closed. A context manager."""
 
-    def __init__(self, delivery: Delivery | Nowhere, *, strict: bool) -> None:
+    def __init__(
+        self,
+        delivery: Delivery | Nowhere,
+        *,
+        strict: bool,
+        close_timeout: float = CLOSE_TIMEOUT,
+    ) -> None:
         self.strict = strict
+        self.close_timeout = close_timeout
         self.logs: LogCapture | None = None
         self._delivery = delivery
         self._explained: set[str] = set()
@@ -61,8 +68,12 @@ class Runtime:
 
     @property
     def sink(self) -> Sink[Transaction]:
-        """The place that conversations and their spans are handed over to."""
-        return self._delivery.outbox
+        """The place that conversations and their spans are handed over to.
+
+        In a thread of delivery's it is nowhere: whatever a hook recorded there would be delivered,
+        and the hook asked about it.
+        """
+        return _NOWHERE if self._delivery.is_own_thread else self._delivery.outbox
 
     # -- what the operator uses --------------------------------------------------------------------
 
@@ -82,12 +93,16 @@ class Runtime:
         """:meth:`flush`, without blocking the event loop."""
         return await asyncio.to_thread(self.flush, timeout)
 
-    def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+    def close(self, timeout: float | None = None) -> bool:
         """End what is open, deliver, stop; within ``timeout`` seconds, and only once.
+
+        The time is that of the option ``shutdown_timeout`` by default, else 5 seconds.
 
         Whoever else closes it waits for that, and gets the same answer. What couldn't be delivered
         in time is counted and logged; the answer is then False.
         """
+        if timeout is None:
+            timeout = self.close_timeout
         if next(self._closers):
             if self._closer == threading.get_ident():
                 return False  # called by something that closing it called
@@ -123,7 +138,7 @@ class Runtime:
                 sentry_sdk.get_global_scope().set_client(None)
         return delivered
 
-    async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> bool:  # noqa: ASYNC109 - the contract's
+    async def aclose(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - the contract's
         """:meth:`close`, without blocking the event loop."""
         return await asyncio.to_thread(self.close, timeout)
 
@@ -161,7 +176,7 @@ class Runtime:
             where=where,
             open_conversations=self._delivery.outbox.registry.open_ids(),
         )
-        if self.strict:
+        if self.strict and not self._delivery.is_own_thread:
             raise missing
         if where not in self._explained:
             self._explained.add(where)
@@ -210,6 +225,9 @@ class Runtime:
         self._closed.put(False)
 
 
+_NOWHERE = Nowhere()
+
+
 class _Idle(Runtime):
     """The runtime of a process that has no other: conversations work and go nowhere."""
 
@@ -222,7 +240,7 @@ class _Idle(Runtime):
             self._remarked = True
             logger.warning("telemetry.init() has not been called: nothing is recorded")
 
-    def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+    def close(self, timeout: float | None = None) -> bool:
         """Nothing to end or deliver."""
         return True
 

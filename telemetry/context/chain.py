@@ -52,37 +52,40 @@ framework_span: list[Callable[[], Node | None]] = []
 # -- entering and leaving ------------------------------------------------------------------------
 
 
-def push(
-    span: Node, marker: Marker, *, frame: FrameType | None = None, enters: bool = False
-) -> Link:
-    """Make a span current in this context.
-
-    Args:
-        span: the span.
-        marker: its marker, for Sentry's scope.
-        frame: the async generator that it is entered in.
-        enters: whether this task or thread enters the conversation with it, rather than goes on in
-            one that it was born in.
-    """
+def push(span: Node, marker: Marker, *, frame: FrameType | None = None) -> Link:
+    """Make a span current in this context; ``frame`` is the async generator it is entered in."""
     executing = _generators.executing()
-    link = Link(span, _get(executing), executing if frame is None else frame)
-    if enters:
+    owner, outer = span.conversation, _get(executing)
+    link = Link(span, outer, executing if frame is None else frame)
+    if outer is None or outer.span.conversation is not owner:
         link.where = place()
+        link.theirs = _frameworks_span()
     if frame is None:
-        owner = span.conversation
         outer_scope = sentry_sdk.get_current_scope()
         outer_isolation = sentry_sdk.get_isolation_scope()
         link.outer_scope, link.outer_isolation = outer_scope, outer_isolation
+        link.isolation = owner.isolation
         if outer_isolation is owner.isolation:
             scope = outer_scope.fork()
+        elif _is_within(outer, owner, outer_scope):
+            scope = outer_scope.fork()  # of somebody's isolation_scope() inside the conversation
+            link.isolation = outer_isolation
         else:
             scope = owner.scope.fork()
             sentry_sdk.Scope.set_isolation_scope(owner.isolation)
         marker.show_on(scope)
         sentry_sdk.Scope.set_current_scope(scope)
-        link.scope, link.isolation = scope, owner.isolation
+        link.scope = scope
     _set(link.home, link)
     return link
+
+
+def _is_within(outer: Link | None, owner: Owner, scope: sentry_sdk.Scope) -> bool:
+    """True if a scope was made inside a conversation, in a context that is in it."""
+    if outer is None or outer.span.conversation is not owner:
+        return False
+    shown = shown_on(scope)
+    return shown is not None and shown.span.conversation is owner
 
 
 def pop(link: Link, error: BaseException | None = None) -> None:
@@ -143,7 +146,8 @@ def _take_out(link: Link, top: Link) -> None:
     outer, lowest = here.outer, True
     for old in reversed(above):
         new = Link(old.span, outer, old.home)
-        new.token, new.late, new.where = old.token, old.late, old.where
+        new.token, new.late = old.token, old.late
+        new.where, new.theirs = old.where, old.theirs
         new.scope, new.isolation = old.scope, old.isolation
         before = here if lowest else old
         new.outer_scope, new.outer_isolation = before.outer_scope, before.outer_isolation
@@ -159,31 +163,45 @@ def current() -> Node | None:
 
     Looked for in this order: Sentry's span, when it is one of the current conversation's and open
     and a descendant of ours, or when Sentry's scope was carried somewhere that our chain was not;
-    the chain; then a framework's own context, unless ours is below what that names.
+    the chain; then a framework's own context, unless ours is below what that names. Where it names
+    a span of another conversation than ours, that goes first, unless ours was entered inside it:
+    whoever asks a framework for something may be in a conversation of their own, or in none.
     """
     link = _live()
     marker = shown_on(sentry_sdk.get_current_scope())
-    if link is None:
-        if marker is None or marker.span.conversation.ended:
-            return None
-        span = marker.span
-    else:
+    span: Node | None = None
+    if link is not None:
         span = link.span
         if marker is not None:
             sentrys = marker.span
             if sentrys is not span and sentrys.is_open and sentrys.descends_from(span):
                 span = sentrys
-    for ask in framework_span:
-        deeper = ask()
-        if (
-            deeper is not None
-            and deeper is not span
-            and deeper.conversation is span.conversation
-            and deeper.is_open
-            and not span.descends_from(deeper)
-        ):
-            span = deeper
-    return span
+    elif marker is not None and not marker.span.conversation.ended:
+        span = marker.span
+    theirs = _frameworks_span()
+    if theirs is None or theirs is span or theirs.conversation.ended:
+        return span
+    if span is not None and theirs.conversation is span.conversation:
+        return theirs if theirs.is_open and not span.descends_from(theirs) else span
+    if span is not None and _is_entered_in(link, theirs):
+        return span
+    # It was asked for by somebody else, in no conversation or another: the framework knows whose.
+    return theirs if theirs.is_open else theirs.conversation.root
+
+
+def _frameworks_span() -> Node | None:
+    """The span that a framework's own context names."""
+    return next((span for ask in framework_span if (span := ask()) is not None), None)
+
+
+def _is_entered_in(link: Link | None, theirs: Node) -> bool:
+    """True if the conversation of a link was entered while the framework named this span."""
+    owner = None if link is None else link.span.conversation
+    while link is not None and link.span.conversation is owner:
+        if link.theirs is theirs:
+            return True
+        link = link.outer
+    return False
 
 
 def nearest() -> Node | None:
@@ -222,9 +240,12 @@ def scopes_elsewhere(
         link = origin.origin(error, None if by_hook else here, entered_here=entered)
         if link is not None:
             return _scopes_of(link.span, link.scope or link.span.conversation.scope)
-    shown = shown_on(sentry_sdk.get_current_scope())
+    scope = sentry_sdk.get_current_scope()
+    shown = shown_on(scope)
     if here is None or (shown is not None and shown.span.conversation is here.conversation):
         return None
+    if shown is None and (scope.span or scope.streamed_span) is not None:
+        return None  # a transaction that somebody began inside the conversation
     return _scopes_of(here, here.conversation.scope)
 
 
@@ -244,6 +265,11 @@ def scopes_of(error: BaseException | None) -> tuple[sentry_sdk.Scope, sentry_sdk
     if link is None:
         return forked(*outermost())
     return _scopes_of(link.span, link.scope or link.span.conversation.scope)
+
+
+def sentrys() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    """Sentry's isolation and current scope, as they are here."""
+    return sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()
 
 
 def forked(
@@ -301,7 +327,7 @@ def _go_on_alone(conversation: Owner) -> None:
 
     What a task that is left over of a conversation tells Sentry to keep isn't said by others.
     """
-    isolation, scope = forked(sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
+    isolation, scope = forked(*sentrys())
     isolation.set_client(conversation.isolation.client)
     sentry_sdk.Scope.set_isolation_scope(isolation)
     sentry_sdk.Scope.set_current_scope(scope)

@@ -89,6 +89,7 @@ class Link:
         "over",
         "scope",
         "span",
+        "theirs",
         "token",
         "where",
     )
@@ -107,6 +108,8 @@ class Link:
         """Entered after the end on purpose, so that the end is no reason to pass over it."""
         self.where: object | None = None
         """The task or thread that entered its conversation with it, see :func:`.place.place`."""
+        self.theirs: Node | None = None
+        """The span that a framework's own context named when the conversation was entered."""
         self.isolation: sentry_sdk.Scope | None = None
         self.scope: sentry_sdk.Scope | None = None
         self.outer_isolation: sentry_sdk.Scope | None = None

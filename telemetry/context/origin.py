@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from .node import Link
 from .place import place
+from .scopes import shown_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import sentry_sdk
 
     from .node import Node
 
@@ -98,14 +101,14 @@ def left_by(error: BaseException, link: Link) -> None:
             trail(one).add(here, link)
 
 
-def reported_in(error: BaseException, span: Node) -> None:
-    """Note the span that an exception was reported in, if it has left none.
+def reported_under(error: BaseException | None, scope: sentry_sdk.Scope) -> None:
+    """Note the span that an exception is reported in, if it has left none.
 
     Who sees it next may be where nothing is current: a thread's hook, whoever waits for a task.
     """
-    noted = trail(error)
-    if not noted.left:
-        noted.add(place(), Link(span, None, None))
+    marker = shown_on(scope)
+    if error is not None and marker is not None and not trail(error).left:
+        trail(error).add(place(), Link(marker.span, None, None))
 
 
 def origin(error: BaseException | None, here: Node | None, *, entered_here: bool) -> Link | None:

@@ -7,15 +7,54 @@ holding, and which a fork of the process may copy while it is held.
 from __future__ import annotations
 
 from _thread import RLock  # the real one, also where a profiler has replaced threading's
+from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
+from sentry_sdk import tracing
+from sentry_sdk.traces import NoOpStreamedSpan
 
 from ..frozen import frozen
 from .node import Marker
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sentry_sdk.traces import StreamedSpan
+
+OURS: Final = "telemetry.ours"
+"""In the hint of an event: delivery itself has it captured, not a hook that it asks."""
+LATER: Final = "telemetry.later"
+"""In the hint of an event: its exception is still to be looked at, by the delivery thread."""
+
+
+class DeliveringScope(sentry_sdk.Scope):
+    """The scope under which delivery builds an event: nothing that is asked then is recorded.
+
+    An event processor of the application's may ask another service, by a client that is traced.
+    Delivered, that request would have the processor asked again.
+    """
+
+    __slots__ = ()
+
+    def start_span(self, instrumenter: str = "sentry", **kwargs: Any) -> tracing.Span:
+        """A span that is recorded nowhere."""
+        return tracing.NoOpSpan()
+
+    def start_streamed_span(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None,
+        parent_span: StreamedSpan | None,
+        active: bool,
+    ) -> StreamedSpan:
+        """A span that is recorded nowhere."""
+        return NoOpStreamedSpan()
+
 
 def shown_on(scope: sentry_sdk.Scope) -> Marker | None:
     """The marker of the one of our spans that is Sentry's current one on this scope, or None."""
+    if isinstance(scope, DeliveringScope):
+        return None
     span = scope.span or scope.streamed_span
     return span if isinstance(span, Marker) else None
 

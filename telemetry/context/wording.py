@@ -25,13 +25,12 @@ def texts_of(error: BaseException) -> list[str]:
 
 
 def keep_texts(error: BaseException) -> None:
-    """Note on an exception what its event says now, for :func:`reword`."""
+    """Note on an exception what its event says now."""
     origin.trail(error).texts = texts_of(error)
 
 
-def reword(event: Any, error: BaseException, texts: list[str] | None = None) -> None:
-    """Have the event of an exception, made just now, say what it said then; noted by default."""
-    texts = origin.trail(error).texts if texts is None else texts
+def reword(event: Any, error: BaseException, texts: list[str]) -> None:
+    """Have the event of an exception, made just now, say what it said then."""
     values = (event.get("exception") or {}).get("values") or []
     if len(values) > len(texts) > 0 and not isinstance(error, BaseExceptionGroup):
         del values[: -len(texts)]  # it has been chained to others since

@@ -14,8 +14,12 @@
 ``connections``  by which proxy and with which certificates
 ``client``       Sentry's client, which asks an error where it comes from
 ``logs``         takes what the application logs
+``loguru_tap``   takes what it logs with loguru
 ``log_events``   makes errors and structured logs of it
 ``drops``        counts what is dropped, by reason
+``hooks``        the operator's hooks, as delivery calls them
+``side_car``     copies for Spotlight
+``ignored_loggers``  the loggers that Sentry is told to ignore
 ``unobserved``   keeps delivery's own work out of what is recorded
 ===============  =============================================================================
 """

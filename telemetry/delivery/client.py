@@ -8,35 +8,42 @@ under that one's; and once in each trace, however often it is reported there.
 from __future__ import annotations
 
 import contextvars
+import logging
+import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
+from sentry_sdk.utils import event_from_exception
 
 from ..context import chain, origin
 from ..context.place import is_acting, is_collecting, unwatch_collector, watch_collector
-from ..context.scopes import shown_on
-from ..context.wording import reword
+from ..context.scopes import LATER, OURS, as_values
+from ..context.wording import reword, texts_of
 from ..frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .thread import Delivery
+
 _HOOKS: Final = frozenset({"excepthook", "threading", "unraisablehook"})
 """Mechanisms that report what nobody caught: where they do so says nothing about whose it is."""
+_TEXTS: Final = "telemetry.texts"
+"""In the hint of an event: the texts of its exception when it was captured."""
 
 
 class Client(sentry_sdk.Client):
     """Sentry's client, which asks an error where it comes from.
 
     Args:
-        is_delivering: tells the threads of delivery, which report under the right scopes already.
+        delivery: builds the events that can't be built in the call.
         options: those of ``sentry_sdk.init``.
     """
 
-    def __init__(self, is_delivering: Callable[[], bool], **options: Any) -> None:
-        self._is_delivering = is_delivering
+    def __init__(self, delivery: Delivery, **options: Any) -> None:
+        self._delivery = delivery
         before = options.pop("before_breadcrumb", None)
         super().__init__(before_breadcrumb=_as_value(before), **options)
         watch_collector()
@@ -52,37 +59,84 @@ class Client(sentry_sdk.Client):
         None for threads that the SDK starts in delivery's, such as the one for its logs: that
         would have the scopes of the conversation whose log came first, and keep them.
         """
-        if name_or_class is ThreadingIntegration and self._is_delivering():
+        if name_or_class is ThreadingIntegration and self._delivery.is_own_thread:
             return None
         return super().get_integration(name_or_class)
 
     def capture_event(self, event: Any, hint: Any = None, scope: Any = None) -> str | None:
         """Capture an event; returns its id, None if it is dropped."""
+        hint = {} if hint is None else hint
+        # What surfaces in delivery's thread, because it collects garbage, isn't delivery's own.
+        delivering = self._delivery.is_own_thread and not (is_acting() or is_collecting())
+        if delivering and not hint.pop(OURS, False):
+            return None  # of a hook, which is being asked: delivered, it would be asked again
         if event.get("type") is not None:
             return super().capture_event(event, hint, scope)
+        if not delivering and getattr(hint.get("log_record"), "levelno", 0) >= logging.ERROR:
+            return None  # of Sentry's handlers for logging or loguru: LogCapture has taken it
         error = _error_in(hint)
+        if delivering:
+            texts = hint.pop(_TEXTS, None)  # of conversation.capture_exception, they are noted
+            if LATER in hint and error is not None:
+                self._look_at_exception(event, hint)
+                reword(event, error, origin.trail(error).texts if texts is None else texts)
+            return self._capture_once(event, hint, scope)
+        scopes = chain.scopes_elsewhere(error, by_hook=_is_by_hook(event))
+        if scopes is not None:
+            scope = _merged(scope, *scopes)
+        origin.reported_under(error, sentry_sdk.get_current_scope() if scope is None else scope)
+        if LATER in hint and scope is not None:
+            return self._hand_over(event, hint, scope, scopes)
+        self._look_at_exception(event, hint)
+        return self._capture_once(event, hint, scope, scopes)
+
+    def _hand_over(
+        self,
+        event: Any,
+        hint: Any,
+        merged: sentry_sdk.Scope,
+        scopes: tuple[sentry_sdk.Scope, sentry_sdk.Scope] | None,
+    ) -> str:
+        """Have an event built by the delivery thread; returns the id that it will have."""
+        as_values(merged)
+        event_id: str = event.setdefault("event_id", uuid.uuid4().hex)
+        isolation, scope = scopes or chain.forked(*chain.sentrys())
+        hint = {**hint, _TEXTS: texts_of(hint["exc_info"][1])}
+        self._delivery.outbox.event(event, hint, merged, isolation, scope)
+        return event_id
+
+    def _look_at_exception(self, event: Any, hint: Any) -> None:
+        """Add the exception that an event was captured for without looking at it."""
+        if hint.pop(LATER, False):
+            found, more = event_from_exception(hint["exc_info"], client_options=self.options)
+            event.update({**found, **event})
+            hint.update(more)
+
+    def _capture_once(
+        self,
+        event: Any,
+        hint: Any,
+        scope: Any,
+        scopes: tuple[sentry_sdk.Scope, sentry_sdk.Scope] | None = None,
+    ) -> str | None:
+        """Capture an event now, unless its exception has been reported in the same trace.
+
+        ``scopes`` are those that it happened under, where they aren't the current ones.
+        """
         # Sentry's own memory of the last error is kept in the context, and keeps its frames alive.
         context = contextvars.copy_context()
-        if self._is_delivering() and error is not None and "logentry" not in event:
-            reword(event, error)
-        if not self._is_delivering() or is_acting() or is_collecting():
-            found = chain.scopes_elsewhere(error, by_hook=_is_by_hook(event))
-            if found is not None:
-                scope = _merged(scope, *found)
-                context.run(sentry_sdk.Scope.set_isolation_scope, found[0])
-                context.run(sentry_sdk.Scope.set_current_scope, found[1])
+        if scopes is not None:
+            context.run(sentry_sdk.Scope.set_isolation_scope, scopes[0])
+            context.run(sentry_sdk.Scope.set_current_scope, scopes[1])
+        capture, error = super().capture_event, _error_in(hint)
         if error is None:
-            return context.run(super().capture_event, event, hint, scope)
-        scope_said = sentry_sdk.get_current_scope() if scope is None else scope
-        marker, trail = shown_on(scope_said), origin.trail(error)
-        if marker is not None:
-            origin.reported_in(error, marker.span)
+            return context.run(capture, event, hint, scope)
         if self.get_integration(DedupeIntegration) is None:
-            return context.run(super().capture_event, event, hint, scope)
-        trace_id = _trace_id(scope_said)
+            return context.run(capture, event, hint, scope)
+        trail, trace_id = origin.trail(error), _trace_id(scope)
         if not trail.begin_report(trace_id):
             return None
-        event_id = context.run(super().capture_event, event, hint, scope)
+        event_id = context.run(capture, event, hint, scope)
         if event_id is None:
             trail.undo_report(trace_id)
         return event_id
@@ -112,13 +166,15 @@ def _merged(given: Any, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) 
     return scope
 
 
-def _trace_id(scope: sentry_sdk.Scope) -> str:
+def _trace_id(scope: Any) -> str:
+    scope = sentry_sdk.get_current_scope() if scope is None else scope
     span = scope.span or scope.streamed_span
-    return (scope.get_active_propagation_context() if span is None else span).trace_id
+    known: str = (scope.get_active_propagation_context() if span is None else span).trace_id
+    return known
 
 
 def _error_in(hint: Any) -> BaseException | None:
-    exc_info = (hint or {}).get("exc_info")
+    exc_info = hint.get("exc_info")
     error = exc_info[1] if isinstance(exc_info, tuple) and len(exc_info) == 3 else None
     return error if isinstance(error, BaseException) else None
 

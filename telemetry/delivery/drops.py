@@ -16,6 +16,7 @@ INTERNAL: Final = "internal_error"
 NETWORK_ERROR: Final = "network_error"
 RATE_LIMITED: Final = "ratelimit_backoff"
 TOO_LARGE: Final = "too_large"
+CALLBACK_ERROR: Final = "callback_error"
 UNENCODABLE: Final = "internal_sdk_error"
 """Reasons, besides ``http_NNN``; Sentry's own names for client reports where it has one."""
 

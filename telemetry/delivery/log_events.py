@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from sentry_sdk import logger as sentry_logs
 from sentry_sdk.utils import event_from_exception
 
 from ..attributes import is_content
+from ..context.scopes import OURS
 from ..context.wording import reword, texts_of
 from ..frozen import frozen
 
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from logging import LogRecord
 
+TAKEN: Final = "telemetry_taken"
+"""Attribute of a log that has been taken: it may be given to a second logger."""
 REPORTED: Final = "telemetry_reported"
 """Attribute of a log that only repeats an error which was reported by other means."""
 _STANDARD: Final = frozenset(
-    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", REPORTED)
+    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", REPORTED, TAKEN)
 )
 """Attributes that every log may have; the others were given as ``extra``."""
 _CREATED: Final = "telemetry.created_ns"
@@ -39,16 +43,24 @@ class Log:
     extra: dict[str, Any]
     texts: list[str]
     """The texts of the exception that was logged, see :mod:`telemetry.context.wording`."""
+    stack: dict[str, Any] | None = None
+    """The stack of the call, where it is wanted."""
 
     @classmethod
-    def of(cls, record: LogRecord, message: str, extra: dict[str, Any]) -> Log:
+    def of(
+        cls,
+        record: LogRecord,
+        message: str,
+        extra: dict[str, Any],
+        stack: dict[str, Any] | None = None,
+    ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
         vars(formatted).update({**vars(record), **extra})
         vars(formatted).update(msg=message, message=message, args=None)
         error = _error_in(record)
         texts = [] if error is None else texts_of(error)
-        return cls(formatted, str(record.msg), message, extra, texts)
+        return cls(formatted, str(record.msg), message, extra, texts, stack)
 
     @property
     def error(self) -> BaseException | None:
@@ -84,7 +96,7 @@ def dated(
 def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
     """The Sentry event of a log, and its hint."""
     record = log.record
-    hint: dict[str, Any] = {"log_record": record}
+    hint: dict[str, Any] = {"log_record": record, OURS: True}
     event: dict[str, Any] = {}
     if log.error is not None:
         exception, hint_of_exception = event_from_exception(
@@ -95,6 +107,9 @@ def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
         reword(exception, log.error, log.texts)
         event.update(exception)
         hint.update(hint_of_exception)
+    elif log.stack is not None:
+        thread = {"stacktrace": log.stack, "crashed": False, "current": True}
+        event["threads"] = {"values": [thread]}
     event["level"] = level_of(record)
     event["logger"] = record.name
     event["logentry"] = {"message": log.template, "formatted": log.message, "params": []}
@@ -123,13 +138,32 @@ def _attributes(log: Log) -> dict[str, Any]:
     }
 
 
-def extra_of(record: LogRecord) -> dict[str, Any]:
+def extra_of(record: LogRecord, text: Callable[[Any], str] = str) -> dict[str, Any]:
     """The values given as ``extra``; content stays in the application's own log."""
     return {
-        str(key): frozen(value)
+        str(key): frozen(value, text=text)
         for key, value in vars(record).items()
         if key not in _STANDARD and not is_content(str(key))
     }
+
+
+def plain(record: LogRecord) -> LogRecord:
+    """The log itself; structlog's for its ``ProcessorFormatter`` as one of an ordinary kind."""
+    event = record.msg
+    if not isinstance(event, dict) or "event" not in event:
+        return record
+    made = logging.makeLogRecord(vars(record))
+    made.msg, made.args = str(event["event"]), None
+    known, exc_info = vars(made), event.get("exc_info")
+    for name in ("_logger", "_name"):
+        known.pop(name, None)
+    if exc_info and not made.exc_info:
+        if isinstance(exc_info, BaseException):
+            exc_info = type(exc_info), exc_info, exc_info.__traceback__
+        made.exc_info = exc_info if isinstance(exc_info, tuple) else sys.exc_info()
+    for key in event.keys() - {"event", "exc_info", "level", "logger", "stack_info", "timestamp"}:
+        known.setdefault(str(key), event[key])
+    return made
 
 
 def level_of(record: LogRecord) -> str:

@@ -12,20 +12,24 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
-from sentry_sdk.utils import capture_internal_exceptions
+from sentry_sdk.utils import capture_internal_exceptions, current_stacktrace
 
-from ..context import chain
+from ..context import chain, origin
 from ..context.place import is_acting, is_collecting
 from ..context.scopes import as_values
-from .log_events import Log, extra_of, level_of, message_of
+from . import loguru_tap
+from .ignored_loggers import is_ignored
+from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
 
 if TYPE_CHECKING:
     from logging import LogRecord
+    from types import FrameType
 
     from sentry_sdk.client import BaseClient
 
@@ -49,13 +53,18 @@ class LogCapture:
         self._delivery = delivery
         self._taken: deque[tuple[object, ...]] = deque(maxlen=_REMEMBERED)
         self._client = sentry_sdk.get_client()
-        self._structured = bool(self._client.options.get("enable_logs"))
+        options = self._client.options
+        self._structured = bool(options["enable_logs"])
+        self._stacks = bool(options["attach_stacktrace"])
+        self._values = bool(options["include_local_variables"])
+        self._custom = options["custom_repr"]
 
     @classmethod
     def install(cls, delivery: Delivery) -> LogCapture:
         """Start taking logs."""
         capture = cls(delivery)
         _tap_logging()
+        loguru_tap.tap(_take_of_loguru)
         _installed.append(capture)
         return capture
 
@@ -68,24 +77,26 @@ class LogCapture:
         surfaces = is_acting() or is_collecting()  # what delivery's thread says isn't its own then
         if (self._delivery.is_own_thread and not surfaces) or _is_ours(record.name):
             return
-        passed_on = _is_passed_on(record)
-        if passed_on and _identity(record) in self._taken:
+        is_foreign = _is_from_elsewhere(record)
+        if is_foreign and _identity(record) in self._taken:
             return
-        message, extra = message_of(record), extra_of(record)
-        if self._structured or record.levelno >= logging.ERROR:
+        record = plain(record)
+        message, extra = message_of(record), extra_of(record, self._text)
+        is_error = record.levelno >= logging.ERROR
+        if (self._structured or is_error) and not is_ignored(record.name):
             self._taken.append(_identity(record))
-            log = Log.of(record, message, extra)
+            log = Log.of(record, message, extra, self._stack(record) if is_error else None)
             scopes = (
                 chain.scopes_of(log.error)
-                if passed_on
-                else chain.scopes_elsewhere(log.error)
-                or chain.forked(sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
+                if is_foreign
+                else chain.scopes_elsewhere(log.error) or chain.forked(*chain.sentrys())
             )
             if _client_of(*scopes) is not self._client:
                 return  # somebody else's client, whose own integrations ask what it wants to know
             as_values(*scopes)
+            origin.reported_under(log.error, scopes[1])
             self._delivery.outbox.logged(log, *scopes)
-        if passed_on or is_collecting() or sentry_sdk.get_client() is not self._client:
+        if is_foreign or is_collecting() or sentry_sdk.get_client() is not self._client:
             return  # it says nothing about what is current here, or not to us
         sentry_sdk.add_breadcrumb(
             type="log",
@@ -94,6 +105,24 @@ class LogCapture:
             message=message,
             data=extra,
         )
+
+    def _stack(self, record: LogRecord) -> dict[str, Any] | None:
+        """The stack of the call, if the operator or the caller wants it."""
+        if record.exc_info or not (self._stacks or record.stack_info):
+            return None
+        return current_stacktrace(include_local_variables=self._values)
+
+    def _text(self, value: Any) -> str:
+        """The operator's ``custom_repr`` of a value, or its own text."""
+        if self._custom is not None:
+            with capture_internal_exceptions():
+                if isinstance(text := self._custom(value), str):
+                    return text
+        return str(value)
+
+
+_handling = threading.local()
+"""``depth``: the number of logging calls whose handlers are at work in this thread."""
 
 
 @functools.cache
@@ -105,13 +134,16 @@ def _tap_logging() -> None:
     call_handlers = logging.Logger.callHandlers
 
     def tapped(self: logging.Logger, record: LogRecord) -> None:
+        depth = getattr(_handling, "depth", 0)
+        _handling.depth = depth + 1
         try:
             call_handlers(self, record)
         finally:
-            if record.levelno >= logging.INFO:
-                with capture_internal_exceptions():
-                    for capture in _installed:
-                        capture.take(record)
+            _handling.depth = depth
+            if record.levelno >= logging.INFO and not hasattr(record, TAKEN):
+                setattr(record, TAKEN, True)
+                if not _is_passed_on():
+                    _take(record)
 
     logging.Logger.callHandlers = tapped  # type: ignore[method-assign]  # no other place sees all
 
@@ -124,7 +156,7 @@ def _client_of(isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> BaseClie
     return sentry_sdk.get_global_scope().client
 
 
-def _is_passed_on(record: LogRecord) -> bool:
+def _is_from_elsewhere(record: LogRecord) -> bool:
     """True if it was made elsewhere: in another process, or a thread whose log a listener has."""
     return record.thread not in (None, threading.get_ident()) or (
         record.process not in (None, os.getpid())
@@ -134,6 +166,32 @@ def _is_passed_on(record: LogRecord) -> bool:
 def _identity(record: LogRecord) -> tuple[object, ...]:
     """The facts that a log and its copies have in common, and no other log has."""
     return record.created, record.process, record.thread, record.pathname, record.lineno
+
+
+def _take(record: LogRecord) -> None:
+    with capture_internal_exceptions():
+        for capture in _installed:
+            capture.take(record)
+
+
+def _take_of_loguru(record: LogRecord) -> None:
+    """Take what loguru logs, but for what a handler of ``logging`` only passes on to it."""
+    if not getattr(_handling, "depth", 0):
+        _take(record)
+
+
+def _is_passed_on() -> bool:
+    """True if it is loguru that logs here, by a sink that passes on to ``logging``."""
+    if "loguru" not in sys.modules:
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(12):
+        if frame is None:
+            break
+        if frame.f_globals.get("__name__") == "loguru._logger":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_ours(logger: str) -> bool:

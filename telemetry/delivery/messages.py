@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentry_sdk.envelope import Envelope
 
@@ -66,6 +66,18 @@ class Error:
 
 
 @dataclass(slots=True)
+class Event:
+    """The SDK captured an error, which is still to be looked at, under these scopes."""
+
+    event: Any
+    hint: Any
+    merged: sentry_sdk.Scope
+    """The scopes as the SDK has put them together, with what was given in the call."""
+    isolation: sentry_sdk.Scope
+    scope: sentry_sdk.Scope
+
+
+@dataclass(slots=True)
 class Logged:
     """The application logged something, under these scopes."""
 
@@ -108,7 +120,7 @@ class Stop:
     done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
 
 
-Recorded = Opened | HandedOver | Closed | Refused | Late | Error | Logged | Envelope
+Recorded = Opened | HandedOver | Closed | Refused | Late | Error | Event | Logged | Envelope
 """Messages that say what was recorded."""
 Message = Recorded | Answered | Wake | Flush | Stop
 

@@ -54,6 +54,11 @@ class Nowhere:
 
     # -- as a delivery ---------------------------------------------------------------------------
 
+    @property
+    def is_own_thread(self) -> bool:
+        """False: it has none."""
+        return False
+
     def start(self) -> None:
         """Nothing runs."""
 

@@ -14,7 +14,7 @@ import queue
 import time
 from collections import deque
 from logging import ERROR
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..stats import Tally
 from ..trace.registry import Registry
@@ -22,6 +22,7 @@ from .drops import OVERFLOW, SHUTDOWN, Drops, events_in
 from .messages import (
     Closed,
     Error,
+    Event,
     Flush,
     HandedOver,
     Late,
@@ -59,7 +60,9 @@ class Outbox:
         taken: those that delivery has taken and not worked on yet, in their order.
         registry: the transactions of the process.
         client: Sentry's client, once that is made.
-        shut: whether it takes no more: what comes now is dropped.
+        shut: whether it takes no more of calls: what comes now is dropped.
+        takes_envelopes: whether it takes those of the SDK, whose own threads make some of what was
+            logged before the end.
     """
 
     def __init__(self, drops: Drops, *, streaming: bool, shows: bool) -> None:
@@ -70,6 +73,7 @@ class Outbox:
         self.client: BaseClient | None = None
         self.taken: deque[Message] = deque()
         self.shut = False
+        self.takes_envelopes = True
         self._drops = drops
         self._shows = shows
 
@@ -101,13 +105,26 @@ class Outbox:
         """An error was reported."""
         self._put_or_drop(Error(error, isolation, scope))
 
+    def event(
+        self,
+        event: Any,
+        hint: Any,
+        merged: sentry_sdk.Scope,
+        isolation: sentry_sdk.Scope,
+        scope: sentry_sdk.Scope,
+    ) -> None:
+        """The SDK captured an error."""
+        self._put_or_drop(Event(event, hint, merged, isolation, scope))
+
     def logged(self, log: Log, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> None:
         """The application logged something."""
         self._put_or_drop(Logged(log, isolation, scope), first=log.record.levelno >= ERROR)
 
     def envelope(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
-        if not self._put(envelope, first=False):
+        if self.shut and self.takes_envelopes:
+            self.messages.put(envelope)
+        elif not self._put(envelope, first=False):
             self._drops.add(self._refusal, events_in(envelope))
 
     def flush(self, timeout: float) -> bool:
@@ -128,7 +145,7 @@ class Outbox:
         """The reason for which it takes no more."""
         return SHUTDOWN if self.shut else OVERFLOW
 
-    def _put_or_drop(self, message: Late | Error | Logged, *, first: bool = True) -> None:
+    def _put_or_drop(self, message: Late | Error | Event | Logged, *, first: bool = True) -> None:
         if not self._put(message, first=first):
             self._drops.add(self._refusal)
 

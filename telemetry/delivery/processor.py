@@ -6,6 +6,7 @@ All of it in the delivery thread, where there is time for encoding and for SQLit
 from __future__ import annotations
 
 import contextvars
+import functools
 import logging
 import time
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope, use_scope
+from sentry_sdk.utils import exc_info_from_error
 
+from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced
@@ -23,6 +26,7 @@ from .drops import INTERNAL, OVERFLOW, Drops, events_in
 from .messages import (
     Closed,
     Error,
+    Event,
     HandedOver,
     Late,
     Logged,
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from .lanes import StoreLane
     from .messages import Recorded
     from .send_queue import SendQueue
+    from .side_car import SideCar
 
 T = TypeVar("T")
 
@@ -90,7 +95,9 @@ class Processor:
         self._registry = registry
         self._content = content
         self._streaming = streaming
-        self._redaction = None if content or queue is None else Redaction(registry)
+        self._redaction = None if content else Redaction(registry)
+        self.side_car: SideCar | None = None
+        """Gets a copy of each envelope."""
         self._encoded: dict[int, _Encoded] = {}
         """By ``id()`` of their transaction."""
 
@@ -111,8 +118,16 @@ class Processor:
                 case Late(transaction, span):
                     self._deliver_late(transaction, span)
                 case Error(error, isolation, scope):
-                    capture = sentry_sdk.capture_exception
-                    _apart(_under, isolation, scope, capture, error)
+                    hint = {"exc_info": exc_info_from_error(error), LATER: True, OURS: True}
+                    capture = functools.partial(sentry_sdk.capture_event, hint=hint)
+                    _apart(_under, isolation, scope, capture, {"level": "error"})
+                case Event(event, hint, merged, isolation, scope):
+                    capture = functools.partial(
+                        sentry_sdk.get_client().capture_event,
+                        hint={**hint, OURS: True},
+                        scope=merged,
+                    )
+                    _apart(_under, isolation, scope, capture, event)
                 case Logged(log, isolation, scope):
                     _apart(_under, isolation, scope, log_events.send, log)
                 case Envelope():
@@ -147,6 +162,9 @@ class Processor:
         if self._streaming:
             self._send_spans(transaction, with_root)
             return encoded
+        if sentry_sdk.get_client().options["stream_gen_ai_spans"]:
+            self._send_spans(transaction, [span for span in spans if span.op.startswith("gen_ai.")])
+            spans = [span for span in spans if not span.op.startswith("gen_ai.")]
         new = [
             transactions.encode_span(transaction, span, content=self._content)
             for span in paced(spans)
@@ -196,7 +214,8 @@ class Processor:
             self._capture(transaction, event)
 
     def _sends(self, transaction: Transaction) -> bool:
-        return self._queue is not None and transaction.is_sampled
+        delivers = self._queue is not None or self.side_car is not None
+        return delivers and transaction.is_sampled
 
     def _capture(self, transaction: Transaction, event: dict[str, Any]) -> None:
         _under(*transaction.said_by, transactions.capture, event)
@@ -245,6 +264,8 @@ class Processor:
             self._store_error(dict(event))
         if self._redaction is not None:
             self._redaction.redact(envelope)
+        if self.side_car is not None:
+            self.side_car.copy(envelope)
         if self._queue is not None:
             self._queue.add(envelope)
 
@@ -258,7 +279,7 @@ class Processor:
                 return transaction.spans.finished + 1 + (encoded.count if encoded else 0)
             case Refused(key) if key in self._encoded:
                 return self._encoded[key].count
-            case Late() | Error() | Logged():
+            case Late() | Error() | Event() | Logged():
                 return 1
             case Envelope():
                 return events_in(message)
@@ -290,5 +311,7 @@ def _under(
     what: T,
 ) -> None:
     """Capture something under the scopes that it happened under."""
+    scope = scope.fork()
+    scope.__class__ = DeliveringScope
     with use_isolation_scope(isolation), use_scope(scope):
         capture(what)

@@ -16,32 +16,37 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
+from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope
 from sentry_sdk.transport import Transport
 
 from ..errors import TelemetryError
 from . import outbox
-from .drops import SHUTDOWN, STORE, Drops
+from .drops import CALLBACK_ERROR, SHUTDOWN, STORE, Drops
 from .kinds import Kinds
 from .lanes import SendLanes, StoreLane, Threads
 from .messages import Answered, Flush, Stop, Wake
 from .outbox import Outbox
 from .processor import Processor
 from .send_queue import SendQueue
+from .side_car import SideCar
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
-    from sentry_sdk.envelope import Envelope
+    from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
     from .lanes import Outlet
     from .messages import Message, Recorded
 
 logger = logging.getLogger(__name__)
+
+STRAGGLERS_SECONDS = 0.02
+"""For what the SDK's own threads, which can't be asked, are just handing over at the end."""
 
 
 class Delivery:
@@ -73,6 +78,7 @@ class Delivery:
         self._content = send_content
         self._at_once = at_once
         self._client: BaseClient | None = None
+        self._spotlight: SpotlightClient | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -98,6 +104,8 @@ class Delivery:
             content=self._content,
             streaming=self.streaming,
         )
+        if self._spotlight is not None:
+            self._processor.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
         self._flushes: list[Flush] = []
@@ -110,6 +118,10 @@ class Delivery:
     def use(self, client: BaseClient) -> None:
         """Take Sentry's client, before :meth:`start`: errors and transactions go through it."""
         self._client = self.outbox.client = client
+        if client.spotlight is not None:
+            # it would send copies in the call, as things are before what people said is left out
+            self._spotlight, client.spotlight = client.spotlight, None
+            self._processor.side_car = SideCar(self._spotlight, self._threads)
 
     def start(self) -> None:
         """Start the thread, and that of the store."""
@@ -158,7 +170,7 @@ class Delivery:
             else:
                 # It sits in something that has no end. It is a daemon; nothing waits for it.
                 self._abandoned = True
-        self.outbox.shut = True
+        self.outbox.shut, self.outbox.takes_envelopes = True, False
         self._drop_all()
         dropped = self.dropped()
         return all(dropped.get(why, 0) == before.get(why, 0) for why in (SHUTDOWN, STORE))
@@ -169,6 +181,10 @@ class Delivery:
             self._processor.send(envelope)
         else:
             self.outbox.envelope(envelope)
+
+    def drop(self, reason: str, count: int) -> None:
+        """Count what somebody else dropped."""
+        self._drops.add(reason, count)
 
     def dropped(self) -> dict[str, int]:
         """The number of spans and events that were dropped, by reason."""
@@ -300,17 +316,31 @@ class Delivery:
         _collect()
         if self._queue is not None:
             self._queue.begin_closing()
+            if self.streaming or sentry_sdk.get_client().options.get("enable_logs"):
+                self._take_messages(min(STRAGGLERS_SECONDS, stop.deadline - time.monotonic()))
+                self._take_last_envelopes()
             while not self._queue.is_empty and (left := stop.deadline - time.monotonic()) > 0:
                 self._send_what_is_due(stop.deadline)
                 self._take_messages(min(left, self._queue.due()))
+                self._take_last_envelopes()
+            self.outbox.takes_envelopes = False
         if self._store is not None:
             self._store.end(stop.deadline)
         self._drop_all()
         if self._lanes is not None:
             self._lanes.close()
+        if self._processor.side_car is not None:
+            self._processor.side_car.close(max(0.0, stop.deadline - time.monotonic()))
         for flush in self._flushes:
             flush.done.put(False)
         stop.done.put(True)
+
+    def _take_last_envelopes(self) -> None:
+        """Take those that the SDK's own threads make of what was logged before the end."""
+        for message in list(self.outbox.taken):
+            if isinstance(message, Envelope):
+                self.outbox.taken.remove(message)
+                self._processor.send(message)
 
     def _drop_all(self) -> None:
         """Drop all that is waiting. Two threads may: each thing is counted once."""
@@ -353,6 +383,18 @@ class QueueTransport(Transport):
     def capture_envelope(self, envelope: Envelope) -> None:
         """Queue it."""
         self._delivery.send(envelope)
+
+    def record_lost_event(
+        self,
+        reason: str,
+        data_category: Any = None,
+        item: Any = None,
+        *,
+        quantity: int = 1,
+    ) -> None:
+        """Count what a hook lost by raising; what it refuses is the operator's decision."""
+        if reason == CALLBACK_ERROR and data_category != "transaction":  # its spans count
+            self._delivery.drop(reason, quantity)
 
     def flush(self, timeout: float, callback: object = None) -> None:
         """Wait for delivery."""

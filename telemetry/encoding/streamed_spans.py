@@ -18,6 +18,7 @@ from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.utils import capture_internal_exceptions
 
+from ..context.scopes import DeliveringScope
 from .envelope import batches, to_json
 from .values import data, scrubber
 
@@ -115,7 +116,9 @@ def _said_by_scopes(transaction: Transaction) -> tuple[dict[str, Any], dict[str,
     scope.update_from_scope(own)
     telemetry: dict[str, Any] = {"trace_id": "", "span_id": "", "attributes": {}}
     scope.apply_to_telemetry(telemetry)  # type: ignore[arg-type]  # like a log's
-    with use_isolation_scope(isolation), use_scope(own):
+    delivering = own.fork()
+    delivering.__class__ = DeliveringScope
+    with use_isolation_scope(isolation), use_scope(delivering):
         event: Mapping[str, Any] = scope.apply_to_event({"type": "transaction"}, {}) or {}
     attributes = {"sentry.trace_lifecycle": "stream", **telemetry["attributes"]}
     for key, value in (event.get("user") or {}).items():

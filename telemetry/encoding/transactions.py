@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sentry_sdk
 
 from ..attributes import OP_CONVERSATION_PART
+from ..context.scopes import OURS
 from ..trace.span import new_id
 from .envelope import to_json
 from .values import data, paced, scrubber
@@ -36,7 +37,7 @@ _SPANS: Final = "telemetry.spans"
 def capture(event: dict[str, Any]) -> None:
     """Give a transaction to the SDK, under the scopes that are current."""
     spans, event["spans"] = event["spans"], []
-    sentry_sdk.capture_event(event, {_SPANS: spans})  # type: ignore[arg-type]  # a plain dict
+    sentry_sdk.capture_event(event, {_SPANS: spans, OURS: True})  # type: ignore[arg-type]  # a plain dict
 
 
 def rejoining(

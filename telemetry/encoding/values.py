@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sentry_sdk
 
-from ..attributes import is_content
+from ..attributes import CUT, is_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
+MOST_CHARACTERS: Final = 150_000
+"""Of the attributes of a span together: with all spans of an event Sentry takes about 1 MB."""
+_SHORTEST_CUT: Final = 1_000
+"""Characters that are left of a value that is cut."""
 _TURN = 50
 """Spans worked on before other threads get their turn: under 1 ms."""
 
@@ -28,12 +33,42 @@ def paced(items: Iterable[T]) -> Iterator[T]:
 
 
 def data(attributes: Mapping[str, Any], *, content: bool) -> dict[str, Any]:
-    """Attributes as JSON knows them; content (what people said) only with ``content``."""
-    return {
+    """Attributes as JSON knows them; content (what people said) only with ``content``.
+
+    Together they are at most what Sentry takes; what had to be cut for that, they say.
+    """
+    found = {
         str(name): known(value)
         for name, value in list(attributes.items())
         if value is not None and (content or not is_content(str(name)))
     }
+    _fit(found)
+    return found
+
+
+def _fit(found: dict[str, Any]) -> None:
+    """Cut the longest values, until all of them have room; :data:`CUT` names those."""
+    sizes = {name: _characters(value) for name, value in found.items()}
+    excess = sum(sizes.values()) - MOST_CHARACTERS
+    if excess <= 0:
+        return
+    cut: list[str] = []
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        kept = max(_SHORTEST_CUT, sizes[name] - excess)
+        value = found[name]
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        found[name] = f"{text[:kept]}…"
+        cut.append(name)
+        excess -= sizes[name] - kept
+        if excess <= 0:
+            break
+    found[CUT] = cut
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return len(json.dumps(value, default=str)) if isinstance(value, (list, dict)) else 0
 
 
 def known(value: Any) -> Any:
@@ -60,12 +95,24 @@ def plain(value: Any) -> Any:
 
 
 def scrubber() -> Callable[[dict[str, Any]], None]:
-    """The SDK's scrubber, for a span's data: it leaves out the values under names it denies."""
-    sentrys = sentry_sdk.get_client().options.get("event_scrubber")
-    if sentrys is None:
-        return lambda data: None
-    denied = frozenset(sentrys.denylist)
-    return lambda data: _scrub(data, denied, deep=sentrys.recursive)
+    """The SDK's scrubber, for a span's data: it leaves out the values under names it denies.
+
+    Texts are cut to ``max_value_length``, too.
+    """
+    options = sentry_sdk.get_client().options
+    sentrys, longest = options.get("event_scrubber"), options.get("max_value_length")
+    denied = frozenset() if sentrys is None else frozenset(sentrys.denylist)
+    deep = sentrys is not None and sentrys.recursive
+
+    def scrub(data: dict[str, Any]) -> None:
+        if denied:
+            _scrub(data, denied, deep=deep)
+        if longest is not None:
+            for name, value in data.items():
+                if isinstance(value, str) and len(value) > longest:
+                    data[name] = f"{value[: longest - 3]}..."
+
+    return scrub
 
 
 def _scrub(value: Any, denied: frozenset[str], *, deep: bool) -> None:

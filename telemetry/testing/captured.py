@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import configure
+from .. import options as sentrys_options
 from ..delivery.sender import Delivered
 from ..delivery.thread import Delivery
 from ..encoding.envelope import encode
@@ -18,7 +19,7 @@ from ..tree import outline
 from .segments import transactions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sentry_sdk.envelope import Envelope
@@ -139,9 +140,11 @@ def capture(
     send_content: bool = False,
     sample_rate: float = 1.0,
     lifecycle: Literal["transaction", "stream"] = "transaction",
+    propagate_to: Sequence[str] | None = None,
     **options: Any,
 ) -> Iterator[Captured]:
     """Initialise telemetry with in-memory delivery; ``strict`` raises on a missing conversation."""
+    sentrys_options.check(options)
     captured = Captured()
     delivery = Delivery(
         store=TraceStore(store) if store is not None else None,
@@ -153,6 +156,7 @@ def capture(
         delivery,
         strict=strict,
         traces_sample_rate=sample_rate,
+        trace_propagation_targets=configure.targets(propagate_to),
         include_local_variables=send_content,
         **options,
     ) as captured._runtime:

@@ -11,6 +11,7 @@
 ``sink``             the place that transactions and their spans are handed over to
 ``sentry_span``      Sentry's span objects as markers for ours, so integrations nest both ways
 ``sentry_streamed``  the same for Sentry's streamed spans
+``conversation_scope``  Sentry's scope inside a conversation
 ``foreign``          spans below somebody else's transaction
 ===================  =========================================================================
 """

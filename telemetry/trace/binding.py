@@ -28,7 +28,7 @@ class Attached(Generic[T]):
         self._link: Link | None = None
 
     def __enter__(self) -> T:
-        self._link = chain.push(self._span, self._span.marker(), enters=True)
+        self._link = chain.push(self._span, self._span.marker())
         return self._conversation
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

@@ -13,12 +13,15 @@ Two overridden methods make it work under any concurrency:
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sentry_sdk import tracing
 
 from ..context import chain
+from ..context.generators import generator_frame
 from ..context.node import Marker
+from ..headers import is_trusted
 from .span import RootMarker
 
 if TYPE_CHECKING:
@@ -101,7 +104,8 @@ class SpanMarker(_SentrySpan, tracing.Span):
         )
 
     def __enter__(self) -> SpanMarker:
-        self.link = chain.push(self.span, self)
+        frame = generator_frame(sys._getframe(1))
+        self.link = chain.push(self.span, self, frame=frame)
         return self
 
     def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:
@@ -142,6 +146,9 @@ class TransactionMarker(_SentrySpan, tracing.Transaction, RootMarker):
         conversation = root.conversation
         caller = conversation.isolation.continue_trace(headers, op=root.op, name=root.name)
         root.parent_id = caller.parent_span_id
+        baggage = None if caller.parent_span_id is None else caller.get_baggage()
+        if baggage is not None and not is_trusted(baggage.sentry_items):
+            baggage = None  # a stranger's: ours is made anew
         self = cls(
             root,
             name=root.name,
@@ -150,7 +157,7 @@ class TransactionMarker(_SentrySpan, tracing.Transaction, RootMarker):
             span_id=root.id,
             parent_span_id=caller.parent_span_id,
             parent_sampled=caller.parent_sampled,
-            baggage=None if caller.parent_span_id is None else caller.get_baggage(),
+            baggage=baggage,
             start_timestamp=root.started_at,
         )
         conversation.scope.start_transaction(self)

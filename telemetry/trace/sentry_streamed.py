@@ -1,9 +1,7 @@
 """Sentry's streamed spans as markers for ours: the stream lifecycle's :mod:`.sentry_span`.
 
-``sentry_sdk.traces.start_span`` has no parent object to ask for a child; it asks the current
-scope. So the scopes of a conversation are of a class of their own, whose one difference is that a
-span started under one of ours is recorded in the same conversation, whoever starts it. ``fork``
-keeps the class, and with it every scope that anybody derives inside the conversation.
+``sentry_sdk.traces.start_span`` has no parent object to ask for a child; it asks the current scope,
+which is a :class:`.conversation_scope.ConversationScope`.
 
 A streamed span is current from its start to its end, not from ``__enter__`` to ``__exit__``. The
 stock one writes itself into the scope that is current, which sibling tasks share; ours runs under
@@ -12,28 +10,28 @@ a scope of its own from the start.
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk import traces
-from sentry_sdk.traces import NoOpStreamedSpan, SegmentNameSource, SpanStatus, StreamedSpan
+from sentry_sdk.traces import SegmentNameSource, SpanStatus, StreamedSpan
 
 from ..context import chain
+from ..context.generators import generator_frame
 from ..context.node import Marker
+from ..headers import is_trusted
+from .conversation_scope import OP, ORIGIN
 from .span import RootMarker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
     from sentry_sdk.tracing_utils import Baggage
 
     from ..context.node import Link
     from .span import Span
-
-OP = "sentry.op"
-ORIGIN = "sentry.origin"
 
 
 class StreamedMarker(Marker, StreamedSpan):
@@ -137,7 +135,17 @@ class StreamedMarker(Marker, StreamedSpan):
 
     def activate(self) -> Self:
         """Make it current, under a scope of its own, until it ends."""
-        self.link = chain.push(self.span, self)
+        frame = sys._getframe(1)
+        while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+            frame = frame.f_back
+        self.link = chain.push(self.span, self, frame=generator_frame(frame))
+        return self
+
+    def __enter__(self) -> Self:
+        frame = generator_frame(sys._getframe(1))
+        if frame is not None and self.link is not None and self.link.home is not frame:
+            chain.pop(self.link)  # current where it was started; entered, it is the generator's
+            self.link = chain.push(self.span, self, frame=frame)
         return self
 
     def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:
@@ -169,8 +177,11 @@ class SegmentMarker(StreamedMarker, RootMarker):
     def begin(cls, root: Span, headers: dict[str, str]) -> Self:
         """Begin the segment of a root span, on its scope; called under its scopes."""
         scope = root.conversation.scope
-        scope.__class__ = ConversationScope  # a copy of whatever it was, but for one method
         traces.continue_trace(headers)
+        for continued in (scope, root.conversation.isolation):
+            incoming = continued.get_active_propagation_context()
+            if incoming.baggage is not None and not is_trusted(incoming.baggage.sentry_items):
+                incoming.baggage = None  # a stranger's: ours is made anew
         root.parent_id = scope.get_active_propagation_context().parent_span_id
         # Sentry decides on sampling and what goes along in headers. This span of its own is not
         # delivered: nothing ends it.
@@ -198,38 +209,6 @@ class SegmentMarker(StreamedMarker, RootMarker):
         return self._baggage_at_start
 
 
-class ConversationScope(sentry_sdk.Scope):
-    """A scope inside a conversation: what is started under it is recorded in the conversation."""
-
-    __slots__ = ()
-
-    def start_streamed_span(
-        self,
-        name: str,
-        attributes: Mapping[str, Any] | None,
-        parent_span: StreamedSpan | None,
-        active: bool,
-    ) -> StreamedSpan:
-        """Start a span for ``sentry_sdk.traces.start_span``, in the conversation of its parent.
-
-        ``parent_span`` is a span, None for a segment of its own, or Sentry's mark for "the current
-        one". What isn't below one of our spans is left to Sentry.
-        """
-        parent = parent_span
-        if parent is not None and (
-            not isinstance(parent, StreamedSpan) or isinstance(parent, NoOpStreamedSpan)
-        ):
-            parent = self.streamed_span
-        if not isinstance(parent, StreamedMarker):
-            return super().start_streamed_span(
-                name, None if attributes is None else dict(attributes), parent_span, active
-            )
-        own = dict(attributes or {})
-        span = parent.span.start_span(
-            own.pop(OP, ""),
-            name,
-            attributes={key: own[key] for key in own if not key.startswith("sentry.")},
-        )
-        span.origin = own.get(ORIGIN, "manual")
-        marker = parent.marker(span)
-        return marker.activate() if active else marker
+def _is_inside(module: str) -> bool:
+    """True for modules of the SDK and of ours."""
+    return module.startswith(("sentry_sdk.", f"{__name__.rsplit('.', 2)[0]}."))

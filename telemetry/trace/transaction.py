@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sentry_sdk
 
-from ..context import chain, surfacing
+from ..context import chain, origin, surfacing
 from ..context.scopes import as_values, snapshot
 from ..context.wording import keep_texts
 from ..frozen import frozen
 from ..headers import valid
 from ..records import ConversationRecord
 from .binding import Attached, bound
+from .conversation_scope import ConversationScope
 from .sentry_span import TransactionMarker
 from .sentry_streamed import SegmentMarker
 from .span import Span, current_span, nearest_span
@@ -96,6 +97,7 @@ class Transaction:
         self.isolation.set_client(sink.client)  # also when a library calls sentry_sdk.init again
         self.scope: sentry_sdk.Scope = self.base[1].fork()
         self.scope.span = None
+        self.scope.__class__ = ConversationScope  # a copy of whatever it was, but for its methods
         self.said_by = self.isolation, self.scope
 
         self.root = Span(self, op, name, None, None, attributes)
@@ -246,7 +248,7 @@ class Transaction:
         return bound(function, self.current_span())
 
     def __enter__(self) -> Self:
-        self._link = chain.push(self.root, self.transaction, enters=True)
+        self._link = chain.push(self.root, self.transaction)
         return self
 
     def __exit__(
@@ -313,11 +315,13 @@ class Transaction:
     def capture_exception(self, error: BaseException) -> None:
         """Report an error under this conversation's user, tags and trace. Never waits."""
         here = current_span()
-        inside = here is not None and here.conversation is self
-        scope = sentry_sdk.get_current_scope() if inside else self.scope
-        scopes = snapshot(self.isolation), scope.fork()
+        if here is None or here.conversation is not self:
+            scopes = snapshot(self.isolation), self.scope.fork()
+        else:
+            scopes = chain.scopes_elsewhere(None) or chain.forked(*chain.sentrys())
         as_values(*scopes)
         keep_texts(error)
+        origin.reported_under(error, scopes[1])
         self.sink.captured(error, *scopes)
 
     def trace_headers(self) -> dict[str, str]:

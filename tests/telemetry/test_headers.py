@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import UserDict
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ import telemetry
 from telemetry import headers
 from telemetry.stats import refused_headers
 from telemetry.testing import capture
+from tests.ingest import Ingest
 
 TRACE, SPAN = "0123456789abcdef" * 2, "fedcba9876543210"
 NAME = f"{TRACE}-{SPAN}"
@@ -95,12 +96,33 @@ def test_a_strangers_sampling_is_not_obeyed() -> None:
     }
     assert headers.valid(sent) == {
         "sentry-trace": NAME,
-        "baggage": f"sentry-trace_id={TRACE},sentry-org_id=7,sentry-transaction=a%20b",
+        "baggage": f"sentry-trace_id={TRACE},sentry-org_id=7",
     }
     trusted = headers.valid(sent, trusted=True)
     assert trusted["sentry-trace"] == f"{NAME}-0"
     assert "sentry-sampled=false" in trusted["baggage"]
     assert "other" not in trusted["baggage"]
+
+
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
+def test_nothing_of_a_stranger_goes_on(lifecycle: Literal["transaction", "stream"]) -> None:
+    """Their key, organisation and sampling are in no envelope of ours, nor in our requests."""
+    sent = {
+        "sentry-trace": f"{NAME}-1",
+        "baggage": f"sentry-trace_id={TRACE},sentry-public_key=theirs,sentry-org_id=4711,"
+        "sentry-sample_rand=0.123456,sentry-release=theirs,sentry-sampled=true,tenant=theirs",
+    }
+    with Ingest() as ingest, telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle) as runtime:
+        with telemetry.conversation("c", headers=telemetry.extract(sent)) as conversation:
+            going_out = telemetry.trace_headers()
+            conversation.capture_exception(ValueError("reported"))
+        assert runtime.flush(30)
+        envelopes = [envelope.headers["trace"] for envelope in ingest.envelopes]
+    assert conversation.trace_id == TRACE
+    for said in (going_out["baggage"], *map(str, envelopes)):
+        assert TRACE in said
+        assert [word for word in ("theirs", "4711", "0.123456") if word in said] == [], said
+    assert len(envelopes) == 2
 
 
 def test_baggage_of_another_trace() -> None:

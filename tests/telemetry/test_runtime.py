@@ -249,7 +249,7 @@ def test_a_batch_handed_over_in_the_moment_of_the_end_leaves_nothing_behind() ->
 
 def test_a_bad_start_leaves_nothing_started() -> None:
     """What Sentry's own init refuses is raised, and the next start is the first."""
-    with pytest.raises(TypeError):
+    with pytest.raises(telemetry.TelemetryError, match="no_such_option"):
         telemetry.init(no_such_option=True)
     telemetry.init().close()
 

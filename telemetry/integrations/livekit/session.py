@@ -15,6 +15,7 @@ from ...context import chain
 from ...headers import valid
 from ...stats import refused_headers
 from ...trace.conversation import Conversation
+from ...trace.span import current_span
 from . import repeats, tracer
 from .events import EventListener
 from .spans import SpanListener
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 
     from livekit.agents import AgentSession, JobContext, SpeechHandle
 
+    from ...trace.transaction import Transaction
+
+ASKED = (
+    "clear_user_turn",
+    "commit_user_turn",
+    "generate_reply",
+    "interrupt",
+    "run",
+    "say",
+    "shutdown",
+    "update_agent",
+)
+"""Methods by which anybody may ask a session for something that it then does in its own tasks."""
 JOB_TIMEOUT = 10.0
 """Seconds that a job waits for its session to close, at most, before it is closed without."""
 
@@ -137,10 +151,30 @@ def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: 
                 tracer.starting.reset(token)
 
     def forget() -> None:
-        session.__dict__.pop("start", None)  # a session may be started again
+        for name in ("start", *ASKED):
+            session.__dict__.pop(name, None)  # a session may be started again
 
     session.start = traced_start  # type: ignore[method-assign]  # see the docstring
+    for name in ASKED:
+        setattr(session, name, _inside(getattr(session, name), conversation))
     conversation.on_close(forget)
+
+
+def _inside(ask: Callable[..., Any], conversation: Transaction) -> Callable[..., Any]:
+    """A session's method, whose tasks then are in the session's conversation.
+
+    They inherit the context of whoever asks: a room's callback, a timer, another call.
+    """
+
+    @functools.wraps(ask)
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        here = current_span()
+        if here is not None and here.conversation is conversation:
+            return ask(*args, **kwargs)  # what is current goes on being the parent
+        with conversation.attach():
+            return ask(*args, **kwargs)
+
+    return asking
 
 
 def _delivered(conversation: Conversation, turns: Turns) -> Callable[[], Any]:

@@ -30,6 +30,7 @@ from telemetry.delivery import log_events, logs, outbox, processor, redaction, t
 from telemetry.encoding import envelope, values
 from telemetry.integrations import propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
+from telemetry.trace.conversation_scope import ConversationScope
 from telemetry.trace.span import Span
 from telemetry.trace.span_set import SpanSet
 from telemetry.trace.transaction import Transaction
@@ -164,10 +165,10 @@ REMEDIES = (
     Remedy(
         "plain-spans-streamed",
         "The same for streamed spans",
-        "trace.sentry_streamed.ConversationScope.start_streamed_span",
+        "trace.conversation_scope.ConversationScope.start_streamed_span",
         "test_tasks.py::test_sibling_tasks_are_siblings[stream]",
         _put(
-            sentry_streamed.ConversationScope,
+            ConversationScope,
             "start_streamed_span",
             sentry_sdk.Scope.start_streamed_span,
         ),

@@ -13,6 +13,7 @@ import pytest
 import sentry_sdk.crons
 
 import telemetry
+from telemetry import configure
 from telemetry.delivery import outbox, send_queue
 from telemetry.trace import span_set
 from tests.ingest import Ingest
@@ -140,6 +141,7 @@ def test_a_full_outbox_keeps_conversations_and_errors(
 ) -> None:
     """All else makes room for them, repeats of an error first; what has no room is counted."""
     monkeypatch.setattr(send_queue, "LIMIT", 6)
+    monkeypatch.setattr(configure, "AT_ONCE", 1)  # none is on its way but the first
     ingest.answer(503, {"Retry-After": "60"})
     with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle) as runtime:
         sentry_sdk.crons.capture_checkin("nightly", status="ok")

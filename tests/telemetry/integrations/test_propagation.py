@@ -205,7 +205,7 @@ async def test_a_redirect_takes_headers_only_where_they_may_go(
     service: Service, lifecycle: Lifecycle, library: str
 ) -> None:
     """Sent on to a host that gets no headers, a request leaves them behind; not so otherwise."""
-    with tracing(lifecycle, w3c=True, trace_propagation_targets=["//127.0.0.1"]):
+    with tracing(lifecycle, w3c=True, propagate_to=["127.0.0.1"]):
         client = made(library)
         async with telemetry.conversation("c"):
             await client.get(f"{service.url}/a?to=http://localhost:{service.port}/elsewhere")
@@ -231,7 +231,7 @@ async def test_a_synchronous_client_is_the_same(
             yield "One"
 
     with (
-        tracing(lifecycle, trace_propagation_targets=["//127.0.0.1"]) as captured,
+        tracing(lifecycle, propagate_to=["127.0.0.1"]) as captured,
         module.Client(follow_redirects=True) as client,
     ):
         async with telemetry.conversation("c"):
@@ -246,7 +246,7 @@ async def test_hosts_that_get_no_headers(
     service: Service, lifecycle: Lifecycle, library: str
 ) -> None:
     """``propagate_to`` holds for every client."""
-    with tracing(lifecycle, trace_propagation_targets=["//elsewhere"]):
+    with tracing(lifecycle, propagate_to=["elsewhere"]):
         client = made(library)
         async with telemetry.conversation("c"):
             await client.get(f"{service.url}/kept")
@@ -260,7 +260,7 @@ async def test_headers_that_the_application_sets(
     service: Service, lifecycle: Lifecycle, module: Any
 ) -> None:
     """What it gives to a host of its choice goes there."""
-    with tracing(lifecycle, trace_propagation_targets=[]):
+    with tracing(lifecycle, propagate_to=[]):
         async with telemetry.conversation("c"), module.AsyncClient() as client:
             given = telemetry.trace_headers()
             await client.get(f"{service.url}/given", headers=given)

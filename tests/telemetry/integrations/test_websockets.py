@@ -62,7 +62,7 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture(params=["transaction", "stream"])
 def captured(request: pytest.FixtureRequest) -> Iterator[Captured]:
     """Headers go to 127.0.0.1 only."""
-    with capture(lifecycle=request.param, trace_propagation_targets=["//127.0.0.1"]) as captured:
+    with capture(lifecycle=request.param, propagate_to=["127.0.0.1"]) as captured:
         yield captured
 
 
