@@ -1,4 +1,4 @@
-"""A task that outlives its call: its errors are the call's, and what it says is said by no other."""
+"""A task outlives its call: its errors are the call's, and what it says is said by no other."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _log_in_a_span(said: str) -> None:
         app.error("%s", said)
 
 
-def _outlive(work: Callable[[], None], *, bob: Callable[[], None] = int) -> None:
+def _outlive(work: Callable[[], None], *, then: Callable[[], object] = int) -> None:
     """Ada's call leaves a task over, which does its work while Bob's call goes on."""
 
     async def late(go: asyncio.Event) -> None:
@@ -59,7 +59,7 @@ def _outlive(work: Callable[[], None], *, bob: Callable[[], None] = int) -> None
             go.set()
             await task
         async with telemetry.conversation("next"):
-            bob()
+            then()
 
     asyncio.run(main())
 
@@ -101,7 +101,7 @@ def test_what_it_says_is_said_by_no_other(captured: Captured) -> None:
         say(3)
 
     sentry_sdk.set_tag("app", "a")
-    _outlive(work, bob=lambda: _log("next"))
+    _outlive(work, then=lambda: _log("next"))
 
     [event] = captured.errors
     assert (event.get("user"), event["tags"]) == (None, {"app": "a"})
