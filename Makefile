@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate test test-system lint types bench lift locks remedies \
+.PHONY: help setup simulate test test-system lint types bench fuzz lift locks remedies \
         test-sentry test-sentry-oldest test-sentry-newest
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -26,7 +26,7 @@ simulate: setup ## Hold spoken conversations with the agent, eight at a time, an
 test: setup ## Run the tests
 	$(RUN)/pytest -m "not system"
 
-test-system: setup ## Run the tests that need a system around them
+test-system: setup ## Run the tests that need a system: a browser, LiveKit, root for the image
 	$(RUN)/pytest -m system
 
 lint: setup ## Check style, formatting and which way imports run
@@ -36,6 +36,11 @@ lint: setup ## Check style, formatting and which way imports run
 
 types: setup ## Check types
 	$(RUN)/mypy
+
+fuzz: setup ## Hold 500 pairs of conversations in random surroundings; FUZZ_SEED=… repeats a run
+	@export FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} FUZZ_SEED=$${FUZZ_SEED:-$$($(RUN)/python -c 'import secrets; print(secrets.randbits(32))')}; \
+	echo "FUZZ_SEED=$$FUZZ_SEED"; \
+	$(RUN)/pytest --show-capture=no tests/telemetry/conformance/test_surroundings.py
 
 lift: setup ## Copy telemetry/ elsewhere, under another name, and run its tests there
 	$(RUN)/python -m tests.lift

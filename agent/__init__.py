@@ -18,6 +18,8 @@ From the top down; each imports only those below it:
     The example, a restaurant's front desk. The piece you replace.
 ``providers``
     Speech and language, local and remote.
+``proxies``
+    Proxies of the environment: this machine is reached without one.
 ``audio``
     The one measure of audibility that all of them use.
 ``errors``

@@ -18,15 +18,17 @@ from . import options as sentrys_options
 from .delivery.client import Client
 from .delivery.connections import OPTIONS
 from .delivery.drops import CALLBACK_ERROR
-from .delivery.hooks import guarded
+from .delivery.hooks import guarded, harmless
 from .delivery.log_events import dated
 from .delivery.logs import LogCapture
+from .delivery.queue_transport import QueueTransport
 from .delivery.sender import AT_ONCE, Sender
-from .delivery.thread import Delivery, QueueTransport
+from .delivery.thread import Delivery
 from .encoding.transactions import rejoining
 from .errors import TelemetryError
 from .runtime import CLOSE_TIMEOUT, Runtime, activate, deactivate
 from .store import TraceStore
+from .store.sqlite_file import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,9 +76,12 @@ def init(
     sentrys_options.check(options)
     network = {name: options[name] for name in OPTIONS if name in options}
     sender = Sender(dsn, **network) if dsn else None
+    kept = TraceStore(store) if store is not None else None
+    if kept is not None:
+        require_writable(kept.path)
     return start(
         Delivery(
-            store=TraceStore(store) if store is not None else None,
+            store=kept,
             sender=sender,
             send_content=send_content,
             streaming=lifecycle == "stream",
@@ -121,6 +126,7 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
             before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
             before_send=guarded("before_send", options.pop("before_send", None)),
+            before_breadcrumb=harmless("before_breadcrumb", options.pop("before_breadcrumb", None)),
             traces_sampler=guarded(
                 "traces_sampler",
                 options.pop("traces_sampler", None),
@@ -132,7 +138,8 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             enable_backpressure_handling=False,
             shutdown_timeout=0,
             before_send_transaction=rejoining(
-                guarded("before_send_transaction", options.pop("before_send_transaction", None))
+                guarded("before_send_transaction", options.pop("before_send_transaction", None)),
+                lambda count: delivery.drop(CALLBACK_ERROR, count),
             ),
             **options,
         )

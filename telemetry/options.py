@@ -18,6 +18,7 @@ _PROFILES: Final = (
 )
 _DELIVERY: Final = "delivery is telemetry's own: leave it out"
 _REFUSED: Final = {
+    "add_full_stack": "errors are built apart from the call: log with stack_info=True",
     "auto_session_tracking": "release health counts requests, not conversations: leave it out",
     "enable_backpressure_handling": "delivery paces itself: leave it out",
     "enable_tracing": "use sample_rate",
@@ -46,6 +47,14 @@ _ACCEPTED: Final = {
     "send_client_reports": False,
 }
 """Values that those options have in any case; the others may be given as Sentry's own default."""
+_FIXED: Final = (
+    "auto_session_tracking",
+    "enable_backpressure_handling",
+    "send_client_reports",
+    "trace_lifecycle",
+    "transport",
+)
+"""Options that are given to Sentry's client in any case."""
 _EXPERIMENTS: Final = {
     "ignore_spans": _REFUSED["ignore_spans"],
     "max_spans": "all spans are delivered, in several transactions if need be: leave it out",
@@ -78,7 +87,7 @@ def check(options: dict[str, Any]) -> None:
 
 def settle(options: dict[str, Any]) -> None:
     """Take out what has been checked and is decided here, and put in what follows from it."""
-    for fixed in ("auto_session_tracking", "enable_backpressure_handling", "send_client_reports"):
+    for fixed in _FIXED:
         options.pop(fixed, None)
     experiments = options.get("_experiments") or {}
     for name in ("before_send_log", "enable_logs"):  # Sentry's former place for them

@@ -31,7 +31,15 @@ NESTED: Final = "myapp.telemetry"
 """The package's names where it is lifted to."""
 TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "telemetry")
 """The tests that go along: those of telemetry, and what they share."""
-TEST_TOOLS: Final = ("pytest", "pytest-timeout", "anyio", "hypothesis", "sentry-relay")
+TEST_TOOLS: Final = (
+    "pytest",
+    "pytest-timeout",
+    "anyio",
+    "hypothesis",
+    "sentry-relay",
+    "loguru",
+    "structlog",
+)
 FRAMEWORKS: Final = (
     "livekit-agents",
     "aiohttp",

@@ -2,6 +2,8 @@
 
 ``app``
     The commands and their words in ``--help``; :func:`main`.
+``terminal``
+    Standard output and error that take all that is written to them.
 ``process``
     Settings, logging, telemetry and signals of a running command.
 ``rooms``

@@ -8,6 +8,7 @@ A command's own imports are made when it runs: LiveKit and the models take secon
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,10 +18,12 @@ import anyio
 import typer
 
 from agent.errors import InputError
+from agent.proxies import spare_loopback
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
+from telemetry.store import TraceStore
 
-from . import rooms, simulate
+from . import rooms, simulate, terminal
 
 if TYPE_CHECKING:
     from config import Settings
@@ -72,8 +75,8 @@ def new(
     from .new import make
 
     for path in make(folder):
-        typer.echo(path)
-    typer.echo(f"Next: cd {folder} && parley simulate scenario.yaml")
+        terminal.say(str(path))
+    terminal.say(f"Next: cd {folder} && parley simulate scenario.yaml")
 
 
 @app.command(rich_help_panel=START)
@@ -126,7 +129,7 @@ def serve(
 
     process.log_to_stderr(settings.log_level)
     if (warning := process.open_to_all(settings)) is not None:
-        typer.echo(f"parley: warning: {warning}", err=True)
+        terminal.warn(f"parley: warning: {warning}")
     with process.traced(settings):
         anyio.run(_serve, settings, page)
 
@@ -234,18 +237,32 @@ async def _reservations(db: Path, host: str, port: int) -> None:
 
 def main() -> None:
     """Run the command line."""
+    terminal.adapt()
+    code = _run()
+    if (lost := terminal.finish()) is not None:
+        terminal.warn(f"parley: {lost}")
+        code = code or 1
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
+    """Run it; its exit code."""
     # PARLEY_AGENT=module:Class names a file in the operator's own folder
     sys.path.insert(0, str(Path.cwd()))
     try:
         export_dotenv()
+        spare_loopback(os.environ)
         app()
+    except SystemExit as end:
+        return end.code
     except BaseExceptionGroup as group:
         wrong, others = group.split(INPUT_ERRORS)
         if wrong is None or others is not None:
             raise
-        _give_up(_first(wrong))
+        return _refused(_first(wrong))
     except INPUT_ERRORS as error:
-        _give_up(error)
+        return _refused(error)
+    return 0
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -253,9 +270,9 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _give_up(error: BaseException) -> None:
-    typer.echo(f"parley: {error}", err=True)
-    sys.exit(2)
+def _refused(error: BaseException) -> int:
+    terminal.warn(f"parley: {error}")
+    return 2
 
 
 def _stores(paths: list[Path] | None) -> list[Path]:
@@ -263,6 +280,6 @@ def _stores(paths: list[Path] | None) -> list[Path]:
     if not found:
         raise SettingsError("PARLEY_TRACE_STORE is off: give the store with --store")
     for path in found:
-        if not path.exists():
+        if not TraceStore(path).path.exists():
             raise SettingsError(f"{path}: no trace store there yet; hold a conversation first")
     return found

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from livekit.agents.utils import http_context
-from rich.console import Console
 from rich.text import Text
 
-from . import probes, process
+from . import probes, process, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -43,7 +42,7 @@ def check(settings: Settings, *, limit: float) -> bool:
 
     ``limit`` is the time each has, in seconds.
     """
-    console = Console(highlight=False)
+    console = terminal.console()
     hidden = _secrets(settings)
     found, told = dict(_probes(settings)), list(_at_once(settings))
     width = max(len(name) for name in (*found, *(finding.name for finding in told)))
@@ -74,7 +73,7 @@ async def _probe_all(
     found: dict[str, Probe], limit: float, show: Callable[[Finding], None]
 ) -> None:
     waiting = set(found)
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     async with (
         http_context.open(),  # where plugins find their HTTP client
         process.stopping() as stop,

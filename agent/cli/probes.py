@@ -24,10 +24,12 @@ import httpx
 from livekit import api, rtc
 from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm, stt
 
-from agent import desk, providers
+from agent import desk, providers, proxies
 from agent.errors import InputError
 from agent.session import load_agent
 from config import question
+from telemetry import TelemetryError
+from telemetry.store import TraceStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +156,9 @@ async def sentry(dsn: str) -> str:
     report: dict[str, object] = {"timestamp": time.time(), "discarded_events": []}
     envelope: tuple[dict[str, object], ...] = ({}, {"type": "client_report"}, report)
     try:
-        async with httpx.AsyncClient() as http:
+        with proxies.of_environment(dsn) as trusted:
+            client = httpx.AsyncClient(trust_env=trusted)
+        async with client as http:
             answer = await http.post(
                 f"{parts.scheme}://{host}{path}/api/{project}/envelope/",
                 content="\n".join(json.dumps(part) for part in envelope),
@@ -184,7 +188,11 @@ async def trace_store(path: Path) -> str:
 
 def _try_store(path: Path) -> None:
     mend = "choose another file with PARLEY_TRACE_STORE, or `off`"
-    if not path.exists():
+    if not path.is_file():
+        try:
+            TraceStore(path)
+        except TelemetryError as error:
+            raise Problem(f"PARLEY_TRACE_STORE: {error}") from None
         folder = path.absolute().parent
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise Problem(f"{path} can't be made, {folder} is no folder that is writable: {mend}")

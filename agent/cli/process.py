@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import signal
@@ -12,12 +11,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
-from rich.console import Console
 
 import telemetry
 from agent.providers import Choice
+from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
+
+from . import terminal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -91,13 +92,8 @@ def choice(settings: Settings) -> Choice:
 def open_to_all(settings: Settings) -> str | None:
     """A warning when others than this machine can call without a token."""
     host = settings.gateway_host
-    if settings.gateway_token is not None or host == "localhost":
+    if settings.gateway_token is not None or is_loopback(host):
         return None
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return None
-    except ValueError:
-        pass  # a name: who knows
     return (
         f"whoever reaches {host}:{settings.gateway_port} can call without a token: set "
         "PARLEY_GATEWAY_TOKEN"
@@ -107,7 +103,7 @@ def open_to_all(settings: Settings) -> str | None:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """Say on a terminal that something takes its time."""
-    with Console(stderr=True).status(f"{what} …"):
+    with terminal.console(stderr=True).status(f"{what} …"):
         yield
 
 

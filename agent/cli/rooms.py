@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import anyio
 import typer
 
 from agent.errors import InputError
+from agent.proxies import hide_from_livekit
 from config import load
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ def dev(
 
 
 def livekit(settings: Settings) -> LiveKit:
-    """The LiveKit server of the settings. Raises :class:`~agent.errors.InputError`."""
+    """The LiveKit server of the settings, to be reached without a proxy where it is here. Raises
+    :class:`~agent.errors.InputError`."""
     from agent.rooms import LiveKit
 
     url, key, secret = (
@@ -88,6 +91,7 @@ def livekit(settings: Settings) -> LiveKit:
             f"{', '.join(missing)} not set: the LiveKit server to take calls from "
             "(`parley dev` knows those of `livekit-server --dev`)"
         )
+    hide_from_livekit(url, os.environ)
     return LiveKit(url, key, secret.get_secret_value())
 
 

@@ -12,6 +12,7 @@ import typer
 from config import load
 
 from . import simulate_options as given
+from . import terminal
 from .simulate_options import Transport
 
 HELP = """Let scripted callers hold conversations with the agent, and check all of it.
@@ -52,7 +53,7 @@ def command(
     if schema:
         from agent import simulator
 
-        typer.echo(simulator.schema(), nl=False)
+        terminal.say(simulator.schema(), end="")
         return
     settings = load()
     from . import process, simulation

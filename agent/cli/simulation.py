@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from rich.console import Console
 
 from agent import desk, simulator
 from agent.desk.reservations import Faults
 from config import scenario_files
 from telemetry.store import TraceStore
 
-from . import process, transports
+from . import process, terminal, transports
 from .simulate_options import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
 
     import telemetry
     from config import Settings
@@ -43,25 +44,48 @@ class Files:
 
     def check(self) -> None:
         """Check that each can be written, before the run, not after it. Raises ScenarioError."""
-        for option in dataclasses.fields(self):
-            path = getattr(self, option.name)
-            if path is not None and not path.parent.is_dir():
-                raise simulator.ScenarioError(
-                    f"--{option.name} {path}: there is no folder {path.parent}"
-                )
+        for option, path in self._given():
+            folder = path.parent
+            if not folder.is_dir():
+                raise simulator.ScenarioError(f"{option} {path}: there is no folder {folder}")
+            if path.is_dir():
+                raise simulator.ScenarioError(f"{option} {path}: it is a folder: name a file in it")
+            new = not path.exists()
+            try:
+                if new or path.is_file():  # a pipe would be at its end, once closed
+                    path.open("ab").close()
+                if new:
+                    path.unlink()
+            except OSError as error:
+                raise simulator.ScenarioError(_unwritable(option, path, error)) from error
 
-    def write(self, report: simulator.Report) -> None:
-        """Write them."""
-        if self.report is not None:
-            text = json.dumps(simulator.as_json(report), indent=2) + "\n"
-            self.report.write_text(text, encoding="utf-8")
-        if self.junit is not None:
-            self.junit.write_text(simulator.junit(report), encoding="utf-8")
+    def write(self, report: simulator.Report) -> list[str]:
+        """Write them; what went wrong, a line of text for each that couldn't be."""
+        texts = {
+            "--report": lambda: json.dumps(simulator.as_json(report), indent=2) + "\n",
+            "--junit": lambda: simulator.junit(report),
+        }
+        problems = []
+        for option, path in self._given():
+            try:
+                path.write_bytes(texts[option]().encode("utf-8", "replace"))
+            except OSError as error:
+                problems.append(_unwritable(option, path, error))
+        return problems
+
+    def _given(self) -> list[tuple[str, Path]]:
+        named = {"--report": self.report, "--junit": self.junit}
+        return [(option, path) for option, path in named.items() if path is not None]
+
+
+def _unwritable(option: str, path: Path, error: OSError) -> str:
+    reason = (error.strerror or type(error).__name__).lower()
+    return f"{option} {path}: it can't be written: {reason}: choose another place"
 
 
 def simulate(settings: Settings, options: Options) -> bool:
     """Run it, show it, write the reports; True when everything held."""
-    console = Console(highlight=False)
+    console = terminal.console()
     shipped = {path.stem: path for path in scenario_files()}
     scenarios = simulator.find_scenarios(options.scenarios, shipped)
     line = None if options.line is None else simulator.Conditions.parse(options.line)
@@ -92,11 +116,13 @@ def simulate(settings: Settings, options: Options) -> bool:
         # What was not delivered is known, and counted, only now.
         stats = dataclasses.asdict(runtime.stats())
         found = dataclasses.replace(found, stats=stats, command=options.command_line)
+    unwritten = files.write(found)  # first: who reads them need not have a terminal
     console.print(simulator.render(found))
-    files.write(found)
     if settings.trace_store is not None and found.calls:
         worst = min(found.calls, key=lambda call: call.passed)
         console.print(f"See a conversation: parley traces show {worst.id}")
+    if unwritten:
+        raise simulator.ScenarioError("\n".join(unwritten))
     return found.passed
 
 

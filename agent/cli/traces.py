@@ -11,14 +11,15 @@ import functools
 import heapq
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from telemetry import TelemetryError
 from telemetry.attributes import OP_CONVERSATION
 from telemetry.store import AmbiguousId, TraceStore
 from telemetry.tree import render
+
+from . import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 def list_conversations(paths: Sequence[Path], limit: int) -> None:
     """Print the newest conversations as a table."""
-    table = Table("started", "conversation", "name", "status", "seconds", "spans", box=None)
+    named = Column("conversation", overflow="fold")  # whole: it is asked for by this
+    table = Table("started", named, "name", "status", "seconds", "spans", box=None)
     for row in _newest([TraceStore(path) for path in paths], limit):
         started = datetime.datetime.fromtimestamp(row.started_at).astimezone()
         seconds = "" if row.ended_at is None else f"{row.ended_at - row.started_at:.1f}"
@@ -41,7 +43,7 @@ def list_conversations(paths: Sequence[Path], limit: int) -> None:
             seconds,
             str(row.span_count),
         )
-    Console(highlight=False).print(table)
+    terminal.console().print(table)
 
 
 def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool) -> None:
@@ -61,7 +63,7 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
         found = one
     trace = _once(each for store in stores for each in store.trace(found.trace_id))
     shown = _shown(trace, found)
-    console = Console(highlight=False)
+    console = terminal.console()
     width = console.width if console.is_terminal else None
     others = [each for each in trace if each is not shown]
     tree = render(shown, others=others, words=words, width=width)

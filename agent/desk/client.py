@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from agent import proxies
 from agent.desk.speech import spoken_choice, spoken_time
 from agent.desk.wire import (
     Availability,
@@ -72,10 +73,15 @@ class Reservations:
     @asynccontextmanager
     async def connect(cls, url: str, *, patience: float = 4.0) -> AsyncIterator[Reservations]:
         """A client of the service at ``url``; a request fails when the service takes longer
-        than ``patience`` seconds to be connected to, or to send the next part of its answer."""
-        async with httpx.AsyncClient(
-            base_url=url, timeout=patience, limits=_LIMITS, verify=_tls()
-        ) as http:
+        than ``patience`` seconds to be connected to, or to send the next part of its answer.
+
+        Raises :class:`~agent.proxies.ProxyError` when it can't be asked as the environment says.
+        """
+        with proxies.of_environment(url) as trusted:
+            http = httpx.AsyncClient(
+                base_url=url, timeout=patience, limits=_LIMITS, verify=_tls(), trust_env=trusted
+            )
+        async with http:
             yield cls(http)
 
     async def check(self) -> None:

@@ -9,11 +9,14 @@ sent.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import httpx2
 import openai
 from livekit.plugins import openai as plugin
+
+from agent import proxies
 
 from . import connections
 
@@ -28,45 +31,70 @@ event loop would stand still."""
 
 
 class LLM(plugin.LLM):
-    """The plugin's language model. Takes the same arguments by name, as do the others."""
+    """The plugin's language model. Takes the same arguments by name, as do the others; each has
+    a client that it closes if it isn't shared."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**_shared(options))
+        self._own, options = _with_client(options)
+        super().__init__(**options)
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await super().aclose()
+        await _close(self._own)
 
 
 class TTS(plugin.TTS):
     """The plugin's synthesis."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**_shared(options))
-
-
-class STT(plugin.STT):
-    """The plugin's recognition, with a client that it closes if it isn't shared."""
-
-    def __init__(self, **options: Any) -> None:
-        options = _shared(options)
-        self._own = None if "client" in options else _client(options)
-        super().__init__(**{"client": self._own, **options})
+        self._own, options = _with_client(options)
+        super().__init__(**options)
 
     async def aclose(self) -> None:
         """Close its connections."""
         await super().aclose()
-        if self._own is not None:
-            await self._own.close()
+        await _close(self._own)
 
 
-def _shared(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with the client that sessions share if they do."""
+class STT(plugin.STT):
+    """The plugin's recognition."""
+
+    def __init__(self, **options: Any) -> None:
+        self._own, options = _with_client(options)
+        super().__init__(**options)
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await super().aclose()
+        await _close(self._own)
+
+
+def _with_client(options: dict[str, Any]) -> tuple[openai.AsyncClient | None, dict[str, Any]]:
+    """The client to be closed by its owner, if it is no shared one, and the options with it."""
+    if options.get("client") is not None:
+        return None, options
     server = "openai", options.get("base_url"), options.get("api_key")
-    found = connections.shared(server, lambda: _client(options))
-    return options if found is None else {"client": found, **options}
+    shared = connections.shared(server, lambda: _client(options))
+    own = _client(options) if shared is None else None
+    return own, {**options, "client": shared or own}
 
 
 def _client(options: dict[str, Any]) -> openai.AsyncClient:
+    url = options.get("base_url")
+    # without one, openai's client takes this
+    with proxies.of_environment(url or os.environ.get("OPENAI_BASE_URL", "")) as trusted:
+        http = httpx2.AsyncClient(
+            follow_redirects=True, limits=_POOL, verify=_TLS, trust_env=trusted
+        )
     return openai.AsyncClient(
         api_key=options.get("api_key"),
-        base_url=options.get("base_url"),
+        base_url=url,
         max_retries=0,  # LiveKit retries, and gives each request its time limit
-        http_client=httpx2.AsyncClient(follow_redirects=True, limits=_POOL, verify=_TLS),
+        http_client=http,
     )
+
+
+async def _close(client: openai.AsyncClient | None) -> None:
+    if client is not None:
+        await client.close()

@@ -178,7 +178,7 @@ def current() -> Node | None:
                 span = sentrys
     elif marker is not None and not marker.span.conversation.ended:
         span = marker.span
-    theirs = _frameworks_span()
+    theirs = _frameworks_span() if framework_span else None
     if theirs is None or theirs is span or theirs.conversation.ended:
         return span
     if span is not None and theirs.conversation is span.conversation:
@@ -191,7 +191,10 @@ def current() -> Node | None:
 
 def _frameworks_span() -> Node | None:
     """The span that a framework's own context names."""
-    return next((span for ask in framework_span if (span := ask()) is not None), None)
+    for ask in framework_span:
+        if (span := ask()) is not None:
+            return span
+    return None
 
 
 def _is_entered_in(link: Link | None, theirs: Node) -> bool:

@@ -4,7 +4,8 @@
 ``outbox``       takes what calls hand over, without ever waiting
 ``messages``     the things that are handed over
 ``nowhere``      stands in before ``init``: takes everything and keeps nothing
-``thread``       the thread, and the SDK's way to it
+``thread``       the thread
+``queue_transport``  the SDK's way to it
 ``lanes``        threads that wait for Sentry, and for the store
 ``processor``    makes rows of the store and envelopes of the messages
 ``redaction``    takes what people said out of errors and logs

@@ -146,9 +146,13 @@ def _as_value(before: Any) -> Callable[[Any, Any], Any]:
     """``before_breadcrumb``: asks the operator's own; what a breadcrumb says can't change then."""
 
     def before_breadcrumb(crumb: Any, hint: Any) -> Any:
-        kept = crumb if before is None else before(crumb, hint)
-        if kept is not None and "data" in kept:
-            kept["data"] = frozen(kept["data"])
+        kept = crumb
+        try:
+            if before is not None:
+                kept = before(crumb, hint)
+        finally:  # Sentry keeps the breadcrumb where its hook raises
+            if kept is not None and "data" in kept:
+                kept["data"] = frozen(kept["data"])
         return kept
 
     return before_breadcrumb

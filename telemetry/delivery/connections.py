@@ -2,12 +2,14 @@
 
 Options and environment variables are those of Sentry's own transport, and mean the same: an option
 goes before the environment, an empty proxy means none, ``https_proxy`` before ``http_proxy``, and
-``NO_PROXY`` is for proxies of the environment only. What can't be used is said at once, where
-Sentry would go on trying.
+``NO_PROXY`` is for proxies of the environment only. Two things are otherwise: loopback is never
+asked through a proxy of the environment, which would look for it on its own machine; and what can't
+be used is said at once, where Sentry would go on trying.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import ssl
 from pathlib import Path
@@ -121,13 +123,24 @@ def _proxy(dsn: Dsn, http_proxy: str | None, https_proxy: str | None) -> str | N
 
 
 def _is_direct(dsn: Dsn) -> bool:
-    """True if ``NO_PROXY`` names the host, or a domain it is in."""
+    """True if the host is loopback, or ``NO_PROXY`` names it or a domain it is in."""
+    if _is_loopback(dsn.host or ""):
+        return True
     hosts = [host.strip() for host in getproxies().get("no", "").split(",")]
     return any(
         host == "*" or (dsn.host or "").endswith(host) or dsn.netloc.endswith(host)
         for host in hosts
         if host
     )
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")  # RFC 6761
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _socket_options(

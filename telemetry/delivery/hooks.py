@@ -44,3 +44,22 @@ def guarded(name: str, hook: Any, failed: Callable[[], None] = lambda: None) -> 
                 raise
 
     return calling
+
+
+def harmless(name: str, hook: Any) -> Any:
+    """A :func:`guarded` hook that Sentry asks in the application's own call: it never raises.
+
+    One that raises refuses what it was asked about.
+    """
+    asked = guarded(name, hook)
+    if asked is None:
+        return None
+
+    @functools.wraps(hook)
+    def calling(*args: Any) -> Any:
+        try:
+            return asked(*args)
+        except Exception:  # noqa: BLE001 - the operator's code, which guarded has told of
+            return None
+
+    return calling

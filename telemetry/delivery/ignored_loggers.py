@@ -1,4 +1,7 @@
-"""The loggers that ``ignore_logger`` of Sentry's logging integration names."""
+"""The loggers that ``ignore_logger`` of Sentry's logging integration names.
+
+They make no errors and no breadcrumbs; structured logs they do make, as with Sentry.
+"""
 
 from __future__ import annotations
 

@@ -45,6 +45,8 @@ class Log:
     """The texts of the exception that was logged, see :mod:`telemetry.context.wording`."""
     stack: dict[str, Any] | None = None
     """The stack of the call, where it is wanted."""
+    is_error: bool = False
+    """Whether it is to be an error, besides a structured log."""
 
     @classmethod
     def of(
@@ -53,6 +55,8 @@ class Log:
         message: str,
         extra: dict[str, Any],
         stack: dict[str, Any] | None = None,
+        *,
+        is_error: bool = False,
     ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
@@ -60,7 +64,7 @@ class Log:
         vars(formatted).update(msg=message, message=message, args=None)
         error = _error_in(record)
         texts = [] if error is None else texts_of(error)
-        return cls(formatted, str(record.msg), message, extra, texts, stack)
+        return cls(formatted, str(record.msg), message, extra, texts, stack, is_error)
 
     @property
     def error(self) -> BaseException | None:
@@ -71,7 +75,7 @@ class Log:
 def send(log: Log) -> None:
     """Capture a log under the current scopes: as an error, as a structured log, or both."""
     record = log.record
-    if record.levelno >= logging.ERROR and not getattr(record, REPORTED, False):
+    if log.is_error and not getattr(record, REPORTED, False):
         event, hint = _event(log)
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a plain dict
     if sentry_sdk.get_client().options.get("enable_logs"):

@@ -82,10 +82,12 @@ class LogCapture:
             return
         record = plain(record)
         message, extra = message_of(record), extra_of(record, self._text)
-        is_error = record.levelno >= logging.ERROR
-        if (self._structured or is_error) and not is_ignored(record.name):
+        ignored = is_ignored(record.name)
+        is_error = record.levelno >= logging.ERROR and not ignored
+        if self._structured or is_error:
             self._taken.append(_identity(record))
-            log = Log.of(record, message, extra, self._stack(record) if is_error else None)
+            stack = self._stack(record) if is_error else None
+            log = Log.of(record, message, extra, stack, is_error=is_error)
             scopes = (
                 chain.scopes_of(log.error)
                 if is_foreign
@@ -96,15 +98,16 @@ class LogCapture:
             as_values(*scopes)
             origin.reported_under(log.error, scopes[1])
             self._delivery.outbox.logged(log, *scopes)
-        if is_foreign or is_collecting() or sentry_sdk.get_client() is not self._client:
-            return  # it says nothing about what is current here, or not to us
-        sentry_sdk.add_breadcrumb(
-            type="log",
-            level=level_of(record),
-            category=record.name,
-            message=message,
-            data=extra,
-        )
+        # It says nothing about what is current here, or not to us.
+        elsewhere = is_foreign or is_collecting() or sentry_sdk.get_client() is not self._client
+        if not ignored and not elsewhere:
+            sentry_sdk.add_breadcrumb(
+                type="log",
+                level=level_of(record),
+                category=record.name,
+                message=message,
+                data=extra,
+            )
 
     def _stack(self, record: LogRecord) -> dict[str, Any] | None:
         """The stack of the call, if the operator or the caller wants it."""

@@ -16,16 +16,15 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope
-from sentry_sdk.transport import Transport
 
 from ..errors import TelemetryError
 from . import outbox
-from .drops import CALLBACK_ERROR, SHUTDOWN, STORE, Drops
+from .drops import SHUTDOWN, STORE, Drops
 from .kinds import Kinds
 from .lanes import SendLanes, StoreLane, Threads
 from .messages import Answered, Flush, Stop, Wake
@@ -365,40 +364,6 @@ class Delivery:
                 pass
             case _:
                 self._processor.drop(message, SHUTDOWN)
-
-
-class QueueTransport(Transport):
-    """The SDK's way to :class:`Delivery`: an envelope is queued and nothing else happens.
-
-    The DSN is for the sampling context in headers, which names its public key; the organization,
-    if its host doesn't say, for telling whose traces may be continued.
-    """
-
-    def __init__(
-        self, delivery: Delivery, *, dsn: str | None = None, org_id: str | None = None
-    ) -> None:
-        super().__init__({"dsn": dsn, "org_id": org_id})
-        self._delivery = delivery
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        """Queue it."""
-        self._delivery.send(envelope)
-
-    def record_lost_event(
-        self,
-        reason: str,
-        data_category: Any = None,
-        item: Any = None,
-        *,
-        quantity: int = 1,
-    ) -> None:
-        """Count what a hook lost by raising; what it refuses is the operator's decision."""
-        if reason == CALLBACK_ERROR and data_category != "transaction":  # its spans count
-            self._delivery.drop(reason, quantity)
-
-    def flush(self, timeout: float, callback: object = None) -> None:
-        """Wait for delivery."""
-        self._delivery.flush(timeout)
 
 
 def _collect() -> None:

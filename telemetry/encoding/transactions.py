@@ -42,16 +42,28 @@ def capture(event: dict[str, Any]) -> None:
 
 def rejoining(
     then: Callable[[Any, dict[str, Any]], Any] | None,
+    lost: Callable[[int], None] = lambda count: None,
 ) -> Callable[[Any, dict[str, Any]], Any]:
-    """The ``before_send_transaction`` that puts an event's spans back, before ``then``."""
+    """The ``before_send_transaction`` that puts an event's spans back, before ``then``.
+
+    Where that raises, Sentry counts the spans that the event came with; ``lost`` counts the others.
+    """
 
     def before_send_transaction(event: Any, hint: dict[str, Any]) -> Any:
-        if _SPANS in hint:
-            event["spans"] = spans = hint.pop(_SPANS)
+        spans = hint.pop(_SPANS, None)
+        if spans is not None:
+            event["spans"] = spans
             scrub = scrubber()
             for span in paced(spans):
                 scrub(span["data"])
-        return event if then is None else then(event, hint)
+        if then is None:
+            return event
+        count = len(spans or ())
+        try:
+            return then(event, hint)
+        except Exception:
+            lost(count)
+            raise
 
     return before_send_transaction
 

@@ -10,22 +10,28 @@ holds what people said, so it is created readable by its owner only.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import stat
+import tempfile
 import threading
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..errors import TelemetryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _APPLICATION: Final = 0x56545243  # "VTRC": tells our files from other SQLite files
 _VERSION: Final = 2
 _BUSY_SECONDS: Final = 5.0
 """The wait for another process's transaction."""
+
+_URI: Final = re.compile(r"file:|[a-z][a-z0-9+.-]+:/")
+"""The beginning of what other programs take for the place of a database."""
 
 _SCHEMA: Final = """
 CREATE TABLE conversation (
@@ -88,15 +94,13 @@ class SqliteFile:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._writing = threading.Lock()
+        with self._reported():
+            problem = _problem(path)
+        if problem is not None:
+            raise TraceStoreError(f"the trace store at {path} can't be used: {problem}")
         if self._exists():
             with self.reading():
                 return
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise TraceStoreError(
-                f"no trace store can be created at {path}: {folder} is not a folder that can be "
-                "written to: choose another path, or turn the store off"
-            )
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Cursor]:
@@ -121,6 +125,9 @@ class SqliteFile:
             return
         with self._reported():
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            folder = self.path.absolute().parent
+            if not os.access(folder, os.W_OK) and not Path(f"{self.path}-wal").exists():
+                uri += "&immutable=1"  # WAL wants to make files, but here nobody can be writing
             with closing(
                 sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
             ) as connection:
@@ -149,7 +156,7 @@ class SqliteFile:
         self._writing.release()
 
     def _open_writer(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        Path(os.path.realpath(self.path)).parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         # One thread writes, but another may close after it: sqlite itself is thread-safe
         connection = sqlite3.connect(
@@ -218,6 +225,51 @@ class SqliteFile:
                 f"the trace store at {self.path} can't be used: {error.strerror}: check the path "
                 "and its permissions"
             ) from error
+
+
+def require_writable(path: Path) -> None:
+    """Check that a store may be written, if it is there. Raises :class:`TraceStoreError`."""
+    if path.exists() and not os.access(path, os.W_OK):
+        raise TraceStoreError(
+            f"the trace store at {path} can't be used: it may only be read: choose another path, "
+            "or turn the store off"
+        )
+
+
+def _problem(path: Path) -> str | None:
+    """The reason why no store can be at a path, with the way to mend it; None if one can be.
+
+    Nothing is opened that isn't a plain file: opening a pipe waits for whoever is at its other end.
+    """
+    if str(path) == ":memory:":
+        return "what one thread writes others read, so it can't be in memory: name a file"
+    if _URI.match(str(path)):
+        return "it is a URI: give the path of the file alone"
+    if "\0" in str(path):
+        return "there is a null character in it: choose another path"
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _problem_of_new(path)
+    if stat.S_ISDIR(mode):
+        return f"it is a folder: name a file in it, like {path / 'traces.db'}"
+    if not stat.S_ISREG(mode):
+        return "it is a device or a pipe: name a file, or turn the store off"
+    return None
+
+
+def _problem_of_new(path: Path) -> str | None:
+    """The same for a path where nothing is yet: its nearest folder has to take files."""
+    target = Path(os.path.realpath(path))  # of a link that leads where nothing is yet
+    folder = next(parent for parent in target.parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError:
+        return (
+            f"{folder} is not a folder that can be written to: choose another path, or turn the "
+            "store off"
+        )
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:

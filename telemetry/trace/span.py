@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
     from ..context.node import Link, Node
 
 
+_ids = random.Random()  # noqa: S311 - ids need not be secret; the application may seed its own
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
 def new_id() -> str:
     """A span id: 16 hex digits, unique across processes and forks."""
-    return os.urandom(8).hex()
+    return _ids.randbytes(8).hex()
 
 
 def status_of(error: BaseException) -> str:

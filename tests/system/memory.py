@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections import deque
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ import anyio
 
 from tests.system import livekit
 from tests.system.callers import Caller
+from tests.system.processes import family
 from tests.system.worker import working
 
 if TYPE_CHECKING:
@@ -72,16 +72,6 @@ async def settled(process: int) -> float:
             break
         await anyio.sleep(1.0)
     return readings[-1]
-
-
-def family(process: int) -> list[int]:
-    """A process and all its descendants."""
-    found = [process]
-    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):  # ended meanwhile
-            for child in tasks.read_text().split():
-                found += family(int(child))
-    return found
 
 
 def proportional(process: int) -> float:

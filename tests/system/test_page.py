@@ -15,6 +15,7 @@ import anyio
 import anyio.abc
 import pytest
 from anyio.streams.text import TextReceiveStream
+from playwright.async_api import expect
 
 from agent.gateway import Start, connect
 from agent.simulator.check_trace import (
@@ -29,12 +30,13 @@ from telemetry.attributes import OP_TURN, RESPONSE_LATENCY
 from telemetry.store import TraceStore
 from tests.agent.gateway.sessions import Gateway, gateway
 
-from .browser import Tab, chromium
+from .chromium import PATIENCE_SECONDS, chromium
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from anyio.abc import Process, TaskStatus
+    from playwright.async_api import Page
 
     from telemetry.records import ConversationRecord
 
@@ -42,13 +44,13 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]  # the first may ins
 
 AUDIO: Final = Path(__file__).parents[2] / "config" / "scenarios" / "audio"
 RATE: Final = 16_000
-PHASE: Final = "document.body.dataset.phase"
-WORDS: Final = "document.querySelector('#words').innerText"
-PROBLEM: Final = "document.querySelector('#problem').innerText"
 FOCUS: Final = "document.activeElement.id"
-AGENT_LEVEL: Final = "document.querySelector('#agent-level').value"
-LOUD: Final = f"{AGENT_LEVEL} > 0.3"
-QUIET: Final = f"{AGENT_LEVEL} < 0.1"
+_WHEN: Final = """(meter) => new Promise((resolve) => {{
+    const look = () => meter.value {} ? resolve() : requestAnimationFrame(look);
+    look();
+}})"""
+LOUD: Final = _WHEN.format("> 0.3")
+QUIET: Final = _WHEN.format("< 0.1")
 ASKING: Final = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 """A microphone that beeps, and a person who allows it."""
 
@@ -138,15 +140,49 @@ def problems(record: ConversationRecord, *, spoken: bool) -> list[str]:
 
 
 @asynccontextmanager
-async def page(folder: Path, *flags: str, **options: Any) -> AsyncIterator[tuple[Gateway, Tab]]:
-    """The page in a browser, opened, before a gateway whose sessions echo."""
+async def page(
+    *flags: str, viewing: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[tuple[Gateway, Page, list[str]]]:
+    """The page in a browser, opened, before a gateway whose sessions echo; and its errors.
+
+    ``viewing`` are options of the browser, ``options`` those of the gateway.
+    """
     async with (
         gateway(page=True, **options) as echo,
-        chromium(folder / "profile", *flags) as tab,
+        chromium(*flags, **(viewing or {})) as (tab, errors),
     ):
-        await tab.open(echo.url.replace("ws", "http"))
-        await tab.until(f"{PHASE} === 'idle'")
-        yield echo, tab
+        await tab.goto(echo.url.replace("ws", "http"))
+        await phase(tab, "idle")
+        yield echo, tab, errors
+
+
+async def phase(tab: Page, name: str) -> None:
+    """Wait until the call is in this phase."""
+    await expect(tab.locator("body")).to_have_attribute("data-phase", name)
+
+
+async def reads(tab: Page, words: str) -> None:
+    """Wait until these words are among those of the conversation."""
+    await expect(tab.locator("#words")).to_contain_text(words, use_inner_text=True)
+
+
+async def sounds(tab: Page, level: str) -> None:
+    """Wait until the agent is :data:`LOUD` or :data:`QUIET`."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        await tab.locator("#agent-level").evaluate(level)
+
+
+async def problem(tab: Page) -> str:
+    """The problem that the page shows first from now on."""
+    shown = tab.locator("#problem")
+    await expect(shown).to_be_visible()
+    return await shown.inner_text()
+
+
+async def write(tab: Page, text: str) -> None:
+    """Type into what has the focus, and send it."""
+    await tab.keyboard.insert_text(text)
+    await tab.keyboard.press("Enter")
 
 
 async def test_talking(tmp_path: Path) -> None:
@@ -154,24 +190,24 @@ async def test_talking(tmp_path: Path) -> None:
     flags = microphone(
         tmp_path / "microphone.wav", 7.0, "opening_hours-1", 6.0, "opening_hours-2", 60.0
     )
-    async with front_desk(tmp_path) as url, chromium(tmp_path / "profile", *flags) as tab:
-        await tab.open(url)
-        await tab.until(f"{PHASE} === 'idle'")
+    async with front_desk(tmp_path) as url, chromium(*flags) as (tab, errors):
+        await tab.goto(url)
+        await phase(tab, "idle")
         await tab.click("#call")
-        await tab.until(f"{PHASE} === 'open'")
-        await tab.until(LOUD)
-        await tab.until(f"{WORDS}.includes('closed on Monday')")
-        await tab.until(f"{WORDS}.includes('open from noon')")
-        await tab.until(QUIET)
-        words = await tab.value(WORDS)
+        await phase(tab, "open")
+        await sounds(tab, LOUD)
+        await reads(tab, "closed on Monday")
+        await reads(tab, "open from noon")
+        await sounds(tab, QUIET)
+        words = await tab.locator("#words").inner_text()
         assert "are you open on monday" in words.lower()
         assert "opening hours" in words
-        facts = await tab.value("[...document.querySelectorAll('.fact')].map((f) => f.textContent)")
+        facts = await tab.locator(".fact").all_text_contents()
         shown = [int(found[1]) for fact in facts if (found := re.search(r"(\d+) ms", fact))]
         await tab.click("#call")
-        await tab.until(f"{PHASE} === 'idle'")
-        assert await tab.value("document.querySelector('#status').textContent") == "You hung up."
-        assert tab.errors == []
+        await phase(tab, "idle")
+        assert await tab.locator("#status").text_content() == "You hung up."
+        assert errors == []
         record = await finished(tmp_path)
     assert problems(record, spoken=True) == []
     told = [span for span in record.spans if RESPONSE_LATENCY in span.attributes]
@@ -182,58 +218,57 @@ async def test_talking(tmp_path: Path) -> None:
 async def test_by_keyboard(tmp_path: Path) -> None:
     """Start, mute, cut the agent short by typing, hang up: no pointer, focus in sight."""
 
-    async def tab_to(tab: Tab, id: str) -> None:
+    async def tab_to(tab: Page, id: str) -> None:
         for _ in range(10):
-            await tab.press("Tab")
-            if await tab.value(FOCUS) == id:
+            await tab.keyboard.press("Tab")
+            if await tab.evaluate(FOCUS) == id:
                 style = "getComputedStyle(document.activeElement).outlineStyle"
-                assert await tab.value(style) == "solid"
+                assert await tab.evaluate(style) == "solid"
                 return
         raise AssertionError(f"Tab doesn't lead to {id}")
 
     flags = microphone(tmp_path / "microphone.wav", 60.0)
-    async with front_desk(tmp_path) as url, chromium(tmp_path / "profile", *flags) as tab:
-        await tab.open(url)
-        await tab.until(f"{PHASE} === 'idle' && {FOCUS} === 'call'")
-        await tab.press(" ")
-        await tab.until(LOUD)  # it greets
+    async with front_desk(tmp_path) as url, chromium(*flags) as (tab, errors):
+        await tab.goto(url)
+        await phase(tab, "idle")
+        await expect(tab.locator("#call")).to_be_focused()
+        await tab.keyboard.press(" ")
+        await sounds(tab, LOUD)  # it greets
         await tab_to(tab, "typed")
-        await tab.type("Are you open on Monday?")
-        await tab.press("Enter")
-        await tab.until(f"{WORDS}.includes('interrupted')")
-        await tab.until(f"{WORDS}.includes('closed on Monday')")
+        await write(tab, "Are you open on Monday?")
+        await reads(tab, "interrupted")
+        await reads(tab, "closed on Monday")
         await tab_to(tab, "mute")
-        await tab.press("Enter")
-        assert await tab.value("document.activeElement.ariaPressed") == "true"
+        await tab.keyboard.press("Enter")
+        assert await tab.evaluate("document.activeElement.ariaPressed") == "true"
         await tab_to(tab, "call")
-        await tab.press("Enter")
-        await tab.until(f"{PHASE} === 'idle'")
-        assert tab.errors == []
+        await tab.keyboard.press("Enter")
+        await phase(tab, "idle")
+        assert errors == []
         record = await finished(tmp_path)
     assert problems(record, spoken=False) == []
 
 
-async def test_on_a_phone(tmp_path: Path) -> None:
+async def test_on_a_phone() -> None:
     """At 360 by 640 nothing is cut off or scrolls sideways, and what is to be touched is large."""
     small = """[...document.querySelectorAll('button, input')].filter((control) => {
         const { left, right, bottom, width, height } = control.getBoundingClientRect();
         return height && (width < 44 || height < 44 || left < 0 || right > 360 || bottom > 640);
     }).map((control) => control.id)"""
-    async with page(tmp_path, *ASKING) as (_, tab):
-        await tab.resize(360, 640)
+    phone = {"viewport": {"width": 360, "height": 640}, "is_mobile": True}
+    async with page(*ASKING, viewing=phone) as (_, tab, errors):
         for step in ("idle", "open", "said"):
             if step == "open":
                 await tab.click("#call")
-                await tab.until(f"{PHASE} === 'open'")
+                await phase(tab, "open")
             elif step == "said":
                 await tab.click("#typed")
-                await tab.type("x" * 200)
-                await tab.press("Enter")
-                await tab.until(f"{WORDS}.includes('xxx')")
-            assert await tab.value("document.documentElement.scrollWidth") == 360, step
-            assert await tab.value("document.documentElement.scrollHeight") == 640, step
-            assert await tab.value(small) == [], step
-        assert tab.errors == []
+                await write(tab, "x" * 200)
+                await reads(tab, "xxx")
+            assert await tab.evaluate("document.documentElement.scrollWidth") == 360, step
+            assert await tab.evaluate("document.documentElement.scrollHeight") == 640, step
+            assert await tab.evaluate(small) == [], step
+        assert errors == []
 
 
 @pytest.mark.parametrize(
@@ -243,63 +278,60 @@ async def test_on_a_phone(tmp_path: Path) -> None:
         (["--use-fake-ui-for-media-stream"], "No microphone was found"),
     ],
 )
-async def test_without_a_microphone(tmp_path: Path, flags: list[str], said: str) -> None:
+async def test_without_a_microphone(flags: list[str], said: str) -> None:
     """It says what is wrong with the microphone, and the call can be held by typing."""
-    async with page(tmp_path, *flags) as (echo, tab):
+    async with page(*flags) as (echo, tab, errors):
         await tab.click("#call")
-        assert said in await tab.until(PROBLEM)
+        assert said in await problem(tab)
         assert echo.sessions == {}
         await tab.click("#type-instead")
-        await tab.until(f"{PHASE} === 'open'")
+        await phase(tab, "open")
         await tab.click("#typed")
-        await tab.type("use a tool")
-        await tab.press("Enter")
-        await tab.until("document.querySelectorAll('.tool').length")
-        assert tab.errors == []
+        await write(tab, "use a tool")
+        await expect(tab.locator(".tool")).not_to_have_count(0)
+        assert errors == []
 
 
-async def test_the_token(tmp_path: Path) -> None:
+async def test_the_token() -> None:
     """A gateway with a token is talked to by who has it; a wrong one is said to be wrong."""
-    async with page(tmp_path, *ASKING, token="s3cret: ü") as (_, tab):
-        assert await tab.value(FOCUS) == "token"
-        await tab.type("guess")
-        await tab.press("Enter")
-        assert "didn't accept this token" in await tab.until(PROBLEM)
-        await tab.until(f"{PHASE} === 'idle'")
-        await tab.value("document.querySelector('#token').value = 's3cret: ü'")
+    async with page(*ASKING, token="s3cret: ü") as (_, tab, _):
+        assert await tab.evaluate(FOCUS) == "token"
+        await write(tab, "guess")
+        assert "didn't accept this token" in await problem(tab)
+        await phase(tab, "idle")
+        await tab.fill("#token", "s3cret: ü")
         await tab.click("#call")
-        await tab.until(f"{PHASE} === 'open'")
-        assert "s3cret" not in await tab.value("location.href")
+        await phase(tab, "open")
+        assert "s3cret" not in tab.url
 
 
-async def test_all_lines_busy(tmp_path: Path) -> None:
+async def test_all_lines_busy() -> None:
     """Who is one too many is told so, and can try again when a line is free."""
-    async with page(tmp_path, *ASKING, max_sessions=1) as (echo, tab):
+    async with page(*ASKING, max_sessions=1) as (echo, tab, errors):
         async with connect(echo.url, start=Start(sample_rate=16000)):
             await tab.click("#call")
-            assert "All lines are busy" in await tab.until(PROBLEM)
-            await tab.until(f"{PHASE} === 'idle'")
+            assert "All lines are busy" in await problem(tab)
+            await phase(tab, "idle")
         await tab.click("#call")
-        await tab.until(f"{PHASE} === 'open'")
-        await tab.until(LOUD)  # the microphone's beep comes back
+        await phase(tab, "open")
+        await sounds(tab, LOUD)  # the microphone's beep comes back
         await tab.click("#typed")
-        await tab.type("goodbye")
-        await tab.press("Enter")
-        await tab.until(f"{PHASE} === 'idle'")
-        assert "said goodbye" in await tab.value("document.querySelector('#status').textContent")
-        assert tab.errors == []
+        await write(tab, "goodbye")
+        await phase(tab, "idle")
+        assert "said goodbye" in (await tab.locator("#status").text_content() or "")
+        assert errors == []
 
 
-async def test_a_lost_connection(tmp_path: Path) -> None:
+async def test_a_lost_connection() -> None:
     """A connection that breaks is said to have, and the page is ready for the next call."""
-    async with gateway(page=True) as echo, chromium(tmp_path / "profile", *ASKING) as tab:
+    async with gateway(page=True) as echo, chromium(*ASKING) as (tab, _):
         async with relay(int(echo.url.rpartition(":")[2])) as url:
-            await tab.open(url)
-            await tab.until(f"{PHASE} === 'idle'")
+            await tab.goto(url)
+            await phase(tab, "idle")
             await tab.click("#call")
-            await tab.until(f"{PHASE} === 'open'")
-        assert await tab.until(PROBLEM) == "The connection was lost."
-        await tab.until(f"{PHASE} === 'idle'")
+            await phase(tab, "open")
+        assert await problem(tab) == "The connection was lost."
+        await phase(tab, "idle")
 
 
 @asynccontextmanager
@@ -336,9 +368,10 @@ async def test_another_page_cannot_call(tmp_path: Path) -> None:
         socket.onopen = () => resolve("opened");
         socket.onerror = () => resolve("refused");
     })"""
-    async with gateway(page=True) as other, page(tmp_path, *ASKING) as (echo, tab):
-        await tab.command("Page.setBypassCSP", enabled=True)
-        await tab.open(echo.url.replace("ws", "http"))
-        assert await tab.value(attempt % echo.url) == "opened"
-        assert await tab.value(attempt % other.url) == "refused"
-        assert any("403" in error for error in tab.errors)
+    async with (
+        gateway(page=True) as other,
+        page(*ASKING, viewing={"bypass_csp": True}) as (echo, tab, errors),
+    ):
+        assert await tab.evaluate(attempt % echo.url) == "opened"
+        assert await tab.evaluate(attempt % other.url) == "refused"
+        assert any("403" in error for error in errors)

@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300, func_only=True)]
 PARLEY = Path(sys.executable).with_name("parley")
 
 
-def simulate(folder: Path, livekit: LiveKit | None, *arguments: str) -> tuple[int, str]:
+def simulate(
+    folder: Path, livekit: LiveKit | None, *arguments: str, **environ: str
+) -> tuple[int, str]:
     """Run it in ``folder`` with this server in its settings; exit code and output."""
     clean = {
         key: value
@@ -41,7 +43,7 @@ def simulate(folder: Path, livekit: LiveKit | None, *arguments: str) -> tuple[in
     done = subprocess.run(
         [PARLEY, "simulate", *arguments, "--transport", "livekit"],
         cwd=folder,
-        env={**clean, **server, "PARLEY_TRACE_STORE": str(folder / "traces.db")},
+        env={**clean, **server, "PARLEY_TRACE_STORE": str(folder / "traces.db"), **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -64,6 +66,15 @@ def test_callers_in_rooms(server: Server, tmp_path: Path) -> None:
     for call in report["conversations"]:
         below = {each.op: each.spans[0] for each in store.trace(call["trace_id"])}
         assert below[OP_CONVERSATION].parent_span_id == below[OP_CALLER].span_id
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
+def test_a_server_on_this_machine_is_reached_without_a_proxy(
+    server: Server, tmp_path: Path, variable: str
+) -> None:
+    """Worker and caller join the room, though LiveKit's client knows no NO_PROXY."""
+    code, said = simulate(tmp_path, server.livekit, "typed", **{variable: "http://127.0.0.1:9"})
+    assert code == 0, said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -15,19 +14,18 @@ from typing import TYPE_CHECKING, Final
 
 from telemetry.store import TraceStore
 from tests.system.livekit import Ports
+from tests.system.program import Program
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Iterator
 
     from agent.rooms import LiveKit
     from telemetry.store import StoredConversation
 
 REGISTERED: Final = "worker registered"
-_START_TIMEOUT: Final = 60.0
 
 
-class Worker:
+class Worker(Program):
     """A worker process in a folder of its own."""
 
     def __init__(
@@ -37,7 +35,6 @@ class Worker:
         self.health = f"http://127.0.0.1:{ports.http}"
         self.metrics = f"http://127.0.0.1:{ports.tcp}/metrics"
         self.store = TraceStore(home / f"{name}.db")
-        self.log: list[str] = []
         clean = {
             key: value
             for key, value in os.environ.items()
@@ -54,60 +51,9 @@ class Worker:
             "PARLEY_METRICS_PORT": str(ports.tcp),
             **settings,
         }
-        self.process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("parley")), "start"],
-            cwd=home,
-            env=environ,
-            stderr=subprocess.PIPE,
-            text=True,
+        super().__init__(
+            [str(Path(sys.executable).with_name("parley")), "start"], cwd=home, env=environ
         )
-        self._ended = False
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stderr:
-            for line in stderr:
-                with self._changed:
-                    self.log.append(line.rstrip())
-                    self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    @property
-    def said(self) -> str:
-        """Its log so far."""
-        return "\n".join(self.log)
-
-    def wait_for(self, words: str, *, timeout: float = _START_TIMEOUT) -> None:
-        """Wait until its log has these words."""
-        with self._changed:
-            self._changed.wait_for(lambda: words in self.said or self._ended, timeout)
-        assert words in self.said, f"no {words!r} in {timeout:g} s:\n{self.said}"
-
-    def wait_for_count(self, words: str, count: int, *, timeout: float = _START_TIMEOUT) -> None:
-        """Wait until so many lines of its log have these words."""
-        with self._changed:
-            found = self._changed.wait_for(
-                lambda: sum(words in line for line in self.log) >= count, timeout
-            )
-        assert found, f"{words!r} not {count} times in {timeout:g} s:\n{self.said}"
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self.process.send_signal(number)
-
-    def exit_code(self, *, timeout: float) -> int:
-        """Wait for its end."""
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it runs on after {timeout:g} s:\n{self.said}") from None
-        self._reader.join(5)
-        return code
 
     def conversation(self, id: str, *, timeout: float = 20.0) -> StoredConversation:
         """A conversation's record, once it has ended."""

@@ -99,6 +99,12 @@ def _scenario(folder: Path, text: str = SCENARIO, rate: int = 16_000) -> str:
         ),
         (["traces", "list"], {}, "no trace store there yet"),
         (["traces", "list"], {"PARLEY_TRACE_STORE": "off"}, "--store"),
+        (["traces", "list"], {"PARLEY_TRACE_STORE": ":memory:"}, "can't be in memory"),
+        (["traces", "show", "--store", "."], {}, "it is a folder: name a file in it"),
+        (["simulate", "typed"], {"PARLEY_TRACE_STORE": ":memory:"}, "can't be in memory"),
+        (["simulate", "typed"], {"PARLEY_TRACE_STORE": "file:traces.db"}, "it is a URI"),
+        (["simulate", "typed"], {"PARLEY_TRACE_STORE": "/dev/null"}, "or turn the store off"),
+        (["serve"], {"PARLEY_TRACE_STORE": "/proc/traces.db"}, "not a folder that can be"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,7 +25,6 @@ from tests.agent.providers.openai_server import OpenAIServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from starlette.requests import Request
 
@@ -219,3 +219,7 @@ async def test_a_store_in_use_or_out_of_reach_is_a_problem(tmp_path: Path) -> No
     busy.close()
     with pytest.raises(probes.Problem, match="no folder that is writable"):
         await probes.trace_store(tmp_path / "no" / "where.db")
+    os.mkfifo(tmp_path / "pipe")
+    for place, problem in {"pipe": "a pipe", ".": "a folder", ":memory:": "in memory"}.items():
+        with anyio.fail_after(20), pytest.raises(probes.Problem, match=problem):
+            await probes.trace_store(Path(place) if place == ":memory:" else tmp_path / place)

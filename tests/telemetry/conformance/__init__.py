@@ -14,6 +14,8 @@ Every case runs in both of Sentry's lifecycles (the ``captured`` fixture is para
 ``test_length``      long conversations, many conversations
 ``test_content``     what people say stays in the local store
 ``test_machine``     all of it at random, against a model
+``test_surroundings`` any process at random: options, integrations, loggers, boundaries
+``surroundings``     that process, and the two conversations in it
 ``places``           where that happens, and the model
 ``whole``            what the cases ask: the tree, the counts, Sentry's own view
 ``without``          takes each remedy away and checks that a case notices (``REMEDIES.md``)

@@ -144,6 +144,40 @@ def test_what_is_reported_or_logged_is_built_off_the_calling_thread(lifecycle: L
     assert built_by == dict.fromkeys(expected, "telemetry-delivery")
 
 
+def test_a_breadcrumb_hook_may_log_and_raise(lifecycle: Lifecycle) -> None:
+    """What is logged leaves a breadcrumb, which asks the hook, which logs: that has an end."""
+    asked = 0
+
+    def before_breadcrumb(crumb: Any, hint: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        logging.getLogger("hook").error("of a hook")
+        raise RuntimeError("of a hook")
+
+    with capture(lifecycle=lifecycle, before_breadcrumb=before_breadcrumb) as captured:
+        with telemetry.conversation("host", user={"id": "u"}):
+            logging.getLogger("app").error("logged")
+            sentry_sdk.add_breadcrumb(message="left")
+        said = [error["logentry"]["formatted"] for error in captured.errors]
+        assert said.count("logged") == 1
+        assert asked == 2
+        assert {error["user"]["id"] for error in captured.errors} == {"u"}
+        assert_faultless(captured)
+
+
+def test_spans_that_a_hook_loses_by_raising_are_all_counted() -> None:
+    """A conversation's transaction is dropped with its spans: each of them is accounted for."""
+
+    def before_send_transaction(event: Any, hint: Any) -> Any:
+        raise RuntimeError("of a hook")
+
+    with capture(before_send_transaction=before_send_transaction) as captured:
+        with telemetry.conversation("host"), telemetry.span("outer"), telemetry.span("inner"):
+            pass
+        assert captured.transactions == []
+        assert captured.runtime.stats().dropped == {"callback_error": 3}
+
+
 def test_what_is_set_outside_is_everybodys(captured: Captured) -> None:
     """The process's own tags show on every conversation; a conversation's never outside it."""
     sentry_sdk.set_tag("app", "a")

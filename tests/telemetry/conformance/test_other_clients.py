@@ -64,19 +64,15 @@ def _said(sent: list[Any]) -> list[str]:
     return [event.get("message") or event["logentry"]["formatted"] for event in sent]
 
 
-@pytest.mark.parametrize("where", ["here", "in a thread"])
-def test_conversations_arrive_whole(
-    captured: Captured, caplog: pytest.LogCaptureFixture, sent: list[Any], where: str
+def test_called_in_a_thread(
+    captured: Captured, caplog: pytest.LogCaptureFixture, sent: list[Any]
 ) -> None:
-    """The one that is open and the next, with spans and errors of every kind; told in one line."""
+    """The conversation that is open and the next arrive whole; told in one line."""
     first = telemetry.conversation("ada", user={"id": "ada"})
     first.start_span("turn", "before").finish()
-    if where == "here":
-        _init_again(sent)
-    else:
-        thread = threading.Thread(target=_init_again, args=(sent,))
-        thread.start()
-        thread.join()
+    thread = threading.Thread(target=_init_again, args=(sent,))
+    thread.start()
+    thread.join()
     first.start_span("turn", "after").finish()
     first.close()
     with call("bob") as second, telemetry.span("turn") as turn:

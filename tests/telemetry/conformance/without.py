@@ -9,11 +9,9 @@ names.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import itertools
 import os
-import queue
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +22,21 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import api, headers, runtime
+from telemetry import api, configure, headers, runtime
 from telemetry.context import chain, node
-from telemetry.delivery import log_events, logs, outbox, processor, redaction, thread
+from telemetry.context.scopes import OURS
+from telemetry.delivery import (
+    client,
+    lanes,
+    log_events,
+    logs,
+    loguru_tap,
+    outbox,
+    processor,
+    redaction,
+    send_queue,
+    thread,
+)
 from telemetry.encoding import envelope, values
 from telemetry.integrations import propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
@@ -94,16 +104,9 @@ def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
     self.sink.captured(error, *scopes)
 
 
-def _intake_first(self: thread.Delivery) -> Any:
-    with contextlib.suppress(queue.Empty):
-        messages = self.outbox.messages
-        return (
-            messages.get() if self._queue is None or self._queue.is_empty else messages.get_nowait()
-        )
-
-
 def _answer_when_empty(self: thread.Delivery) -> None:
-    if self._queue is not None and self._queue.is_empty and self.outbox.messages.empty():
+    waits = self.outbox.taken or not self.outbox.messages.empty()
+    if self._queue is not None and self._queue.is_empty and not waits:
         while self._flushes:
             self._flushes.pop().done.put(True)
 
@@ -116,6 +119,26 @@ def _believe(headers: Any, *, trusted: bool = False) -> dict[str, str]:
     return _valid(headers, trusted=True)
 
 
+def _pass_ours(self: client.Client, event: Any, hint: Any = None, scope: Any = None) -> Any:
+    return _capture_event(self, event, {**(hint or {}), OURS: True}, scope)
+
+
+def _use_as_it_is(self: thread.Delivery, client: Any) -> None:
+    self._client = self.outbox.client = client
+
+
+def _write_at_once(self: lanes.StoreLane, rows: int, write: Any, *arguments: Any) -> None:
+    write(*arguments)
+
+
+def _ask_as_it_is() -> None:
+    from telemetry.integrations.livekit import session  # only where LiveKit is
+
+    session.ASKED = ()
+
+
+_capture_event = client.Client.capture_event
+_rejoining = configure.rejoining
 _valid = headers.valid
 _trace_headers = Span.trace_headers
 
@@ -272,9 +295,9 @@ REMEDIES = (
     Remedy(
         "burst",
         "A burst waits in the outbox while half of what may wait for Sentry is waiting",
-        "delivery.thread.Delivery._next",
+        "delivery.thread.Delivery._may_work",
         "test_length.py::test_a_burst_waits_its_turn[{lifecycle}]",
-        _put(thread.Delivery, "_next", _intake_first),
+        _put(thread.Delivery, "_may_work", lambda self: bool(self.outbox.taken)),
     ),
     Remedy(
         "refused-counted",
@@ -368,6 +391,112 @@ REMEDIES = (
         "headers.valid",
         "../test_headers.py::test_a_strangers_sampling_is_not_obeyed",
         _put(headers, "valid", _believe),
+    ),
+    Remedy(
+        "isolation-kept",
+        "What somebody's isolation_scope() holds is there in spans of ours inside it",
+        "context.chain.push",
+        "test_sentrys_own.py::test_what_a_scope_is_told_is_on_errors_inside_it"
+        "[{lifecycle}-isolation_scope]",
+        _put(chain, "_is_within", lambda outer, owner, scope: False),
+    ),
+    Remedy(
+        "generator-frames-plain",
+        "Sentry's own span in an async generator is none of its consumer's",
+        "trace.conversation_scope.ConversationScope._parent",
+        "test_sentrys_own.py::test_a_generator_left_by_break_parents_nothing_after_it[{lifecycle}]",
+        _put(ConversationScope, "_parent", lambda self: None),
+    ),
+    Remedy(
+        "pinned-client",
+        "A conversation keeps its client, whoever calls Sentry's init again",
+        "trace.transaction.Transaction.__init__",
+        "test_sentrys_own.py::test_a_library_that_calls_init_again_takes_no_conversation"
+        "[{lifecycle}]",
+        _put(outbox.Outbox, "client", property(lambda self: None, lambda self, to: None)),
+    ),
+    Remedy(
+        "guarded-hooks",
+        "A hook that raises is told of, and makes nothing of its own",
+        "delivery.hooks.guarded",
+        "test_sentrys_own.py::test_a_hook_that_raises_is_told_once[{lifecycle}]",
+        _put(configure, "guarded", lambda name, hook, failed=None: hook),
+    ),
+    Remedy(
+        "hooks-lost-spans",
+        "Spans that a hook loses by raising are all counted",
+        "encoding.transactions.rejoining",
+        "test_sentrys_own.py::test_a_hook_that_raises_is_nobody_elses_affair"
+        "[transaction-before_send_transaction]",
+        _put(configure, "rejoining", lambda then, lost: _rejoining(then)),
+    ),
+    Remedy(
+        "delivering-scope",
+        "What an event processor asks of others is recorded nowhere",
+        "context.scopes.DeliveringScope",
+        "test_feeding.py::test_a_hook_that_asks_and_reports_is_asked_once"
+        "[{lifecycle}-event processor]",
+        _put(processor, "DeliveringScope", sentry_sdk.Scope),
+    ),
+    Remedy(
+        "ours-only",
+        "Delivery's thread captures what delivery itself has captured, and nothing else",
+        "delivery.client.Client.capture_event",
+        "test_feeding.py::test_a_hook_that_asks_and_reports_is_asked_once"
+        "[{lifecycle}-event processor]",
+        _put(client.Client, "capture_event", _pass_ours),
+    ),
+    Remedy(
+        "side-car",
+        "Spotlight's side-car gets its copy from delivery, without what was said",
+        "delivery.thread.Delivery.use",
+        "test_feeding.py::test_words_leave_with_neither[{lifecycle}-dsn]",
+        _put(thread.Delivery, "use", _use_as_it_is),
+    ),
+    Remedy(
+        "loguru",
+        "What loguru logs is taken by a filter, outside of its locks",
+        "delivery.loguru_tap.tap",
+        "../delivery/test_loguru_tap.py::test_an_error_arrives_once_and_whole[{lifecycle}-_bound-]",
+        _put(loguru_tap, "tap", lambda take: None),
+    ),
+    Remedy(
+        "passed-on-once",
+        "What one logger passes on to another is taken once",
+        "delivery.logs._is_passed_on",
+        "../delivery/test_loguru_tap.py::test_an_error_arrives_once_and_whole"
+        "[{lifecycle}-_propagated-]",
+        _put(logs, "_is_passed_on", lambda: False),
+    ),
+    Remedy(
+        "asked",
+        "What a session is asked for is in its conversation, whoever asks",
+        "integrations.livekit.session.ASKED",
+        "../integrations/livekit/test_whose_reply.py::test_a_reply_is_its_sessions"
+        "[{lifecycle}-after-a timer]",
+        _ask_as_it_is,
+    ),
+    Remedy(
+        "frameworks-first",
+        "A framework's span goes before that of another conversation",
+        "context.chain.current",
+        "../integrations/livekit/test_whose_reply.py::test_a_reply_is_its_sessions"
+        "[{lifecycle}-before-another conversation]",
+        _put(chain, "_is_entered_in", lambda link, theirs: True),
+    ),
+    Remedy(
+        "worth",
+        "Conversations and first errors go before logs and repeats",
+        "delivery.send_queue.SendQueue._worth",
+        "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
+        _put(send_queue.SendQueue, "_worth", lambda self, envelope: send_queue.Worth.OTHER),
+    ),
+    Remedy(
+        "store-lane",
+        "The store is written to by a thread of its own",
+        "delivery.lanes.StoreLane",
+        "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
+        _put(lanes.StoreLane, "write", _write_at_once),
     ),
 )
 

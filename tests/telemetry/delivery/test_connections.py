@@ -60,9 +60,17 @@ def secured(*, asks_for_client: bool = False) -> Iterator[tuple[Ingest, str]]:
         yield ingest, f"https://key@localhost:{server.server_port}/1"
 
 
+def elsewhere(dsn: str) -> str:
+    """The DSN by a name that only the proxy knows: loopback it isn't asked for."""
+    return dsn.replace("localhost", "ingest.example").replace("127.0.0.1", "ingest.example")
+
+
 def an_error() -> Envelope:
     """An envelope with an error event."""
     return Envelope(items=[Item(PayloadRef(json={"message": "oh"}), type="event")])
+
+
+LOOPBACK: Final = ("127.0.0.1", "127.0.0.2", "localhost", "LOCALHOST.", "a.localhost")
 
 
 # -- over real proxies and real TLS --------------------------------------------------------------
@@ -72,18 +80,19 @@ def an_error() -> Envelope:
 def test_through_a_forwarding_proxy(given_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A DSN of scheme http goes through ``http_proxy``, all of ``init`` included."""
     with Ingest() as ingest, Proxy() as proxy:
+        dsn = elsewhere(ingest.dsn)
         options: dict[str, Any] = {}
         if given_as == "option":
             options = {"http_proxy": proxy.url, "proxy_headers": {"Proxy-Authorization": "me"}}
         else:
             monkeypatch.setenv("http_proxy", proxy.url)
-        with telemetry.init(dsn=ingest.dsn, **options) as runtime:
+        with telemetry.init(dsn=dsn, **options) as runtime:
             telemetry.conversation("host").close()
             assert runtime.flush(30)
         [event] = ingest.transactions
         [(method, target, headers)] = proxy.requests
     assert event["transaction"] == "host"
-    assert (method, target) == ("POST", ingest.dsn.replace("key@", "")[:-1] + "api/1/envelope/")
+    assert (method, target) == ("POST", dsn.replace("key@", "")[:-1] + "api/1/envelope/")
     assert headers.get("proxy-authorization") == ("me" if given_as == "option" else None)
 
 
@@ -92,7 +101,8 @@ def test_through_a_tunnel_to_a_server_with_its_own_authority(
     given_as: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A DSN of scheme https is reached by CONNECT, and trusted for the bundle that was given."""
-    with secured() as (ingest, dsn), Proxy() as proxy:
+    with secured() as (ingest, here), Proxy() as proxy:
+        dsn = elsewhere(here)
         options: dict[str, Any] = {}
         if given_as == "option":
             options = {
@@ -137,6 +147,32 @@ def test_hosts_of_no_proxy_are_reached_directly(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("no_proxy", "example.com, 127.0.0.1")
         assert Sender(ingest.dsn).send(an_error()) == Delivered()
         assert proxy.requests == []
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+def test_loopback_is_never_asked_through_a_proxy_of_the_environment(
+    host: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would look for it on its own machine; other hosts in NO_PROXY change nothing."""
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    with Ingest() as ingest, Proxy() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        dsn = Dsn(ingest.dsn.replace("127.0.0.1", host))
+        assert connections(dsn).proxy is None
+        assert connections(dsn, http_proxy=proxy.url).proxy is not None  # what is given is wanted
+        if host == "127.0.0.1":  # where it listens
+            assert Sender(str(dsn)).send(an_error()) == Delivered()
+            assert len(ingest.errors) == 1
+        assert proxy.requests == []
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::ffff:127.0.0.1]", "128.0.0.1", "localhost.example"])
+def test_loopback_is_told_from_other_hosts(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 6 of the protocol has loopback too; not all that begins like it is it."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example:1")
+    pool = connections(Dsn(f"http://key@{host}/1"))
+    assert (pool.proxy is None) == host.startswith("[")
 
 
 # -- what Sentry's own transport would do --------------------------------------------------------

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
+import logging.handlers
+import queue
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk
+import structlog
 from sentry_sdk.feature_flags import add_feature_flag
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 import telemetry
 from telemetry.delivery import thread
 from telemetry.integrations import harmless
+from telemetry.testing import capture
 from tests.ingest import Ingest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from telemetry.testing import Captured
@@ -127,3 +135,135 @@ def test_sentrys_own_logging_integration_is_refused() -> None:
     assert "enable_logs" in str(raised.value)
     assert "\n" not in str(raised.value)
     telemetry.init().close()
+
+
+# -- other ways to the same loggers ----------------------------------------------------------------
+
+
+@pytest.fixture
+def root_as_it_was() -> Iterator[None]:
+    """The root logger's handlers and level, whatever a test configures."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@contextmanager
+def _handling(handler: logging.Handler) -> Iterator[None]:
+    app.addHandler(handler)
+    try:
+        yield
+    finally:
+        app.removeHandler(handler)
+
+
+def _structlog(*processors: Any) -> Any:
+    """A logger of structlog's over ``logging``."""
+    structlog.configure(
+        processors=processors,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    return structlog.get_logger("app")
+
+
+def _structlog_as_keywords() -> None:
+    _structlog(structlog.stdlib.render_to_log_kwargs).error("trouble 1", order=7)
+
+
+def _structlog_as_keywords_with_exception() -> None:
+    try:
+        int("no number")
+    except ValueError:
+        _structlog(structlog.stdlib.render_to_log_kwargs).exception("trouble 1", order=7)
+
+
+def _structlog_for_its_formatter() -> None:
+    handler = logging.NullHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(structlog.processors.JSONRenderer()))
+    with _handling(handler):
+        logger = _structlog(
+            structlog.stdlib.add_log_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+        )
+        logger.error("trouble 1", order=7)
+
+
+def _structlog_for_its_formatter_with_exception() -> None:
+    try:
+        int("no number")
+    except ValueError:
+        wrap = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+        _structlog(structlog.stdlib.add_log_level, wrap).exception("trouble 1", order=7)
+
+
+def _configured_by_a_dict() -> None:
+    root: dict[str, Any] = {"level": "WARNING", "handlers": []}
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, "root": root})
+    app.error("trouble %d", 1, extra={"order": 7})
+
+
+class _ToAnother(logging.Handler):
+    """Gives each record to a second logger."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger("another").handle(record)
+
+
+def _given_to_a_second_logger() -> None:
+    with _handling(_ToAnother()):
+        app.error("trouble 1", extra={"order": 7})
+
+
+def _queued() -> None:
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(records, logging.NullHandler())
+    listener.start()
+    with _handling(logging.handlers.QueueHandler(records)):
+        app.error("trouble %d", 1, extra={"order": 7})
+    listener.stop()
+
+
+@pytest.mark.usefixtures("root_as_it_was")
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
+@pytest.mark.parametrize(
+    "log",
+    [
+        _structlog_as_keywords,
+        _structlog_as_keywords_with_exception,
+        _structlog_for_its_formatter,
+        _structlog_for_its_formatter_with_exception,
+        _configured_by_a_dict,
+        _given_to_a_second_logger,
+        _queued,
+    ],
+)
+def test_an_error_arrives_once_and_whole(lifecycle: Any, log: Callable[[], None]) -> None:
+    """Message, extra, exception and user, by whichever way it came."""
+    with capture(lifecycle=lifecycle, auto_enabling_integrations=False) as captured:
+        with telemetry.conversation("host", user={"id": "ada"}):
+            log()
+        [event] = captured.errors
+    assert event["logentry"]["formatted"] == "trouble 1"
+    assert event["extra"].keys() - {"sys.argv"} == {"order"}
+    assert event["user"] == {"id": "ada"}
+    assert ("exception" in event) == log.__name__.endswith("exception")
+
+
+def test_warnings_are_what_logging_makes_of_them(captured: Captured) -> None:
+    """With ``captureWarnings``: breadcrumbs of an error that follows, in its conversation."""
+    logging.captureWarnings(True)
+    try:
+        with telemetry.conversation("host"), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+            app.error("failed")
+    finally:
+        logging.captureWarnings(False)
+    [event] = captured.errors
+    [crumb] = event["breadcrumbs"]["values"]
+    assert (crumb["category"], crumb["level"]) == ("py.warnings", "warning")
+    assert "old ways" in crumb["message"]

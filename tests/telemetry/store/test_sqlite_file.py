@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import telemetry
 from telemetry.store import TraceStore, TraceStoreError
 
 from .rows import START, conversation, opened
@@ -115,6 +118,109 @@ def test_files_that_are_not_stores(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
     assert text.read_text().startswith("not a database")
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        (":memory:", "can't be in memory: name a file"),
+        ("", "it is a folder: name a file in it, like traces.db"),
+        ("folder", "it is a folder: name a file in it, like folder/traces.db"),
+        ("file:x.db", "it is a URI"),
+        ("file::memory:?cache=shared", "it is a URI"),
+        ("file:///tmp/x.db", "it is a URI"),
+        ("sqlite:///x.db", "it is a URI"),
+        ("sqlite+aiosqlite:///x.db", "it is a URI"),
+        ("nul\0.db", "null character"),
+        ("pipe", "it is a device or a pipe"),
+        ("socket", "it is a device or a pipe"),
+        ("/dev/null", "it is a device or a pipe: name a file, or turn the store off"),
+        ("/dev/full", "it is a device or a pipe"),
+        ("loop", "symbolic links"),
+        ("loop/traces.db", "symbolic links"),
+        ("long" * 100, "too long"),
+        ("plain/traces.db", "plain is not a folder that can be written to"),
+        ("/proc/traces.db", "/proc is not a folder that can be written to"),
+        ("/proc/a/b/traces.db", "/proc is not a folder that can be written to"),
+    ],
+)
+def test_places_that_hold_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, complaint: str
+) -> None:
+    """`init` says at once, in one line, what is wrong with a place; nothing is left there."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("plain").touch()
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+    before = sorted(os.listdir())
+    for use in (TraceStore, lambda path: telemetry.init(store=path)):
+        with pytest.raises(TraceStoreError, match=complaint) as caught:
+            use(place)
+        assert "\n" not in str(caught.value)
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["a/b/c.db", "link.db", "far.db", "sp ace?#%.db", "file.db:1", "C:x.db", "folder/../x.db"],
+)
+def test_places_that_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Folders that aren't there yet, links, odd names."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("link.db").symlink_to("folder/real.db")
+    Path("far.db").symlink_to("not/yet/there.db")
+    store = TraceStore(place)
+    store.open_conversation(opened(conversation()))
+    store.close()
+    assert len(TraceStore(place).conversations()) == 1
+
+
+READ_ONLY = """
+import os, sys
+import telemetry
+from telemetry.store import TraceStore
+with telemetry.init(), telemetry.conversation("all is imported"):
+    pass
+os.chdir(sys.argv[1])
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+print(len(TraceStore("traces.db").conversations()))
+for place in ("traces.db", "new.db"):
+    try:
+        telemetry.init(store=place)
+    except telemetry.TelemetryError as error:
+        print(error)
+"""
+
+
+def test_a_store_that_may_only_be_read(tmp_path: Path) -> None:
+    """Its conversations are shown, from a folder where nothing can be made either; `init` says that
+    it can't be written."""
+    folder = tmp_path / "folder"
+    store = TraceStore(folder / "traces.db")
+    store.close_conversation(conversation())
+    store.close()
+    store.path.chmod(0o444)
+    folder.chmod(0o555)
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ONLY, str(folder)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder.chmod(0o755)
+    [shown, written, made] = done.stdout.splitlines()
+    assert shown == "1"
+    assert "it may only be read" in written
+    assert "is not a folder that can be written to" in made
 
 
 def test_a_file_that_changes_hands(tmp_path: Path) -> None:
