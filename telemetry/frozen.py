@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import numbers
 import uuid
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MOST_DEEP: Final = 6
 """Containers inside each other that are copied."""
 MOST_WIDE: Final = 100
 """Members of a container that are copied."""
+MOST_MEMBERS: Final = 1_000
+"""Members that are copied in all: a call waits for that."""
 MOST_CHARACTERS: Final = 10_000
 """Length of the text that stands for any other object."""
 
@@ -31,6 +36,7 @@ _IMMUTABLE: Final = frozenset(
         uuid.UUID,
     }
 )
+_LISTED: Final = (list, tuple, set, frozenset, deque)
 
 
 def freeze(attributes: dict[str, Any]) -> None:
@@ -41,20 +47,56 @@ def freeze(attributes: dict[str, Any]) -> None:
         attributes[name] = frozen(value)
 
 
-def frozen(value: Any, depth: int = MOST_DEEP, *, text: Callable[[Any], str] = str) -> Any:
-    """The value itself if it can't change, else a copy; of anything but containers, its text."""
-    kind = type(value)
-    if kind in _IMMUTABLE:
-        return value
-    try:
-        if isinstance(value, (dict, list, tuple, set, frozenset)) and not depth:
-            return "…"
-        if isinstance(value, dict):
-            items = list(value.items())[:MOST_WIDE]
-            return {str(key): frozen(inner, depth - 1, text=text) for key, inner in items}
-        if isinstance(value, (list, tuple, set, frozenset)):
-            members = list(value)[:MOST_WIDE]
-            return [frozen(inner, depth - 1, text=text) for inner in members]
-        return text(value)[:MOST_CHARACTERS]
-    except Exception:  # noqa: BLE001 - another thread changes it, or a __str__ raises
-        return f"<unprintable {kind.__name__}>"
+def frozen(value: Any, *, text: Callable[[Any], str] = str) -> Any:
+    """The value itself if it can't change, else a copy; of anything but containers, its text.
+
+    ``text`` is called for that of an object which is neither a container, a number nor a text.
+    """
+    return value if type(value) in _IMMUTABLE else _Copy(text).of(value, MOST_DEEP)
+
+
+class _Copy:
+    """A copy being made, and the number of members that it has room for."""
+
+    def __init__(self, text: Callable[[Any], str]) -> None:
+        self._text = text
+        self._room = MOST_MEMBERS
+
+    def of(self, value: Any, depth: int) -> Any:
+        """The value as it is now, containers down to this depth."""
+        if type(value) in _IMMUTABLE:
+            return value
+        try:
+            if isinstance(value, dict):
+                if depth == 0:
+                    return "…"
+                members = self._some(value.items())
+                return {str(key): self.of(inner, depth - 1) for key, inner in members}
+            if isinstance(value, _LISTED):
+                if depth == 0:
+                    return "…"
+                return [self.of(inner, depth - 1) for inner in self._some(value)]
+            return _plain(value, self._text)
+        except Exception:  # noqa: BLE001 - another thread changes it, or a __str__ raises
+            return f"<unprintable {type(value).__name__}>"
+
+    def _some(self, members: Iterable[Any]) -> list[Any]:
+        """As many of the members as there is room for, taken in one step."""
+        taken = list(islice(members, min(MOST_WIDE, self._room)))
+        self._room -= len(taken)
+        return taken
+
+
+def _plain(value: Any, text: Callable[[Any], str]) -> Any:
+    """A number or text of a class of its own as what it is; of any other object, its text."""
+    match value:
+        case str():
+            return str.__str__(value)[:MOST_CHARACTERS]  # an enumeration's says its name
+        case bytes() | bytearray():
+            return bytes(value[:MOST_CHARACTERS])
+        case numbers.Integral():
+            return int(value)
+        case numbers.Real():
+            return float(value)
+        case _:
+            return text(value)[:MOST_CHARACTERS]

@@ -28,6 +28,7 @@ import sentry_sdk
 from . import origin
 from .generators import Generators
 from .node import Link
+from .place import is_collecting, place
 from .scopes import shown_on, snapshot
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def push(span: Node, marker: Marker, *, frame: FrameType | None = None) -> Link:
     owner, outer = span.conversation, _get(executing)
     link = Link(span, outer, executing if frame is None else frame)
     if outer is None or outer.span.conversation is not owner:
-        link.where = origin.place()
+        link.where = place()
         link.theirs = _frameworks_span()
     if frame is None:
         outer_scope = sentry_sdk.get_current_scope()
@@ -227,12 +228,15 @@ def scopes_elsewhere(
     """Copies of the isolation and current scope that something belongs to; None: Sentry's current.
 
     Those are others where an error comes from another conversation, in a task that outlives its
-    own, and where only a framework knows what is current.
+    own, and where only a framework knows what is current. What finalisers say while garbage is
+    collected is nobody's, unless they name an exception that comes from somewhere.
 
     Args:
         error: the exception that is reported, if there is one.
         by_hook: whether the interpreter reports it: what is current there means nothing.
     """
+    if is_collecting():
+        return scopes_of(error)
     here = nearest()
     if error is not None:
         entered = here is not None and _is_entered(here.conversation)
@@ -255,12 +259,35 @@ def _scopes_of(span: Node, scope: sentry_sdk.Scope) -> tuple[sentry_sdk.Scope, s
     return snapshot(span.conversation.isolation), scope
 
 
+def scopes_of(error: BaseException | None) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    """Copies of the scopes that an exception comes from, else of those outside any conversation.
+
+    For what is reported where the things that are current have nothing to do with it.
+    """
+    link = origin.origin(error, None, entered_here=False)
+    if link is None:
+        return forked(*outermost())
+    return _scopes_of(link.span, link.scope or link.span.conversation.scope)
+
+
+def sentrys() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    """Sentry's isolation and current scope, as they are here."""
+    return sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()
+
+
+def forked(
+    isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
+) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    """Copies of an isolation and a current scope."""
+    return snapshot(isolation), scope.fork()
+
+
 def _is_entered(conversation: Owner) -> bool:
     """True if this very task or thread entered the conversation, and is in it.
 
     Else it is current because whatever created the task or thread was inside it.
     """
-    here = origin.place()
+    here = place()
     link = _top.get()
     while link is not None:
         if link.where == here and link.span.conversation is conversation:
@@ -287,12 +314,26 @@ def outermost() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
 def _live() -> Link | None:
     link = _get(_generators.executing())
     while link is not None and link.has_outlived:
+        is_ours = _is_entered(link.span.conversation)
         _restore(link)
         outer = _get(_generators.executing())
         if outer is None and link.home is None:
             _outlived.set(link.span)
+            if not is_ours:
+                _go_on_alone(link.span.conversation)
         link = outer
     return link
+
+
+def _go_on_alone(conversation: Owner) -> None:
+    """Go on under copies of the scopes that are current: those are the whole process's.
+
+    What a task that is left over of a conversation tells Sentry to keep isn't said by others.
+    """
+    isolation, scope = forked(*sentrys())
+    isolation.set_client(conversation.isolation.client)
+    sentry_sdk.Scope.set_isolation_scope(isolation)
+    sentry_sdk.Scope.set_current_scope(scope)
 
 
 def _get(home: FrameType | None) -> Link | None:

@@ -106,8 +106,8 @@ class Link:
         share."""
         self.late = span.conversation.ended
         """Entered after the end on purpose, so that the end is no reason to pass over it."""
-        self.where: int | None = None
-        """The task or thread that entered its conversation with it, see :func:`.origin.place`."""
+        self.where: object | None = None
+        """The task or thread that entered its conversation with it, see :func:`.place.place`."""
         self.theirs: Node | None = None
         """The span that a framework's own context named when the conversation was entered."""
         self.isolation: sentry_sdk.Scope | None = None

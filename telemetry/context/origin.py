@@ -13,30 +13,67 @@ as it did without it.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from typing import TYPE_CHECKING, Final
+
+from .node import Link
+from .place import place
+from .scopes import shown_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .node import Link, Node
+    import sentry_sdk
+
+    from .node import Node
 
 _NOTE: Final = "telemetry_trail"
 _MOST: Final = 8
 """Tasks and threads noted on one exception, and exceptions looked at that it was raised from."""
+_MOST_REPORTED: Final = 1_000
+"""Traces noted on one exception; one that is kept and raised again and again has no end of them."""
 
 
 class Trail:
     """The note on an exception."""
 
-    __slots__ = ("left", "reported")
+    __slots__ = ("_reported", "is_cut", "left", "of", "texts")
 
-    def __init__(self) -> None:
-        self.left: list[tuple[int, Link]] = []
+    def __init__(self, of: int) -> None:
+        self.of = of
+        """The exception's ``id()``: a copy has the note of the original, and is another one."""
+        self.left: list[tuple[object, Link]] = []
         """Tasks or threads, and the innermost block that the exception left in each."""
-        self.reported: set[str | None] = set()
-        """Traces in which it has been reported."""
+        self.is_cut = False
+        """True once the oldest of them have been forgotten."""
+        self.texts: list[str] = []
+        """The texts of its event when it was handed over, see :mod:`.wording`."""
+        self._reported: dict[str, object] = {}
+        """Traces in which it has been reported, or is about to be."""
+
+    def begin_report(self, trace_id: str) -> bool:
+        """Note that it is reported in this trace; False if it has been, whoever asks at once."""
+        mine = object()
+        if self._reported.setdefault(trace_id, mine) is not mine:
+            return False
+        if len(self._reported) > _MOST_REPORTED:
+            for oldest in list(self._reported)[:-_MOST_REPORTED]:
+                self._reported.pop(oldest, None)
+        return True
+
+    def undo_report(self, trace_id: str) -> None:
+        """Forget :meth:`begin_report`: it wasn't reported after all."""
+        self._reported.pop(trace_id, None)
+
+    def add(self, where: object, link: Link) -> None:
+        """Note a block that was left in a task or thread that nothing is noted of."""
+        self.left.append((where, link))
+        if len(self.left) > _MOST:
+            self.is_cut = True
+            del self.left[0]
+
+    def at(self, where: object) -> Link | None:
+        """The block that it left in this task or thread."""
+        return next((link for place, link in self.left if place is where), None)
 
     def __reduce__(self) -> tuple[type[str], tuple[()]]:
         return str, ()
@@ -44,31 +81,34 @@ class Trail:
 
 def trail(error: BaseException) -> Trail:
     """The note on an exception; a new one if there is none."""
-    found = error.__dict__.get(_NOTE)
-    if not isinstance(found, Trail):
-        found = error.__dict__[_NOTE] = Trail()
+    found = _noted(error)
+    if found is None:
+        found = error.__dict__[_NOTE] = Trail(id(error))
     return found
 
 
-def place() -> int:
-    """A number that tells this task, or thread outside of any, from the others."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no loop runs in this thread
-        task = None
-    return threading.get_ident() if task is None else id(task)
-
-
 def left_by(error: BaseException, link: Link) -> None:
-    """Note on an exception that it leaves this block."""
-    here, left = place(), trail(error).left
-    for index, (where, inner) in enumerate(left):
-        if where == here:
-            if not _is_inside(inner, link):
-                left[index] = here, link  # it was raised again
-            return
-    if len(left) < _MOST:
-        left.append((here, link))
+    """Note on an exception, and on those that it groups, that it leaves this block."""
+    here = place()
+    for one in _members(error):
+        left = trail(one).left
+        for index, (where, inner) in enumerate(left):
+            if where is here:
+                if not _is_inside(inner, link):
+                    left[index] = here, link  # it was raised again
+                break
+        else:
+            trail(one).add(here, link)
+
+
+def reported_under(error: BaseException | None, scope: sentry_sdk.Scope) -> None:
+    """Note the span that an exception is reported in, if it has left none.
+
+    Who sees it next may be where nothing is current: a thread's hook, whoever waits for a task.
+    """
+    marker = shown_on(scope)
+    if error is not None and marker is not None and not trail(error).left:
+        trail(error).add(place(), Link(marker.span, None, None))
 
 
 def origin(error: BaseException | None, here: Node | None, *, entered_here: bool) -> Link | None:
@@ -80,31 +120,57 @@ def origin(error: BaseException | None, here: Node | None, *, entered_here: bool
             only inherited it, and is where the exception left that other conversation.
         entered_here: whether this task or thread has itself entered the conversation of ``here``.
     """
+    if here is None:
+        for one in _raised_from(error):
+            if found := _innermost(one):
+                # A group with errors of several calls is nobody's: no call is told the others'.
+                owners = {id(link.span.conversation) for link in found}
+                return found[0] if len(owners) == 1 else None
+        return None
+    if entered_here:
+        return None
     where = place()
-    if here is not None:
-        found = _noted(error)
-        link = next((link for at, link in found.left if at == where), None) if found else None
-        if link is None or entered_here or link.span.conversation is here.conversation:
-            return None
-        return link
-    for one in _stands_for(error):
-        if (found := _noted(one)) is not None and found.left:
-            return next((link for at, link in found.left if at == where), found.left[0][1])
+    for one in _raised_from(error):
+        noted = _noted(one)
+        link = None if noted is None else noted.at(where)
+        if link is not None:
+            return None if link.span.conversation is here.conversation else link
     return None
 
 
-def _noted(error: BaseException | None) -> Trail | None:
-    found = None if error is None else error.__dict__.get(_NOTE)
-    return found if isinstance(found, Trail) else None
+def _innermost(error: BaseException) -> list[Link]:
+    """The innermost block that an exception has left; those of its members if a group left none."""
+    noted = _noted(error)
+    if noted is not None and noted.left:
+        link = noted.at(place())
+        if link is None and not noted.is_cut:
+            link = noted.left[0][1]
+        return [] if link is None else [link]
+    if isinstance(error, BaseExceptionGroup):
+        return [link for one in error.exceptions[:_MOST] for link in _innermost(one)]
+    return []
 
 
-def _stands_for(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception, those it was raised from and those it groups."""
+def _noted(error: BaseException) -> Trail | None:
+    found = error.__dict__.get(_NOTE)
+    return found if isinstance(found, Trail) and found.of == id(error) else None
+
+
+def _members(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those in it if it is a group."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions[:_MOST]:
+            yield from _members(one)
+
+
+def _raised_from(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception, and those that it was raised from."""
     known: list[BaseException] = [] if error is None else [error]
     for one in known:
         yield one
-        for other in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())):
-            if isinstance(other, BaseException) and other not in known and len(known) < _MOST:
+        for other in (one.__cause__, one.__context__):
+            if other is not None and len(known) < _MOST and all(other is not one for one in known):
                 known.append(other)
 
 

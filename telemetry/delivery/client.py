@@ -8,28 +8,30 @@ under that one's; and once in each trace, however often it is reported there.
 from __future__ import annotations
 
 import contextvars
-import gc
 import logging
-import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 from sentry_sdk.integrations.dedupe import DedupeIntegration
-from sentry_sdk.integrations.unraisablehook import UnraisablehookIntegration
+from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.utils import event_from_exception
 
 from ..context import chain, origin
-from ..context.node import Marker
-from ..context.scopes import LATER, OURS, as_values, snapshot
+from ..context.place import is_acting, is_collecting, unwatch_collector, watch_collector
+from ..context.scopes import LATER, OURS, as_values
+from ..context.wording import reword, texts_of
+from ..frozen import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .thread import Delivery
 
 _HOOKS: Final = frozenset({"excepthook", "threading", "unraisablehook"})
 """Mechanisms that report what nobody caught: where they do so says nothing about whose it is."""
-_collecting: Final[set[int]] = set()
-"""Threads in which garbage is collected: what fails then is no affair of whatever runs there."""
+_TEXTS: Final = "telemetry.texts"
+"""In the hint of an event: the texts of its exception when it was captured."""
 
 
 class Client(sentry_sdk.Client):
@@ -42,52 +44,65 @@ class Client(sentry_sdk.Client):
 
     def __init__(self, delivery: Delivery, **options: Any) -> None:
         self._delivery = delivery
-        super().__init__(**options)
-        if self.get_integration(UnraisablehookIntegration) is not None:
-            gc.callbacks.append(_note_collection)
+        before = options.pop("before_breadcrumb", None)
+        super().__init__(before_breadcrumb=_as_value(before), **options)
+        watch_collector()
 
     def close(self, timeout: float | None = None, callback: Any = None) -> None:
         """Close it; errors after that are nobody's affair."""
-        if _note_collection in gc.callbacks:
-            gc.callbacks.remove(_note_collection)
+        unwatch_collector()
         super().close(timeout, callback)
+
+    def get_integration(self, name_or_class: Any) -> Any:
+        """An integration of the client's, or None.
+
+        None for threads that the SDK starts in delivery's, such as the one for its logs: that
+        would have the scopes of the conversation whose log came first, and keep them.
+        """
+        if name_or_class is ThreadingIntegration and self._delivery.is_own_thread:
+            return None
+        return super().get_integration(name_or_class)
 
     def capture_event(self, event: Any, hint: Any = None, scope: Any = None) -> str | None:
         """Capture an event; returns its id, None if it is dropped."""
         hint = {} if hint is None else hint
-        delivering = self._delivery.is_own_thread
+        # What surfaces in delivery's thread, because it collects garbage, isn't delivery's own.
+        delivering = self._delivery.is_own_thread and not (is_acting() or is_collecting())
         if delivering and not hint.pop(OURS, False):
             return None  # of a hook, which is being asked: delivered, it would be asked again
         if event.get("type") is not None:
             return super().capture_event(event, hint, scope)
-        error = hint.get("exc_info", (None, None, None))[1]
         if not delivering and getattr(hint.get("log_record"), "levelno", 0) >= logging.ERROR:
             return None  # of Sentry's handlers for logging or loguru: LogCapture has taken it
-        if not delivering:
-            scope = _scope_of(error, scope, by_hook=_is_by_hook(event))
-            if LATER in hint and scope is not None:
-                return self._hand_over(event, hint, scope)
+        error = _error_in(hint)
+        if delivering:
+            texts = hint.pop(_TEXTS, None)  # of conversation.capture_exception, they are noted
+            if LATER in hint and error is not None:
+                self._look_at_exception(event, hint)
+                reword(event, error, origin.trail(error).texts if texts is None else texts)
+            return self._capture_once(event, hint, scope)
+        scopes = chain.scopes_elsewhere(error, by_hook=_is_by_hook(event))
+        if scopes is not None:
+            scope = _merged(scope, *scopes)
+        origin.reported_under(error, sentry_sdk.get_current_scope() if scope is None else scope)
+        if LATER in hint and scope is not None:
+            return self._hand_over(event, hint, scope, scopes)
         self._look_at_exception(event, hint)
-        trace_id = _trace_id(scope)
-        once = error is not None and self.get_integration(DedupeIntegration) is not None
-        if once and trace_id in origin.trail(error).reported:
-            return None
-        # Sentry's own memory of the last error is kept in the context, and keeps its frames alive.
-        capture = super().capture_event
-        event_id = contextvars.copy_context().run(capture, event, hint, scope)
-        if once and event_id is not None:
-            origin.trail(error).reported.add(trace_id)
-        return event_id
+        return self._capture_once(event, hint, scope, scopes)
 
-    def _hand_over(self, event: Any, hint: Any, scope: sentry_sdk.Scope) -> str:
+    def _hand_over(
+        self,
+        event: Any,
+        hint: Any,
+        merged: sentry_sdk.Scope,
+        scopes: tuple[sentry_sdk.Scope, sentry_sdk.Scope] | None,
+    ) -> str:
         """Have an event built by the delivery thread; returns the id that it will have."""
-        as_values(scope)
+        as_values(merged)
         event_id: str = event.setdefault("event_id", uuid.uuid4().hex)
-        scopes = chain.scopes_elsewhere(hint["exc_info"][1]) or (
-            snapshot(sentry_sdk.get_isolation_scope()),
-            sentry_sdk.get_current_scope().fork(),
-        )
-        self._delivery.outbox.event(event, hint, scope, *scopes)
+        isolation, scope = scopes or chain.forked(*chain.sentrys())
+        hint = {**hint, _TEXTS: texts_of(hint["exc_info"][1])}
+        self._delivery.outbox.event(event, hint, merged, isolation, scope)
         return event_id
 
     def _look_at_exception(self, event: Any, hint: Any) -> None:
@@ -97,32 +112,75 @@ class Client(sentry_sdk.Client):
             event.update({**found, **event})
             hint.update(more)
 
+    def _capture_once(
+        self,
+        event: Any,
+        hint: Any,
+        scope: Any,
+        scopes: tuple[sentry_sdk.Scope, sentry_sdk.Scope] | None = None,
+    ) -> str | None:
+        """Capture an event now, unless its exception has been reported in the same trace.
 
-def _note_collection(phase: str, _: Any) -> None:
-    (_collecting.add if phase == "start" else _collecting.discard)(threading.get_ident())
+        ``scopes`` are those that it happened under, where they aren't the current ones.
+        """
+        # Sentry's own memory of the last error is kept in the context, and keeps its frames alive.
+        context = contextvars.copy_context()
+        if scopes is not None:
+            context.run(sentry_sdk.Scope.set_isolation_scope, scopes[0])
+            context.run(sentry_sdk.Scope.set_current_scope, scopes[1])
+        capture, error = super().capture_event, _error_in(hint)
+        if error is None:
+            return context.run(capture, event, hint, scope)
+        if self.get_integration(DedupeIntegration) is None:
+            return context.run(capture, event, hint, scope)
+        trail, trace_id = origin.trail(error), _trace_id(scope)
+        if not trail.begin_report(trace_id):
+            return None
+        event_id = context.run(capture, event, hint, scope)
+        if event_id is None:
+            trail.undo_report(trace_id)
+        return event_id
 
 
-def _scope_of(error: BaseException | None, given: Any, *, by_hook: bool) -> Any:
-    """The scope that an error is reported under: as it was given, unless it is another's."""
-    found = chain.scopes_elsewhere(error, by_hook=by_hook)
-    if found is None and by_hook and threading.get_ident() in _collecting:
-        found = chain.outermost()
-    if found is None:
-        return given
+def _as_value(before: Any) -> Callable[[Any, Any], Any]:
+    """``before_breadcrumb``: asks the operator's own; what a breadcrumb says can't change then."""
+
+    def before_breadcrumb(crumb: Any, hint: Any) -> Any:
+        kept = crumb
+        try:
+            if before is not None:
+                kept = before(crumb, hint)
+        finally:  # Sentry keeps the breadcrumb where its hook raises
+            if kept is not None and "data" in kept:
+                kept["data"] = frozen(kept["data"])
+        return kept
+
+    return before_breadcrumb
+
+
+def _merged(given: Any, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Any:
+    """The scope that an error is reported under where it is another's than what is current."""
     scope = given
     if scope is None or chain.nearest() is not None:
         scope = sentry_sdk.get_global_scope().fork()  # nothing of the conversation that is current
     else:
         scope.clear_breadcrumbs()  # those of a process are nobody's
-    scope.update_from_scope(found[0])
-    scope.update_from_scope(found[1])
+    scope.update_from_scope(isolation)
+    scope.update_from_scope(current)
     return scope
 
 
-def _trace_id(scope: Any) -> str | None:
+def _trace_id(scope: Any) -> str:
     scope = sentry_sdk.get_current_scope() if scope is None else scope
     span = scope.span or scope.streamed_span
-    return span.span.conversation.trace_id if isinstance(span, Marker) else None
+    known: str = (scope.get_active_propagation_context() if span is None else span).trace_id
+    return known
+
+
+def _error_in(hint: Any) -> BaseException | None:
+    exc_info = hint.get("exc_info")
+    error = exc_info[1] if isinstance(exc_info, tuple) and len(exc_info) == 3 else None
+    return error if isinstance(error, BaseException) else None
 
 
 def _is_by_hook(event: Any) -> bool:

@@ -13,6 +13,7 @@ from sentry_sdk.utils import event_from_exception
 
 from ..attributes import is_content
 from ..context.scopes import OURS
+from ..context.wording import reword, texts_of
 from ..frozen import frozen
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Log:
     template: str
     message: str
     extra: dict[str, Any]
+    texts: list[str]
+    """The texts of the exception that was logged, see :mod:`telemetry.context.wording`."""
     stack: dict[str, Any] | None = None
     """The stack of the call, where it is wanted."""
     is_error: bool = False
@@ -57,14 +60,16 @@ class Log:
     ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
-        vars(formatted).update(vars(record), msg=message, message=message, args=None, **extra)
-        return cls(formatted, str(record.msg), message, extra, stack, is_error)
+        vars(formatted).update({**vars(record), **extra})
+        vars(formatted).update(msg=message, message=message, args=None)
+        error = _error_in(record)
+        texts = [] if error is None else texts_of(error)
+        return cls(formatted, str(record.msg), message, extra, texts, stack, is_error)
 
     @property
     def error(self) -> BaseException | None:
         """The exception that was logged, if one was."""
-        exc_info = self.record.exc_info
-        return exc_info[1] if isinstance(exc_info, tuple) else None
+        return _error_in(self.record)
 
 
 def send(log: Log) -> None:
@@ -97,12 +102,13 @@ def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
     record = log.record
     hint: dict[str, Any] = {"log_record": record, OURS: True}
     event: dict[str, Any] = {}
-    if record.exc_info and record.exc_info[0] is not None:
+    if log.error is not None:
         exception, hint_of_exception = event_from_exception(
-            record.exc_info,
+            record.exc_info,  # type: ignore[arg-type]  # it is a triple, as there is an error
             client_options=sentry_sdk.get_client().options,
             mechanism={"type": "logging", "handled": True},
         )
+        reword(exception, log.error, log.texts)
         event.update(exception)
         hint.update(hint_of_exception)
     elif log.stack is not None:
@@ -113,6 +119,11 @@ def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
     event["logentry"] = {"message": log.template, "formatted": log.message, "params": []}
     event["extra"] = dict(log.extra)
     return event, hint
+
+
+def _error_in(record: LogRecord) -> BaseException | None:
+    exc_info = record.exc_info
+    return exc_info[1] if isinstance(exc_info, tuple) else None
 
 
 def _attributes(log: Log) -> dict[str, Any]:
@@ -134,9 +145,9 @@ def _attributes(log: Log) -> dict[str, Any]:
 def extra_of(record: LogRecord, text: Callable[[Any], str] = str) -> dict[str, Any]:
     """The values given as ``extra``; content stays in the application's own log."""
     return {
-        key: frozen(value, text=text)
+        str(key): frozen(value, text=text)
         for key, value in vars(record).items()
-        if key not in _STANDARD and not is_content(key)
+        if key not in _STANDARD and not is_content(str(key))
     }
 
 

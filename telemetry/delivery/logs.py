@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 from sentry_sdk.utils import capture_internal_exceptions, current_stacktrace
 
-from ..context import chain
-from ..context.scopes import as_values, snapshot
+from ..context import chain, origin
+from ..context.place import is_acting, is_collecting
+from ..context.scopes import as_values
 from . import loguru_tap
 from .ignored_loggers import is_ignored
 from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
@@ -28,12 +31,17 @@ if TYPE_CHECKING:
     from logging import LogRecord
     from types import FrameType
 
+    from sentry_sdk.client import BaseClient
+
     from .thread import Delivery
 
 PACKAGE: Final = __name__.rsplit(".", 2)[0]
 """Telemetry's own name, wherever it was lifted to."""
 _OURS: Final = (PACKAGE, "sentry_sdk", "urllib3")
 """Loggers of delivery itself, and those below them: it would feed itself."""
+
+_REMEMBERED: Final = 1_000
+"""Logs that are known again when they are passed on to another thread."""
 
 _installed: list[LogCapture] = []
 
@@ -43,7 +51,9 @@ class LogCapture:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        options = sentry_sdk.get_client().options
+        self._taken: deque[tuple[object, ...]] = deque(maxlen=_REMEMBERED)
+        self._client = sentry_sdk.get_client()
+        options = self._client.options
         self._structured = bool(options["enable_logs"])
         self._stacks = bool(options["attach_stacktrace"])
         self._values = bool(options["include_local_variables"])
@@ -64,23 +74,33 @@ class LogCapture:
 
     def take(self, record: LogRecord) -> None:
         """Hand a log over, as a value, with the scopes of the conversation that it is of."""
-        if self._delivery.is_own_thread or _is_ours(record.name):
+        surfaces = is_acting() or is_collecting()  # what delivery's thread says isn't its own then
+        if (self._delivery.is_own_thread and not surfaces) or _is_ours(record.name):
+            return
+        is_foreign = _is_from_elsewhere(record)
+        if is_foreign and _identity(record) in self._taken:
             return
         record = plain(record)
         message, extra = message_of(record), extra_of(record, self._text)
         ignored = is_ignored(record.name)
         is_error = record.levelno >= logging.ERROR and not ignored
         if self._structured or is_error:
+            self._taken.append(_identity(record))
             stack = self._stack(record) if is_error else None
             log = Log.of(record, message, extra, stack, is_error=is_error)
-            scopes = chain.scopes_elsewhere(log.error) or (
-                snapshot(sentry_sdk.get_isolation_scope()),
-                sentry_sdk.get_current_scope().fork(),
+            scopes = (
+                chain.scopes_of(log.error)
+                if is_foreign
+                else chain.scopes_elsewhere(log.error) or chain.forked(*chain.sentrys())
             )
-            if is_error:
-                as_values(*scopes)
+            if _client_of(*scopes) is not self._client:
+                return  # somebody else's client, whose own integrations ask what it wants to know
+            as_values(*scopes)
+            origin.reported_under(log.error, scopes[1])
             self._delivery.outbox.logged(log, *scopes)
-        if not ignored:
+        # It says nothing about what is current here, or not to us.
+        elsewhere = is_foreign or is_collecting() or sentry_sdk.get_client() is not self._client
+        if not ignored and not elsewhere:
             sentry_sdk.add_breadcrumb(
                 type="log",
                 level=level_of(record),
@@ -129,6 +149,26 @@ def _tap_logging() -> None:
                     _take(record)
 
     logging.Logger.callHandlers = tapped  # type: ignore[method-assign]  # no other place sees all
+
+
+def _client_of(isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> BaseClient:
+    """The client that captures under these scopes; as the SDK finds it."""
+    for one in (scope, isolation):
+        if one.client.is_active():
+            return one.client
+    return sentry_sdk.get_global_scope().client
+
+
+def _is_from_elsewhere(record: LogRecord) -> bool:
+    """True if it was made elsewhere: in another process, or a thread whose log a listener has."""
+    return record.thread not in (None, threading.get_ident()) or (
+        record.process not in (None, os.getpid())
+    )
+
+
+def _identity(record: LogRecord) -> tuple[object, ...]:
+    """The facts that a log and its copies have in common, and no other log has."""
+    return record.created, record.process, record.thread, record.pathname, record.lineno
 
 
 def _take(record: LogRecord) -> None:

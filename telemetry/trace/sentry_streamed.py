@@ -191,13 +191,17 @@ class SegmentMarker(StreamedMarker, RootMarker):
             parent_span=None,
             active=False,
         )
-        scope.set_transaction_name(root.name, SegmentNameSource.CUSTOM.value)
         self = cls(root, segment)
         self.show_on(scope)
         baggage = scope.get_baggage()
         assert baggage is not None  # there is a span
         self._baggage_at_start = baggage
         return self
+
+    def show_on(self, scope: sentry_sdk.Scope) -> None:
+        """Make it Sentry's current span on this scope, whose errors have its name."""
+        scope.set_transaction_name(self.name, SegmentNameSource.CUSTOM.value)
+        super().show_on(scope)
 
     @property
     def is_sampled(self) -> bool:

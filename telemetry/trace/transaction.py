@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sentry_sdk
 
-from ..context import chain, surfacing
+from ..context import chain, origin, surfacing
 from ..context.scopes import as_values, snapshot
+from ..context.wording import keep_texts
+from ..frozen import frozen
 from ..headers import valid
 from ..records import ConversationRecord
 from .binding import Attached, bound
@@ -198,6 +200,7 @@ class Transaction:
                 self._cancel(span, ended_at)
         self.spans.end_root(self.root, ended_at)
         self.said_by = snapshot(self.isolation), self.scope.fork()
+        as_values(*self.said_by)
         self.sink.closed(self)
         while self._on_close:
             try:
@@ -302,7 +305,7 @@ class Transaction:
     def set_user(self, user: Mapping[str, Any]) -> None:
         """Say whose conversation it is, on its transaction and errors."""
         if not self.ended:
-            self._user = dict(user)
+            self._user = frozen(dict(user))
         self.isolation.set_user(dict(user))
 
     def set_context(self, key: str, value: Mapping[str, Any]) -> None:
@@ -315,11 +318,10 @@ class Transaction:
         if here is None or here.conversation is not self:
             scopes = snapshot(self.isolation), self.scope.fork()
         else:
-            scopes = chain.scopes_elsewhere(None) or (
-                snapshot(sentry_sdk.get_isolation_scope()),
-                sentry_sdk.get_current_scope().fork(),
-            )
+            scopes = chain.scopes_elsewhere(None) or chain.forked(*chain.sentrys())
         as_values(*scopes)
+        keep_texts(error)
+        origin.reported_under(error, scopes[1])
         self.sink.captured(error, *scopes)
 
     def trace_headers(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,3 +29,16 @@ def captured(lifecycle: Lifecycle) -> Iterator[Captured]:
     """Telemetry in strict mode: a lost conversation is an error where it is lost."""
     with capture(lifecycle=lifecycle) as captured:
         yield captured
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Garbage is collected when a case says so, and at no other time."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()

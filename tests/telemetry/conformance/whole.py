@@ -125,6 +125,36 @@ def trees(captured: Captured) -> list[str]:
     return sorted(shape(spans) for spans in traces(captured).values())
 
 
+NOBODY: Final = "nobody"
+
+
+def call(who: str) -> Conversation:
+    """A conversation that is named after its user."""
+    return telemetry.conversation(who, user={"id": who})
+
+
+def reports(captured: Captured) -> list[tuple[str, str, str]]:
+    """What each error says, its user, and the conversation whose trace it is in; sorted.
+
+    Of a :func:`call` both are the same, or :data:`NOBODY`.
+    """
+    names = {trace_id: spans[0].name for trace_id, spans in traces(captured).items()}
+    return sorted(
+        (
+            _said(event),
+            (event.get("user") or {}).get("id", NOBODY),
+            names.get(event["contexts"]["trace"]["trace_id"], NOBODY),
+        )
+        for event in captured.errors
+    )
+
+
+def _said(event: dict[str, Any]) -> str:
+    for exception in (event.get("exception") or {}).get("values", [])[-1:]:
+        return str(exception["value"])
+    return str((event.get("logentry") or {}).get("formatted") or event.get("message"))
+
+
 def assert_faultless(captured: Captured, **expected: Any) -> None:
     """Nothing was orphaned, mixed, lost or left behind, but for what is ``expected``.
 

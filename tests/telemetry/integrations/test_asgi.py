@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
@@ -62,6 +62,7 @@ async def _service(*, trusted: bool = False) -> AsyncIterator[str]:
         routes=[
             Route("/tables/{id}", _table),
             Route("/broken", _broken),
+            Route("/tables/{id}/broken", _broken),
             Route("/health", _health),
         ]
     )
@@ -133,6 +134,35 @@ async def test_what_fails_is_marked_and_what_asks_for_health_is_left_out() -> No
     data = events["GET /broken"]["data"]
     assert data[names.HTTP_RESPONSE_STATUS_CODE] == 500
     assert data[names.ERROR_TYPE] == "RuntimeError"
+
+
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
+async def test_what_the_server_logs_is_its_requests(
+    lifecycle: Literal["transaction", "stream"],
+) -> None:
+    """uvicorn logs what was let through when the request is over: in its trace, by its route."""
+    with _captured(lifecycle=lifecycle) as captured:
+        async with (
+            _service() as url,
+            httpx.AsyncClient(base_url=url) as client,
+            telemetry.conversation("host") as conversation,
+        ):
+            for number in range(3):
+                await client.get(f"/tables/{number}/broken")
+        services = {
+            event["contexts"]["trace"]["span_id"]
+            for event in captured.transactions
+            if event["transaction"] == "GET /tables/{id}/broken"
+        }
+        errors = captured.errors
+
+    assert len(services) == 3
+    for error in errors:
+        assert error["logger"] == "uvicorn.error"
+        assert error["transaction"] == "GET /tables/{id}/broken"
+        assert error["contexts"]["trace"]["trace_id"] == conversation.trace_id
+    assert {error["contexts"]["trace"]["span_id"] for error in errors} == services
+    assert [error["exception"]["values"][-1]["value"] for error in errors] == ["out of tables"] * 3
 
 
 TRACE, SPAN = "0123456789abcdef" * 2, "fedcba9876543210"
