@@ -76,12 +76,9 @@ def init(
     sentrys_options.check(options)
     network = {name: options[name] for name in OPTIONS if name in options}
     sender = Sender(dsn, **network) if dsn else None
-    kept = TraceStore(store) if store is not None else None
-    if kept is not None:
-        require_writable(kept.path)
     return start(
         Delivery(
-            store=kept,
+            store=_writable(store),
             sender=sender,
             send_content=send_content,
             streaming=lifecycle == "stream",
@@ -164,6 +161,15 @@ def _silent_loggers(given: Sequence[Any]) -> list[Any]:
         if not any(isinstance(integration, LoguruIntegration) for integration in given):
             found.append(LoguruIntegration(**silent))
     return found
+
+
+def _writable(path: str | Path | None) -> TraceStore | None:
+    """The local trace store at a path, which can be written to; None without a path."""
+    if path is None:
+        return None
+    store = TraceStore(path)
+    require_writable(store.path)
+    return store
 
 
 def targets(hosts: Sequence[str] | None) -> list[str]:

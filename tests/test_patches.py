@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 DECISION: Final = ROOT / "docs" / "decisions" / "0009-inside-of-libraries.md"
 OWN: Final = ("agent", "config", "telemetry")
-DOCUMENTED: Final = {"sys._getframe"}
-"""Private by name only."""
+DOCUMENTED: Final = {"sys._getframe", "sys.stdout", "sys.stderr"}
+"""Private by name only, or there to be assigned to: Python's documentation says so."""
 
 _SECTION: Final = re.compile(
     r"^## (?P<name>\w+)\n(?P<text>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE
@@ -103,6 +103,8 @@ def changed(module: Module) -> Iterator[str]:
             ):
                 yield module.line(node)
             case ast.Attribute(value=thing, attr=name, ctx=ast.Store() | ast.Del()):
+                if ast.unparse(node) in DOCUMENTED:
+                    continue
                 if _is_inside(module, thing, name) or _is_against_the_types(module, node):
                     yield module.line(node)
 

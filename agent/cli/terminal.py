@@ -14,12 +14,9 @@ import os
 import select
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Any, Final, TextIO
 
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 LEAST_COLUMNS: Final = 60
 """Columns that a table gets at least: on a narrower screen its lines are broken, not its words."""
@@ -85,7 +82,7 @@ class _Output(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write all of it or, after a failure, nothing; it counts as written."""
         rest = memoryview(data).cast("B")
         try:
