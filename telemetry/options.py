@@ -80,11 +80,6 @@ def check(options: dict[str, Any]) -> None:
             raise TelemetryError(f"{name} is no option of telemetry.init, nor of sentry_sdk.init")
         if name in _REFUSED and value != _ACCEPTED.get(name, DEFAULT_OPTIONS[name]):
             raise TelemetryError(f"{name} can't be used: {_REFUSED[name]}")
-    if options.get("add_full_stack") and options.get("include_source_context") is False:
-        raise TelemetryError(
-            "add_full_stack can't be used with include_source_context=False: sentry-sdk then fails "
-            "to build any error. Leave out one of the two"
-        )
     for name in options.get("_experiments") or ():
         if name in _EXPERIMENTS:
             raise TelemetryError(f"_experiments[{name!r}] can't be used: {_EXPERIMENTS[name]}")

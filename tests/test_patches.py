@@ -208,7 +208,7 @@ def test_each_file_and_test_that_is_named_is_there() -> None:
     [
         "import logging\nlogging.Logger.callHandlers = 1",
         "import aiohttp\naiohttp.ClientSession.__init__ = 1",
-        "import sys\nsys.stdout = 1",
+        "import logging\nlogging.root = 1",
         "def f(module): module.Client.send = 1",
         "def f(agent): agent.stt_node = 1  # type: ignore[method-assign]",
         "def f(scope): scope.flags.lock = 1  # type: ignore[assignment]",

@@ -81,7 +81,6 @@ _options = st.fixed_dictionaries(
         "max_value_length": st.sampled_from((100, 1_000, 100_000)),
         "stream_gen_ai_spans": st.booleans(),
         "server_name": st.just("somewhere"),
-        "add_full_stack": st.booleans(),
         "max_request_body_size": st.sampled_from(("never", "always")),
         "in_app_include": st.just(["tests"]),
     },
