@@ -5,22 +5,33 @@ from __future__ import annotations
 import datetime
 import decimal
 import numbers
+import sys
 import uuid
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-MOST_DEEP: Final = 6
-"""Containers inside each other that are copied."""
-MOST_WIDE: Final = 100
-"""Members of a container that are copied."""
-MOST_MEMBERS: Final = 1_000
-"""Members that are copied in all: a call waits for that."""
-MOST_CHARACTERS: Final = 10_000
-"""Length of the text that stands for any other object."""
+
+class Limits(NamedTuple):
+    """The most that is copied of a value, while a call waits."""
+
+    deep: int
+    """Containers inside each other."""
+    wide: int
+    """Members of a container."""
+    members: int
+    """Members in all."""
+    characters: int
+    """Length of the text that stands for any other object."""
+
+
+BESIDES: Final = Limits(deep=6, wide=100, members=1_000, characters=10_000)
+"""Of what is said beside an error or a log."""
+_ALL: Final = Limits(deep=100, wide=sys.maxsize, members=sys.maxsize, characters=sys.maxsize)
+"""Of what is recorded on a span: nothing of that is lost."""
 
 _IMMUTABLE: Final = frozenset(
     {
@@ -44,7 +55,7 @@ def freeze(attributes: dict[str, Any]) -> None:
     if _IMMUTABLE.issuperset(map(type, attributes.values())):
         return
     for name, value in list(attributes.items()):
-        attributes[name] = frozen(value)
+        attributes[name] = _Copy(str, _ALL).of(value, _ALL.deep)
 
 
 def frozen(value: Any, *, text: Callable[[Any], str] = str) -> Any:
@@ -52,15 +63,16 @@ def frozen(value: Any, *, text: Callable[[Any], str] = str) -> Any:
 
     ``text`` is called for that of an object which is neither a container, a number nor a text.
     """
-    return value if type(value) in _IMMUTABLE else _Copy(text).of(value, MOST_DEEP)
+    return value if type(value) in _IMMUTABLE else _Copy(text, BESIDES).of(value, BESIDES.deep)
 
 
 class _Copy:
     """A copy being made, and the number of members that it has room for."""
 
-    def __init__(self, text: Callable[[Any], str]) -> None:
+    def __init__(self, text: Callable[[Any], str], limits: Limits) -> None:
         self._text = text
-        self._room = MOST_MEMBERS
+        self._limits = limits
+        self._room = limits.members
 
     def of(self, value: Any, depth: int) -> Any:
         """The value as it is now, containers down to this depth."""
@@ -76,27 +88,27 @@ class _Copy:
                 if depth == 0:
                     return "…"
                 return [self.of(inner, depth - 1) for inner in self._some(value)]
-            return _plain(value, self._text)
+            return _plain(value, self._text, self._limits.characters)
         except Exception:  # noqa: BLE001 - another thread changes it, or a __str__ raises
             return f"<unprintable {type(value).__name__}>"
 
     def _some(self, members: Iterable[Any]) -> list[Any]:
         """As many of the members as there is room for, taken in one step."""
-        taken = list(islice(members, min(MOST_WIDE, self._room)))
+        taken = list(islice(members, min(self._limits.wide, self._room)))
         self._room -= len(taken)
         return taken
 
 
-def _plain(value: Any, text: Callable[[Any], str]) -> Any:
+def _plain(value: Any, text: Callable[[Any], str], characters: int) -> Any:
     """A number or text of a class of its own as what it is; of any other object, its text."""
     match value:
         case str():
-            return str.__str__(value)[:MOST_CHARACTERS]  # an enumeration's says its name
+            return str.__str__(value)[:characters]  # an enumeration's says its name
         case bytes() | bytearray():
-            return bytes(value[:MOST_CHARACTERS])
+            return bytes(value[:characters])
         case numbers.Integral():
             return int(value)
         case numbers.Real():
             return float(value)
         case _:
-            return text(value)[:MOST_CHARACTERS]
+            return text(value)[:characters]

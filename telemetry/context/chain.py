@@ -219,7 +219,11 @@ def nearest() -> Node | None:
     marker = shown_on(scope)
     if marker is not None:
         return marker.span
-    return _outlived.get() if scope.span is None and scope.streamed_span is None else None
+    if scope.streamed_span is not None:
+        return None
+    # Sentry sends a span of its own only in a transaction; in none, it is as if it weren't there.
+    is_sent = scope.span is not None and scope.span.containing_transaction is not None
+    return None if is_sent else _outlived.get()
 
 
 def scopes_elsewhere(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from telemetry.frozen import MOST_CHARACTERS, MOST_MEMBERS, MOST_WIDE, freeze, frozen
+from telemetry.frozen import BESIDES, freeze, frozen
 
 
 class _Code(enum.IntEnum):
@@ -99,7 +99,7 @@ def test_it_may_hold_itself() -> None:
 )
 def test_wide_ones_are_cut(value: Any) -> None:
     """Before they are copied."""
-    assert len(frozen(value)) == MOST_WIDE
+    assert len(frozen(value)) == BESIDES.wide
 
 
 def test_so_is_what_is_wide_at_each_depth() -> None:
@@ -111,13 +111,13 @@ def test_so_is_what_is_wide_at_each_depth() -> None:
     def count(one: Any) -> int:
         return 1 + sum(map(count, one)) if isinstance(one, list) else 1
 
-    assert count(frozen(value)) <= MOST_MEMBERS + 1
+    assert count(frozen(value)) <= BESIDES.members + 1
 
 
 def test_long_texts_are_cut() -> None:
     """Of objects; audio in bytes too."""
-    assert len(frozen(bytearray(1_000_000))) == MOST_CHARACTERS
-    assert len(frozen(OrderedDict(a=[_Name("x" * 100_000)]))["a"][0]) == MOST_CHARACTERS
+    assert len(frozen(bytearray(1_000_000))) == BESIDES.characters
+    assert len(frozen(OrderedDict(a=[_Name("x" * 100_000)]))["a"][0]) == BESIDES.characters
 
 
 def test_attributes_are_exchanged_in_place() -> None:

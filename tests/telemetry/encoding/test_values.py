@@ -27,7 +27,7 @@ def test_what_is_too_long_for_sentry_is_cut_and_says_so(
 ) -> None:
     """The longest values only, of a root and of a span; the local store has all of them."""
     path = tmp_path / "traces.db"
-    big = {"long": "x" * 2_000_000, "list": ["y" * 1_000] * 90, "short": "kept", "number": 7}
+    big = {"long": "x" * 2_000_000, "list": ["y" * 100] * 250, "short": "kept", "number": 7}
     with Ingest() as ingest:
         with (
             telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=path),
@@ -42,4 +42,5 @@ def test_what_is_too_long_for_sentry_is_cut_and_says_so(
     assert len(json.dumps(event)) < 1_000_000
     stored = TraceStore(path).conversation("c-1")
     assert stored is not None
+    assert [len(span.attributes["list"]) for span in stored.spans] == [250] * 2
     assert [len(span.attributes["long"]) for span in stored.spans] == [2_000_000] * 2
