@@ -141,6 +141,13 @@ _capture_event = client.Client.capture_event
 _valid = headers.valid
 _trace_headers = Span.trace_headers
 
+
+def _show_nobody() -> None:
+    """Either of the two is enough for Sentry's own integration."""
+    _put(propagation.Shown, "__enter__", _show_nothing)()
+    _put(ConversationScope, "_parent", lambda self: None)()
+
+
 REMEDIES = (
     Remedy(
         "bind",
@@ -372,9 +379,9 @@ REMEDIES = (
     Remedy(
         "request-parent",
         "What is current for us is so for Sentry's HTTP clients, also in a generator",
-        "integrations.propagation.Shown",
+        "integrations.propagation.Shown, trace.conversation_scope.ConversationScope._parent",
         "../integrations/test_propagation.py::test_in_an_async_generator[{lifecycle}-httpx]",
-        _put(propagation.Shown, "__enter__", _show_nothing),
+        _show_nobody,
     ),
     Remedy(
         "redirects",
