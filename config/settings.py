@@ -7,6 +7,7 @@ environment wins. An empty value means "not set", and so hides what ``.env`` say
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -337,10 +338,7 @@ class Settings(BaseSettings):
     def _options(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
-        try:
-            options = json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"should be JSON: {error}") from None
+        options = _read_json(value)
         if not isinstance(options, dict) or not all(isinstance(o, dict) for o in options.values()):
             raise ValueError('should be like {"NAME": {"OPTION": "VALUE"}}')
         kind = (info.field_name or "").removesuffix("_options")
@@ -375,6 +373,33 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+
+def _read_json(text: str) -> Any:
+    """The value of some JSON. Raises ValueError where readers of it would differ."""
+    try:
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite
+        )
+    except ValueError as error:
+        raise ValueError(f"should be JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("should be JSON that is nested less") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is there twice: leave one out")
+        found[name] = value
+    return found
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError("there is no NaN or Infinity in it")
+    return value
 
 
 def variable_of(field: str) -> str:

@@ -4,6 +4,7 @@
 :mod:`.run`                 many calls side by side, each judged when it is over
 :mod:`.scenario`            a caller's script: the models of a YAML file
 :mod:`.expect`              its expectations of a turn
+:mod:`.document`            reads YAML as a person does
 :mod:`.loading`             reads one: errors with the file and the line of text; the JSON schema
 :mod:`.caller`              one call: follows the scenario
 :mod:`.caller_trace`        its own side of the trace, above the conversation
