@@ -6,14 +6,14 @@ environment wins. An empty value means "not set", and so hides what ``.env`` say
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .strict_json import read_json
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -87,6 +87,12 @@ class Settings(BaseSettings):
         "agent.desk:FrontDesk",
         validation_alias="PARLEY_AGENT",
         description="The agent that answers, as module:Class.",
+    )
+    scenarios: Path | None = Field(
+        None,
+        validation_alias="PARLEY_SCENARIOS",
+        description="The scenarios that `parley simulate` runs if none is named: a folder of them, "
+        "or one file. When not set, scenarios/ and scenario.yaml beside the agent.",
     )
     stt: Annotated[tuple[str, ...], NoDecode] = Field(
         ("local",),
@@ -338,7 +344,7 @@ class Settings(BaseSettings):
     def _options(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
-        options = _read_json(value)
+        options = read_json(value)
         if not isinstance(options, dict) or not all(isinstance(o, dict) for o in options.values()):
             raise ValueError('should be like {"NAME": {"OPTION": "VALUE"}}')
         kind = (info.field_name or "").removesuffix("_options")
@@ -373,33 +379,6 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
-
-
-def _read_json(text: str) -> Any:
-    """The value of some JSON. Raises ValueError where readers of it would differ."""
-    try:
-        return json.loads(
-            text, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite
-        )
-    except ValueError as error:
-        raise ValueError(f"should be JSON: {error}") from None
-    except RecursionError:
-        raise ValueError("should be JSON that is nested less") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name!r} is there twice: leave one out")
-        found[name] = value
-    return found
-
-
-def _finite(number: str) -> float:
-    if not math.isfinite(value := float(number)):
-        raise ValueError("there is no NaN or Infinity in it")
-    return value
 
 
 def variable_of(field: str) -> str:

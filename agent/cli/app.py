@@ -74,13 +74,13 @@ def new(
 ) -> None:
     """Write the beginning of an agent of your own: one file, a caller, a test, settings.
 
-    Example: `parley new my-agent && cd my-agent && parley simulate scenario.yaml`
+    Example: `parley new my-agent && cd my-agent && parley simulate`
     """
     from .new import make
 
     for path in make(folder):
         terminal.say(str(path))
-    terminal.say(f"Next: cd {folder} && parley simulate scenario.yaml")
+    terminal.say(f"Next: cd {folder} && parley simulate")
 
 
 @app.command(rich_help_panel=START)

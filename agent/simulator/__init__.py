@@ -33,7 +33,13 @@ from agent.simulator.caller import Connect
 from agent.simulator.display import render, watch
 from agent.simulator.impairment import Conditions
 from agent.simulator.junit import junit
-from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
+from agent.simulator.loading import (
+    ScenarioError,
+    find_scenarios,
+    load_scenario,
+    scenario_files,
+    schema,
+)
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report, TurnResult
 from agent.simulator.report_json import as_json
 from agent.simulator.run import Load, Simulation
@@ -56,6 +62,7 @@ __all__ = [
     "junit",
     "load_scenario",
     "render",
+    "scenario_files",
     "schema",
     "watch",
 ]

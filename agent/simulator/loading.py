@@ -53,23 +53,44 @@ def schema() -> str:
     return json.dumps({"$schema": _DIALECT, **fields}, indent=2) + "\n"
 
 
-def find_scenarios(names: Sequence[str], shipped: Mapping[str, Path]) -> list[Scenario]:
-    """Load scenarios by the name of a shipped one or by path; all shipped ones when none is named.
+def scenario_files(path: Path) -> list[Path]:
+    """The scenario files that a path names: itself, or those in a folder, by name.
+
+    Raises :class:`ScenarioError` when there is none.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise ScenarioError(f"{path}: there is no such file or folder")
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES)
+    if not found:
+        raise ScenarioError(f"{path}: there is no .yaml file in this folder")
+    return found
+
+
+def find_scenarios(names: Sequence[str], known: Mapping[str, Path]) -> list[Scenario]:
+    """Load scenarios by the name of a known one or by path, of a file or a folder; all known ones
+    when none is named.
 
     Raises :class:`ScenarioError`, for an unknown name too: it lists the known ones.
     """
-    paths = []
-    for name in names or shipped:
-        path = shipped.get(name, Path(name))
-        if name not in shipped and path.suffix not in {".yaml", ".yml"}:
-            known = ", ".join(sorted(shipped)) or "none is shipped"
+    paths: list[Path] = []
+    for name in names or known:
+        path = known.get(name, Path(name))
+        if name in known or path.suffix in _SUFFIXES:
+            paths.append(path)
+        elif path.is_dir():
+            paths += scenario_files(path)
+        else:
+            listed = ", ".join(sorted(known)) or "none"
             raise ScenarioError(
-                f"unknown scenario {name!r}: known are {known}; or give the path of a .yaml file"
+                f"unknown scenario {name!r}: known are {listed}; or give the path of a .yaml file"
             )
-        paths.append(path)
     return [load_scenario(path) for path in paths]
 
 
+_SUFFIXES: Final = frozenset({".yaml", ".yml"})
+"""Suffixes of scenario files."""
 _FIELDS: Final[Mapping[str | int, type[BaseModel]]] = {
     "spoken": models.SpokenTurn,
     "typed": models.TypedTurn,

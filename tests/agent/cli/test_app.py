@@ -91,6 +91,16 @@ def _scenario(folder: Path, text: str = SCENARIO) -> str:
         (["new", "/proc/nowhere"], {}, "/proc/nowhere can't be written"),
         (["simulate", "--report", "no/where.json"], {}, "there is no folder no"),
         (
+            ["simulate"],
+            {"PARLEY_AGENT": "livekit.agents:Agent"},
+            "has no scenario: write scenario.",
+        ),
+        (
+            ["simulate"],
+            {"PARLEY_SCENARIOS": "gone"},
+            "PARLEY_SCENARIOS: gone: there is no such file",
+        ),
+        (
             ["serve", "--host", "256.0.0.1"],
             {"PARLEY_GATEWAY_TOKEN": "t"},
             "can't listen on 256.0.0.1:8765",
