@@ -2,6 +2,8 @@
 
 ``settings``
     The operator's :class:`Settings`, from the environment and ``.env``.
+``strict_json``
+    Reads the settings that are JSON.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

@@ -43,7 +43,7 @@ def export_dotenv() -> None:
     """
     try:
         load_dotenv(".env", encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingsError(f".env: can't be read as UTF-8 text: {error}") from error
 
 

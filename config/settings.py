@@ -6,13 +6,14 @@ environment wins. An empty value means "not set", and so hides what ``.env`` say
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .strict_json import read_json
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -92,6 +93,12 @@ class Settings(BaseSettings):
         "agent.desk:FrontDesk",
         validation_alias="PARLEY_AGENT",
         description="The agent that answers, as module:Class.",
+    )
+    scenarios: Path | None = Field(
+        None,
+        validation_alias="PARLEY_SCENARIOS",
+        description="The scenarios that `parley simulate` runs if none is named: a folder of them, "
+        "or one file. When not set, scenarios/ and scenario.yaml beside the agent.",
     )
     stt: Annotated[tuple[str, ...], NoDecode] = Field(
         ("local",),
@@ -343,10 +350,7 @@ class Settings(BaseSettings):
     def _options(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
-        try:
-            options = json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"should be JSON: {error}") from None
+        options = read_json(value)
         if not isinstance(options, dict) or not all(isinstance(o, dict) for o in options.values()):
             raise ValueError('should be like {"NAME": {"OPTION": "VALUE"}}')
         kind = (info.field_name or "").removesuffix("_options")

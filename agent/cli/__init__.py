@@ -12,6 +12,8 @@
     ``simulate``, the command, and its options.
 ``simulation``
     The run that it starts: agent, callers and the service they book at.
+``scenarios``
+    The scenarios of a project, which the run is of when none is named.
 ``transports``
     The lines from simulated callers to the agent: the gateway, or rooms.
 ``traces``

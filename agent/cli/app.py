@@ -8,6 +8,7 @@ A command's own imports are made when it runs: LiveKit and the models take secon
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from contextlib import AsyncExitStack
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 INPUT_ERRORS = (InputError, SettingsError, TelemetryError)
 """Errors that are somebody's input: told in one line of text, without a traceback."""
+
+_NAMESPACES = ("google", "livekit", "opentelemetry")
+"""Packages in several parts, which a module of this name would go before, wherever it is."""
 
 START = "Start"
 ANSWER = "Answer callers"
@@ -70,13 +74,13 @@ def new(
 ) -> None:
     """Write the beginning of an agent of your own: one file, a caller, a test, settings.
 
-    Example: `parley new my-agent && cd my-agent && parley simulate scenario.yaml`
+    Example: `parley new my-agent && cd my-agent && parley simulate`
     """
     from .new import make
 
     for path in make(folder):
         terminal.say(str(path))
-    terminal.say(f"Next: cd {folder} && parley simulate scenario.yaml")
+    terminal.say(f"Next: cd {folder} && parley simulate")
 
 
 @app.command(rich_help_panel=START)
@@ -247,9 +251,8 @@ def main() -> None:
 
 def _run() -> int | str | None:
     """Run it; its exit code."""
-    # PARLEY_AGENT=module:Class names a file in the operator's own folder
-    sys.path.insert(0, str(Path.cwd()))
     try:
+        _find_modules_here()
         export_dotenv()
         spare_loopback(os.environ)
         app()
@@ -263,6 +266,19 @@ def _run() -> int | str | None:
     except INPUT_ERRORS as error:
         return _refused(error)
     return 0
+
+
+def _find_modules_here() -> None:
+    """Have an agent's modules found in the operator's own folder, after everything else: no file
+    there hides a module of Python's, of a package's or of ours."""
+    for name in _NAMESPACES:
+        importlib.import_module(name)
+    try:
+        sys.path.append(str(Path.cwd()))
+    except OSError as error:
+        raise InputError(
+            "the working directory isn't there any more: change to one that is"
+        ) from error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -99,6 +99,9 @@ def _run(settings: Settings, server: LiveKit) -> None:
     from . import process
 
     process.log_to_stderr(settings.log_level)
+    if settings.job_executor == "process":
+        # else Python looks in the working directory first, even for the modules it starts with
+        os.environ["PYTHONSAFEPATH"] = "1"
     anyio.run(_serve, settings, server)
 
 

@@ -22,13 +22,16 @@ Starts the agent and the example's reservations service itself: behind the gatew
 room. Every reply, interruption and silence is held against what the scenario expects, every
 trace has to be complete, and what it tells has to agree with what was heard.
 
+The scenarios are the agent's own: those that PARLEY_SCENARIOS names, else scenarios/*.yaml and
+scenario.yaml beside it. The example has those that Parley ships.
+
 Exit code 0 only if all of that held; 1 if something didn't; 2 if the input was wrong. Ctrl-C
 hangs up and reports what was so far.
 
 \b
-parley simulate                                   every shipped scenario, once
+parley simulate                                   every scenario of the agent, once
 parley simulate booking --callers 8               eight callers at once
-parley simulate --at-once 8                       every shipped scenario, eight at a time
+parley simulate --at-once 8                       every scenario, eight at a time
 parley simulate my.yaml --line snr=15,loss=0.05   your own, on a bad line
 parley simulate --callers 20 --hold 300           twenty callers for five minutes
 parley simulate --callers 8 --repeat 3 --seed 7   three runs: seeds 7, 8, 9

@@ -65,7 +65,10 @@ class Options:
 
 Scenarios: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(help="Scenarios by name, or paths of YAML files. All shipped ones if none."),
+    typer.Argument(
+        help="Scenarios by name, or paths of YAML files or folders. If none, all of the agent's: "
+        "PARLEY_SCENARIOS, or scenarios/ and scenario.yaml beside it."
+    ),
 ]
 Callers: TypeAlias = Annotated[
     int | None,

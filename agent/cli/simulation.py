@@ -17,10 +17,9 @@ import anyio
 
 from agent import desk, simulator
 from agent.desk.reservations import Faults
-from config import scenario_files
 from telemetry.store import TraceStore
 
-from . import process, terminal, transports
+from . import process, scenarios, terminal, transports
 from .simulate_options import Transport
 
 if TYPE_CHECKING:
@@ -86,8 +85,7 @@ def _unwritable(option: str, path: Path, error: OSError) -> str:
 def simulate(settings: Settings, options: Options) -> bool:
     """Run it, show it, write the reports; True when everything held."""
     console = terminal.console()
-    shipped = {path.stem: path for path in scenario_files()}
-    scenarios = simulator.find_scenarios(options.scenarios, shipped)
+    chosen = scenarios.chosen(settings, options.scenarios)
     line = None if options.line is None else simulator.Conditions.parse(options.line)
     files = Files(report=options.report, junit=options.junit)
     files.check()
@@ -100,8 +98,8 @@ def simulate(settings: Settings, options: Options) -> bool:
                 functools.partial(
                     _simulate,
                     settings,
-                    scenarios,
-                    load=_load(options, len(scenarios)),
+                    chosen,
+                    load=_load(options, len(chosen)),
                     line=line,
                     transport=options.transport,
                     console=console,

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
+import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from livekit.agents import Agent
 
@@ -16,6 +23,13 @@ if TYPE_CHECKING:
     from agent.providers import Script
 
 
+log = logging.getLogger(__name__)
+
+_OURS: Final = frozenset({"agent", "config", "telemetry"})
+_TAKEN: Final = _OURS | sys.stdlib_module_names
+"""Names that no module of an operator's can have."""
+
+
 class AgentError(InputError):
     """An agent that the settings name and that can't be used. One line of text: what, where, how to
     fix it."""
@@ -24,6 +38,9 @@ class AgentError(InputError):
 def load_agent(path: str) -> type[Agent]:
     """The agent class that ``module:Class`` names.
 
+    The module is looked for in the working directory first. The modules it imports are looked for
+    there last, so that no file hides one of Python's, of a package's or of ours.
+
     Raises:
         AgentError: it can't be imported, or isn't a LiveKit agent.
     """
@@ -31,14 +48,58 @@ def load_agent(path: str) -> type[Agent]:
     if not module_name or not class_name:
         raise AgentError(f"PARLEY_AGENT={path!r} must look like 'module:Class'")
     try:
-        module = importlib.import_module(module_name)
+        module = _imported(module_name)
     except ImportError as error:
-        raise AgentError(f"PARLEY_AGENT={path!r}: {error}") from error
+        raise AgentError(f"PARLEY_AGENT={path!r}: {error}{_hidden(error.name)}") from error
+    except AttributeError as error:
+        # another module than the one that was meant
+        hidden = _hidden(error.obj.__name__) if isinstance(error.obj, ModuleType) else ""
+        if not hidden:
+            raise
+        raise AgentError(f"PARLEY_AGENT={path!r}: {error}{hidden}") from error
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Agent)):
         what = f"has no {class_name!r}" if found is None else f"{class_name!r} is no livekit Agent"
-        raise AgentError(f"PARLEY_AGENT={path!r}: module {module_name!r} {what}")
+        hidden = _hidden(module_name)
+        raise AgentError(f"PARLEY_AGENT={path!r}: module {module_name!r} {what}{hidden}")
+    for used in vars(module).values():
+        if isinstance(used, ModuleType) and (hidden := _hidden(used.__name__)):
+            _warn(f"{module_name} imports `{used.__name__}`{hidden}, unless that is what you want")
     return found
+
+
+def _imported(name: str) -> ModuleType:
+    top = name.partition(".")[0]
+    if top not in sys.modules and top not in _TAKEN:
+        spec = PathFinder.find_spec(top, [str(Path.cwd())])
+        if spec is not None and spec.loader is not None:
+            sys.modules[top] = module_from_spec(spec)
+            try:
+                spec.loader.exec_module(sys.modules[top])
+            except BaseException:
+                del sys.modules[top]
+                raise
+    return importlib.import_module(name)
+
+
+def _hidden(name: str | None) -> str:
+    """A hint that a file of the working directory isn't what is imported under a name; or empty."""
+    top = (name or "").partition(".")[0]
+    files = (Path(f"{top}.py"), Path(top) / "__init__.py")
+    own = next((file.absolute() for file in files if top and file.is_file()), None)
+    imported = getattr(sys.modules.get(top), "__file__", None)
+    if own is None or (imported and own.samefile(imported)):
+        return ""
+    owner = "an installed package's"
+    if top in _TAKEN:
+        owner = "Parley's" if top in _OURS else "Python's"
+    return f": {own} isn't imported, for `{top}` is {owner} own name: rename it"
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Log a warning, once."""
+    log.warning("%s", text)
 
 
 def script_of(agent: type[Agent]) -> Script | None:

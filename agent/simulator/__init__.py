@@ -4,6 +4,7 @@
 :mod:`.run`                 many calls side by side, each judged when it is over
 :mod:`.scenario`            a caller's script: the models of a YAML file
 :mod:`.expect`              its expectations of a turn
+:mod:`.document`            reads YAML as a person does
 :mod:`.loading`             reads one: errors with the file and the line of text; the JSON schema
 :mod:`.caller`              one call: follows the scenario
 :mod:`.caller_trace`        its own side of the trace, above the conversation
@@ -32,7 +33,13 @@ from agent.simulator.caller import Connect
 from agent.simulator.display import render, watch
 from agent.simulator.impairment import Conditions
 from agent.simulator.junit import junit
-from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario, schema
+from agent.simulator.loading import (
+    ScenarioError,
+    find_scenarios,
+    load_scenario,
+    scenario_files,
+    schema,
+)
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report, TurnResult
 from agent.simulator.report_json import as_json
 from agent.simulator.run import Load, Simulation
@@ -55,6 +62,7 @@ __all__ = [
     "junit",
     "load_scenario",
     "render",
+    "scenario_files",
     "schema",
     "watch",
 ]

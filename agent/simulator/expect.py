@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads it at run time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,8 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+
+from agent.simulator.document import Written, meaning
 
 
 def _compile(pattern: object) -> re.Pattern[str]:
@@ -37,7 +39,13 @@ _Pattern = Annotated[
 class Model(BaseModel):
     """A frozen model with no field too many; an editor shows the docstrings of its fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+Meant = Annotated[Any, BeforeValidator(meaning)]
+"""A value of a field that has no type of its own."""
 
 
 class Expect(Model):
@@ -49,7 +57,7 @@ class Expect(Model):
     """The agent must not answer this turn: a cough, "mm-hm", a silence it has to bear."""
     tool: str | None = None
     """A tool called between this turn and the next."""
-    arguments: Mapping[str, Any] = Field(default_factory=dict)
+    arguments: Mapping[str, Meant] = Field(default_factory=dict)
     """Some of the tool's arguments; words match in any case."""
     tool_ok: bool = True
     """True if the tool must succeed, false if it must fail."""
@@ -87,10 +95,18 @@ class Expect(Model):
 
 def includes(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """True when every wanted field is given, with the same value; words match in any case."""
-    return all(
-        name in given and _fold(given[name]) == _fold(value) for name, value in wanted.items()
-    )
+    return all(name in given and _same(given[name], value) for name, value in wanted.items())
+
+
+def _same(given: object, wanted: object) -> bool:
+    if isinstance(given, bool) and isinstance(wanted, Written):
+        return given is _TRUTHS.get(wanted.casefold())
+    return _fold(given) == _fold(wanted)
 
 
 def _fold(value: object) -> object:
     return value.casefold() if isinstance(value, str) else value
+
+
+_TRUTHS: Final = {"yes": True, "on": True, "no": False, "off": False}
+"""Words that mean a truth where one was given."""

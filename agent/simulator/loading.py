@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from agent.errors import InputError
+from agent.simulator import document
 from agent.simulator import scenario as models
 from agent.simulator.expect import Expect
 from agent.simulator.scenario import Scenario
@@ -34,50 +35,62 @@ class ScenarioError(InputError):
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario and its recordings. Raises :class:`ScenarioError`."""
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        document = loader.construct_document(node) if node else None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ScenarioError(f"{path}: cannot read the scenario: {reason.lower()}") from error
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: a scenario is text in UTF-8: {error.reason}") from error
-    except yaml.MarkedYAMLError as error:
-        row = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ScenarioError(f"{path}{row}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if node is None or not isinstance(document, dict):
+        values, node = document.read(path)
+    except document.DocumentError as error:
+        row = "" if error.line is None else f":{error.line}"
+        raise ScenarioError(f"{path}{row}: {error}") from error
+    if node is None or not isinstance(values, dict):
         raise ScenarioError(f"{path}:1: a scenario is a mapping with a name and turns")
     try:
-        return Scenario.model_validate(document, context={"folder": path.parent})
+        return Scenario.model_validate(values, context={"folder": path.parent})
     except ValidationError as error:
         raise ScenarioError(f"{path}:{_explain(error, node)}") from error
 
 
 def schema() -> str:
     """The JSON schema of a scenario, for editors that check and complete YAML."""
-    document = Scenario.model_json_schema()
-    return json.dumps({"$schema": _DIALECT, **document}, indent=2) + "\n"
+    fields = Scenario.model_json_schema()
+    return json.dumps({"$schema": _DIALECT, **fields}, indent=2) + "\n"
 
 
-def find_scenarios(names: Sequence[str], shipped: Mapping[str, Path]) -> list[Scenario]:
-    """Load scenarios by the name of a shipped one or by path; all shipped ones when none is named.
+def scenario_files(path: Path) -> list[Path]:
+    """The scenario files that a path names: itself, or those in a folder, by name.
+
+    Raises :class:`ScenarioError` when there is none.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise ScenarioError(f"{path}: there is no such file or folder")
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES)
+    if not found:
+        raise ScenarioError(f"{path}: there is no .yaml file in this folder")
+    return found
+
+
+def find_scenarios(names: Sequence[str], known: Mapping[str, Path]) -> list[Scenario]:
+    """Load scenarios by the name of a known one or by path, of a file or a folder; all known ones
+    when none is named.
 
     Raises :class:`ScenarioError`, for an unknown name too: it lists the known ones.
     """
-    paths = []
-    for name in names or shipped:
-        path = shipped.get(name, Path(name))
-        if name not in shipped and path.suffix not in {".yaml", ".yml"}:
-            known = ", ".join(sorted(shipped)) or "none is shipped"
+    paths: list[Path] = []
+    for name in names or known:
+        path = known.get(name, Path(name))
+        if name in known or path.suffix in _SUFFIXES:
+            paths.append(path)
+        elif path.is_dir():
+            paths += scenario_files(path)
+        else:
+            listed = ", ".join(sorted(known)) or "none"
             raise ScenarioError(
-                f"unknown scenario {name!r}: known are {known}; or give the path of a .yaml file"
+                f"unknown scenario {name!r}: known are {listed}; or give the path of a .yaml file"
             )
-        paths.append(path)
     return [load_scenario(path) for path in paths]
 
 
+_SUFFIXES: Final = frozenset({".yaml", ".yml"})
+"""Suffixes of scenario files."""
 _FIELDS: Final[Mapping[str | int, type[BaseModel]]] = {
     "spoken": models.SpokenTurn,
     "typed": models.TypedTurn,
@@ -103,6 +116,10 @@ def _explain(error: ValidationError, root: yaml.Node) -> str:
             wrong = f"unknown field; allowed are {', '.join(model.model_fields)}"
         case "value_error" | "turn":
             wrong = first["msg"].removeprefix("Value error, ")
+        case "int_type" | "int_parsing" | "int_parsing_size" | "int_from_float":
+            wrong = f"it should be a whole number, not {first['input']!r:.60}"
+        case _ if first["input"] is None:
+            wrong = "it is empty: give a value, or put the word in quotes"
         case _:
             wrong = f"{first['msg'].replace('Input', 'it')}, not {first['input']!r:.60}"
     others = f" (and {len(more)} more)" if more else ""

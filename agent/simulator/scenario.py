@@ -28,6 +28,7 @@ from pydantic import (
 from agent.gateway import protocol
 from agent.session.line import Outcome
 from agent.simulator.audio import SAMPLE_RATE_HZ, Speech, read_speech
+from agent.simulator.document import Written, meaning
 from agent.simulator.expect import Expect, Model
 from agent.simulator.impairment import Conditions
 
@@ -44,7 +45,7 @@ _Recording = Annotated[
 ]
 Kind = Literal["spoken", "typed", "silent", "hang_up"]
 """Kind of a turn."""
-Plain = str | int | float | bool | None
+Plain = Annotated[str | int | float | bool | None, BeforeValidator(meaning)]
 """A field's value where no more is known of it."""
 
 
@@ -168,12 +169,18 @@ class SilentTurn(_Turn):
         return self.expect.reply is not None
 
 
+def _truth(value: object) -> object:
+    """The truth that is written, in any of YAML's words for it."""
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    return words.get(value.casefold(), value) if isinstance(value, Written) else value
+
+
 class HangUpTurn(_Turn):
     """A turn in which the caller hangs up: the last one."""
 
     kind: ClassVar[Kind] = "hang_up"
 
-    hang_up: Literal[True]
+    hang_up: Annotated[Literal[True], BeforeValidator(_truth)]
     """True, always."""
 
     @property
@@ -229,10 +236,17 @@ Turn = Annotated[
 ]
 
 
+def _kept(value: Any) -> Any:
+    """The meaning of a value that is passed on: a number only if no digit of it is lost."""
+    found = meaning(value)
+    lossless = not isinstance(found, float) or repr(found) == value
+    return found if lossless else str(value)
+
+
 class Start(Model):
     """The caller's words about itself when it calls."""
 
-    user: dict[str, Any] | None = None
+    user: dict[str, Annotated[Any, BeforeValidator(_kept)]] | None = None
     """User who calls."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of the conversation."""

@@ -88,6 +88,15 @@ def test_providers_are_named_in_the_order_they_are_asked(monkeypatch: pytest.Mon
     [
         ("model=s3cret", "should be JSON"),
         ('["s3cret"]', "should be like"),
+        ('{"openai": {"voice": "s3cret", "voice": "ash"}}', "JSON: 'voice' is there twice"),
+        ('{"openai": {}, "openai": {"voice": "s3cret"}}', "JSON: 'openai' is there twice"),
+        ('{"openai": {"speed": NaN}}', "no NaN or Infinity"),
+        ('{"openai": {"speed": -Infinity}}', "no NaN or Infinity"),
+        ('{"openai": {"speed": 1e999}}', "no NaN or Infinity"),
+        ('{"openai": {"speed": ' + "9" * 5000 + "}}", "should be JSON"),
+        ('{"openai": ' + "[" * 100_000 + "]" * 100_000 + "}", "JSON that is nested less"),
+        ("\ufeff{}", "should be JSON"),
+        ("{'openai': {}}", "should be JSON"),
         ('{"openai": "s3cret"}', "should be like"),
         ('{"plugin:cartesia": {"api_key": "s3cret"}}', "'plugin:cartesia', which is not in"),
     ],
@@ -177,6 +186,13 @@ def test_unreadable_dotenv_is_one_line(workplace: Path) -> None:
     (workplace / ".env").write_bytes(b"PARLEY_AGENT=\xff\xfe\n")
     (line,) = refusal()
     assert line.startswith(".env: can't be read")
+
+
+def test_dotenv_with_a_null_character_is_one_line(workplace: Path) -> None:
+    """No variable can hold one: it is refused when .env becomes part of the environment."""
+    (workplace / ".env").write_bytes(b"PARLEY_LLM_MODEL=a\0b\n")
+    with pytest.raises(SettingsError, match=r"^\.env: can't be read as UTF-8 text: .*null"):
+        config.export_dotenv()
 
 
 def test_every_setting_is_documented() -> None:

@@ -59,3 +59,20 @@ async def test_ten_rooms(server: Server, tmp_path: Path) -> None:
         metrics = (await said(worker.metrics)).splitlines()
         assert "parley_telemetry_conversations_total 10.0" in metrics
         assert "parley_telemetry_orphan_spans_total 0.0" in metrics
+
+
+SHADOWS = ("config", "livekit", "queue", "selectors", "signal", "socket", "struct", "types")
+
+
+async def test_a_process_of_its_own_is_hidden_nothing(server: Server, tmp_path: Path) -> None:
+    """Files in the worker's folder that are called as Python's modules, or ours, do a job that
+    starts a Python of its own no harm; nor do proxies for a server on this machine."""
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name}')\n")
+    surroundings = {"PARLEY_JOB_EXECUTOR": "process", "HTTP_PROXY": "http://127.0.0.1:9"}
+    with working(server.livekit, tmp_path, **surroundings) as worker:
+        async with Caller(server.livekit, "room-1") as caller:
+            await caller.hear_greeting()
+            await caller.ask(question())
+            await caller.hang_up()
+        assert worker.conversation(caller.id).status == "ok"

@@ -91,6 +91,16 @@ def _scenario(folder: Path, text: str = SCENARIO) -> str:
         (["new", "/proc/nowhere"], {}, "/proc/nowhere can't be written"),
         (["simulate", "--report", "no/where.json"], {}, "there is no folder no"),
         (
+            ["simulate"],
+            {"PARLEY_AGENT": "livekit.agents:Agent"},
+            "has no scenario: write scenario.",
+        ),
+        (
+            ["simulate"],
+            {"PARLEY_SCENARIOS": "gone"},
+            "PARLEY_SCENARIOS: gone: there is no such file",
+        ),
+        (
             ["serve", "--host", "256.0.0.1"],
             {"PARLEY_GATEWAY_TOKEN": "t"},
             "can't listen on 256.0.0.1:8765",
@@ -245,6 +255,46 @@ def test_the_agent_gets_what_dotenv_says(tmp_path: Path) -> None:
         running.send_signal(signal.SIGTERM)
         assert running.communicate(timeout=30)[0] == "MINE is of the environment\n"
     assert "set PARLEY_GATEWAY_TOKEN" in seen
+
+
+SHADOWS = (
+    *("agent", "anyio", "av", "calendar", "config", "email", "google", "httpx", "json", "livekit"),
+    *("logging", "numpy", "opentelemetry", "queue", "random", "rich", "secrets", "selectors"),
+    *("signal", "socket", "statistics", "telemetry", "token", "types", "wave", "yaml"),
+)
+
+
+def test_files_that_are_called_like_modules_do_no_harm(tmp_path: Path) -> None:
+    """Python's, packages', ours: whatever a command imports late, it finds the right one."""
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name}')\n")
+    (tmp_path / "mine.py").write_text(LISTENER)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("parley"), "check", "--timeout", "40"],
+        cwd=tmp_path,
+        env={**_environ(), "PARLEY_AGENT": "mine:Listener", "PARLEY_GATEWAY_PORT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=55,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "mine:Listener" in done.stdout
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    """The shell's working directory was removed."""
+    (tmp_path / "gone").mkdir()
+    parley_here = Path(sys.executable).with_name("parley")
+    done = subprocess.run(
+        ["sh", "-c", f"rmdir ../gone && {parley_here} traces list"],
+        cwd=tmp_path / "gone",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "the working directory isn't there any more" in done.stderr
 
 
 @pytest.mark.parametrize(

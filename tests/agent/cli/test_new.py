@@ -30,7 +30,7 @@ def test_the_new_agent_works(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as own_test:  # meanwhile
-        code, said, error = parley(folder, "simulate", "scenario.yaml")
+        code, said, error = parley(folder, "simulate")
         tested, _ = own_test.communicate(timeout=50)
     assert code == 0, said + error
     assert "1 of 1 conversations passed" in " ".join(said.split())

@@ -200,18 +200,18 @@ def test_schema_for_editors_is_current() -> None:
 
 
 def test_finds_scenarios_by_name_and_by_path(folder: Path) -> None:
-    """Shipped scenarios have names; a path is a scenario too; no name means all shipped ones."""
+    """Known scenarios have names; a path is a scenario too; no name means all known ones."""
     path = write(folder, "name: a\nturns: [{text: hi}]")
-    shipped = {"a": path}
-    assert [each.name for each in find_scenarios(["a", str(path)], shipped)] == ["a", "a"]
-    assert [each.name for each in find_scenarios([], shipped)] == ["a"]
+    known = {"a": path}
+    assert [each.name for each in find_scenarios(["a", str(path)], known)] == ["a", "a"]
+    assert [each.name for each in find_scenarios([], known)] == ["a"]
 
 
 def test_unknown_scenario_lists_the_known_ones() -> None:
-    """A name that isn't shipped is refused with those that are."""
-    shipped = {"booking": Path("b.yaml"), "opening_hours": Path("o.yaml")}
+    """A name that isn't known is refused with those that are."""
+    known = {"booking": Path("b.yaml"), "opening_hours": Path("o.yaml")}
     with pytest.raises(ScenarioError, match="'bokking': known are booking, opening_hours"):
-        find_scenarios(["bokking"], shipped)
+        find_scenarios(["bokking"], known)
 
 
 def test_scenario_that_is_not_there() -> None:
