@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 def anyio_backend() -> str:
     """LiveKit needs asyncio, so that is what everything runs on."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """An environment that each test leaves as it found it: others would fail for it, far away."""
+    pytests = {"PYTEST_CURRENT_TEST": ""}
+    before = os.environ | pytests
+    yield
+    after = os.environ | pytests
+    os.environ.clear()
+    os.environ.update(before)
+    assert after == before, "the test changed the environment and did not put it back"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import logging
 import sys
 from contextlib import asynccontextmanager
@@ -62,8 +63,8 @@ def load_agent(path: str) -> type[Agent]:
         what = f"has no {class_name!r}" if found is None else f"{class_name!r} is no livekit Agent"
         hidden = _hidden(module_name)
         raise AgentError(f"PARLEY_AGENT={path!r}: module {module_name!r} {what}{hidden}")
-    for used in vars(module).values():
-        if isinstance(used, ModuleType) and (hidden := _hidden(used.__name__)):
+    for _, used in inspect.getmembers(module, inspect.ismodule):
+        if hidden := _hidden(used.__name__):
             _warn(f"{module_name} imports `{used.__name__}`{hidden}, unless that is what you want")
     return found
 

@@ -28,7 +28,7 @@ import sentry_sdk
 from . import origin
 from .generators import Generators
 from .node import Link
-from .place import is_collecting, place
+from .place import is_aside, is_collecting, place
 from .scopes import shown_on, snapshot
 
 if TYPE_CHECKING:
@@ -306,6 +306,8 @@ def outermost() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
     A conversation opened inside another, or in a task that outlived one, must inherit nothing of
     it, neither user nor tags.
     """
+    if is_aside():
+        return sentry_sdk.Scope(), sentry_sdk.Scope()
     link = _get(_generators.executing())
     if link is not None:
         return link.span.conversation.base

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextvars import Context
 
 
@@ -30,6 +30,7 @@ class _Thread(threading.local):
 
 
 _thread: Final = _Thread()
+_is_delivering: Callable[[], bool] | None = None
 
 _task: ContextVar[tuple[object, weakref.ref[Any]] | None] = ContextVar(
     "telemetry_task", default=None
@@ -78,16 +79,25 @@ def is_collecting() -> bool:
     return _thread.is_collecting and _thread.acting_for is None
 
 
-def watch_collector() -> None:
-    """Take note of when garbage is collected, and in which thread; once is enough."""
+def is_aside() -> bool:
+    """True in delivery's thread, where no call runs: the scopes current there are of an event."""
+    return _is_delivering is not None and _is_delivering()
+
+
+def watch(is_delivering: Callable[[], bool]) -> None:
+    """Take note of when garbage is collected, and of which thread is delivery's."""
+    global _is_delivering
     if _note not in gc.callbacks:
         gc.callbacks.append(_note)
+    _is_delivering = is_delivering
 
 
-def unwatch_collector() -> None:
+def unwatch() -> None:
     """Take note no longer."""
+    global _is_delivering
     if _note in gc.callbacks:
         gc.callbacks.remove(_note)
+    _is_delivering = None
 
 
 def _note(phase: str, _: Any) -> None:

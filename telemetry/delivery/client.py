@@ -18,7 +18,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.utils import event_from_exception
 
 from ..context import chain, origin
-from ..context.place import is_acting, is_collecting, unwatch_collector, watch_collector
+from ..context.place import is_acting, is_collecting, unwatch, watch
 from ..context.scopes import LATER, OURS, as_values
 from ..context.wording import reword, texts_of
 from ..frozen import frozen
@@ -46,11 +46,11 @@ class Client(sentry_sdk.Client):
         self._delivery = delivery
         before = options.pop("before_breadcrumb", None)
         super().__init__(before_breadcrumb=_as_value(before), **options)
-        watch_collector()
+        watch(lambda: delivery.is_own_thread)
 
     def close(self, timeout: float | None = None, callback: Any = None) -> None:
         """Close it; errors after that are nobody's affair."""
-        unwatch_collector()
+        unwatch()
         super().close(timeout, callback)
 
     def get_integration(self, name_or_class: Any) -> Any:

@@ -15,9 +15,8 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sentry_sdk
 from sentry_sdk import tracing
@@ -45,35 +44,12 @@ from telemetry.trace.span import Span
 from telemetry.trace.span_set import SpanSet
 from telemetry.trace.transaction import Transaction
 
+from .errors_without import ERRORS_AND_VALUES
+from .remedy import Remedy, put, put_in
 from .whole import LIFECYCLES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 VARIABLE = "TELEMETRY_WITHOUT"
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """Something the core does, and the test that fails when it doesn't."""
-
-    name: str
-    does: str
-    where: str
-    test: str
-    """Its node id below this folder."""
-    remove: Callable[[], object]
-
-
-def _put(thing: object, name: str, value: object) -> Callable[[], object]:
-    return lambda: setattr(thing, name, value)
-
-
-def _put_in(things: Iterable[object], name: str, value: object) -> Callable[[], object]:
-    """Put it where each of these modules has imported it."""
-    removals = [_put(thing, name, value) for thing in things]
-    return lambda: [remove() for remove in removals]
 
 
 _init = Transaction.__init__
@@ -134,7 +110,7 @@ def _write_at_once(self: lanes.StoreLane, rows: int, write: Any, *arguments: Any
 def _ask_as_it_is() -> None:
     from telemetry.integrations.livekit import session  # only where LiveKit is
 
-    _put(session, "ASKED", ())()
+    put(session, "ASKED", ())()
 
 
 _capture_event = client.Client.capture_event
@@ -144,8 +120,8 @@ _trace_headers = Span.trace_headers
 
 def _show_nobody() -> None:
     """Either of the two is enough for Sentry's own integration."""
-    _put(propagation.Shown, "__enter__", _show_nothing)()
-    _put(ConversationScope, "_parent", lambda self: None)()
+    put(propagation.Shown, "__enter__", _show_nothing)()
+    put(ConversationScope, "_parent", lambda self: None)()
 
 
 REMEDIES = (
@@ -154,49 +130,49 @@ REMEDIES = (
         "A bound function runs inside the conversation and span it was bound in",
         "trace.binding.bound",
         "test_boundaries.py::test_carried_across[{lifecycle}-bind-_foreign_thread]",
-        _put_in([transaction, api], "bound", lambda function, span: function),
+        put_in([transaction, api], "bound", lambda function, span: function),
     ),
     Remedy(
         "current-span",
         "What is current is asked of our own chain, not only of Sentry's scope",
         "context.chain.current",
         "test_generators.py::test_it_parents_nothing_of_its_consumers[{lifecycle}]",
-        _put(chain, "_live", lambda: None),
+        put(chain, "_live", lambda: None),
     ),
     Remedy(
         "isolation",
         "Each conversation has an isolation scope of its own",
         "trace.transaction.Transaction.__init__",
         "test_neighbours.py::test_plain_sentry_in_twenty_conversations_never_mixes[{lifecycle}]",
-        _put(Transaction, "__init__", _share_isolation),
+        put(Transaction, "__init__", _share_isolation),
     ),
     Remedy(
         "block-scope",
         "A plain Sentry span runs under a scope of its own",
         "trace.sentry_span.SpanMarker.__enter__",
         "test_tasks.py::test_siblings_of_plain_sentry_are_siblings[transaction]",
-        _put(sentry_span.SpanMarker, "__enter__", _enter_in_place),
+        put(sentry_span.SpanMarker, "__enter__", _enter_in_place),
     ),
     Remedy(
         "block-scope-streamed",
         "The same for streamed spans",
         "trace.sentry_streamed.StreamedMarker.activate",
         "test_tasks.py::test_siblings_of_plain_sentry_are_siblings[stream]",
-        _put(sentry_streamed.StreamedMarker, "activate", _activate_in_place),
+        put(sentry_streamed.StreamedMarker, "activate", _activate_in_place),
     ),
     Remedy(
         "plain-spans",
         "A child that plain Sentry starts is recorded in the conversation",
         "trace.sentry_span.SpanMarker.start_child",
         "test_tasks.py::test_sibling_tasks_are_siblings[transaction]",
-        _put(sentry_span.SpanMarker, "start_child", tracing.Span.start_child),
+        put(sentry_span.SpanMarker, "start_child", tracing.Span.start_child),
     ),
     Remedy(
         "plain-spans-streamed",
         "The same for streamed spans",
         "trace.conversation_scope.ConversationScope.start_streamed_span",
         "test_tasks.py::test_sibling_tasks_are_siblings[stream]",
-        _put(
+        put(
             ConversationScope,
             "start_streamed_span",
             sentry_sdk.Scope.start_streamed_span,
@@ -207,14 +183,14 @@ REMEDIES = (
         "Trace headers are those of the span that is current at the call",
         "api.trace_headers",
         "test_neighbours.py::test_a_callers_trace_is_continued[{lifecycle}]",
-        _put(Span, "trace_headers", lambda span: _trace_headers(span.conversation.root)),
+        put(Span, "trace_headers", lambda span: _trace_headers(span.conversation.root)),
     ),
     Remedy(
         "error-scopes",
         "An error travels with the scopes of its own conversation",
         "trace.transaction.Transaction.capture_exception",
         "test_neighbours.py::test_errors_captured_by_our_api_carry_their_conversation[{lifecycle}]",
-        _put(Transaction, "capture_exception", _capture_where_it_is),
+        put(Transaction, "capture_exception", _capture_where_it_is),
     ),
     Remedy(
         "log-capture",
@@ -222,14 +198,14 @@ REMEDIES = (
         "delivery.logs.LogCapture.take",
         "test_neighbours.py::test_what_is_reported_or_logged_is_built_off_the_calling_thread"
         "[{lifecycle}]",
-        _put(logs.LogCapture, "take", lambda self, log: log_events.send(log)),
+        put(logs.LogCapture, "take", lambda self, log: log_events.send(log)),
     ),
     Remedy(
         "base-scopes",
         "A conversation's scopes are forked from what is outside of any other",
         "context.chain.outermost",
         "test_neighbours.py::test_what_is_set_outside_is_everybodys[{lifecycle}]",
-        _put(
+        put(
             chain,
             "outermost",
             lambda: (sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()),
@@ -240,133 +216,133 @@ REMEDIES = (
         "A block in an async generator counts while the generator's frame executes",
         "context.generators.generator_frame",
         "test_generators.py::test_two_generators_pulled_in_turns[{lifecycle}]",
-        _put(span, "generator_frame", lambda frame: None),
+        put(span, "generator_frame", lambda frame: None),
     ),
     Remedy(
         "ended-skipped",
         "A conversation that has ended is passed over where it was current",
         "context.node.Link.has_outlived",
         "test_closing.py::test_closed_by_another_task_than_its_opener[{lifecycle}]",
-        _put(node.Link, "has_outlived", property(lambda link: link.over)),
+        put(node.Link, "has_outlived", property(lambda link: link.over)),
     ),
     Remedy(
         "any-order",
         "A block may be left while later ones are still entered",
         "context.chain._take_out",
         "test_closing.py::test_blocks_are_left_in_any_order[{lifecycle}]",
-        _put(chain, "_take_out", lambda link, top: None),
+        put(chain, "_take_out", lambda link, top: None),
     ),
     Remedy(
         "outlived",
         "A task that outlives its conversation is still known to be that conversation's",
         "context.chain.nearest",
         "test_closing.py::test_a_task_that_outlives_its_conversation[{lifecycle}]",
-        _put(chain, "nearest", chain.current),
+        put(chain, "nearest", chain.current),
     ),
     Remedy(
         "late-spans",
         "A span of a conversation that was delivered is delivered on its own",
         "delivery.outbox.Outbox.late",
         "test_closing.py::test_handles_attach_and_bind_after_the_end[{lifecycle}]",
-        _put(outbox.Outbox, "late", lambda self, transaction, span: None),
+        put(outbox.Outbox, "late", lambda self, transaction, span: None),
     ),
     Remedy(
         "seal",
         "A span that finishes while delivery takes the last ones is taken exactly once",
         "trace.span_set.SpanSet.seal",
         "test_closing.py::test_a_span_that_finishes_in_the_moment_of_delivery[{lifecycle}]",
-        _put(SpanSet, "seal", SpanSet.take),
+        put(SpanSet, "seal", SpanSet.take),
     ),
     Remedy(
         "closed-once",
         "A conversation that is closed by several threads ends once",
         "trace.transaction.Transaction.close",
         "test_closing.py::test_closed_from_many_threads_at_once[{lifecycle}]",
-        _put(Transaction, "__init__", _close_every_time),
+        put(Transaction, "__init__", _close_every_time),
     ),
     Remedy(
         "parts",
         "Past a transaction's size a conversation goes on in parts",
         "encoding.envelope.batches",
         "test_length.py::test_five_thousand_spans_in_one_conversation[transaction]",
-        _put_in([envelope, processor], "MAX_SPANS", 1_000_000),
+        put_in([envelope, processor], "MAX_SPANS", 1_000_000),
     ),
     Remedy(
         "handed-over",
         "A running conversation hands its finished spans over",
         "trace.span_set.HAND_OVER",
         "test_length.py::test_a_running_conversation_keeps_a_bounded_number_of_spans[{lifecycle}]",
-        _put(outbox.Outbox, "hand_over", lambda self, transaction: None),
+        put(outbox.Outbox, "hand_over", lambda self, transaction: None),
     ),
     Remedy(
         "burst",
         "A burst waits in the outbox while half of what may wait for Sentry is waiting",
         "delivery.thread.Delivery._may_work",
         "test_length.py::test_a_burst_waits_its_turn[{lifecycle}]",
-        _put(thread.Delivery, "_may_work", lambda self: bool(self.outbox.taken)),
+        put(thread.Delivery, "_may_work", lambda self: bool(self.outbox.taken)),
     ),
     Remedy(
         "refused-counted",
         "What is recorded after closing is counted as dropped",
         "delivery.outbox.Outbox.shut",
         "test_process.py::test_what_comes_after_closing_is_counted[{lifecycle}]",
-        _put(outbox.Outbox, "shut", property(lambda self: False, lambda self, to: None)),
+        put(outbox.Outbox, "shut", property(lambda self: False, lambda self, to: None)),
     ),
     Remedy(
         "fork",
         "After a fork the parent's conversations are the parent's alone",
         "trace.transaction.Transaction.left_to_parent",
         "test_process.py::test_after_a_fork_each_process_delivers_its_own[{lifecycle}]",
-        _put(Transaction, "left_to_parent", lambda self, sink: None),
+        put(Transaction, "left_to_parent", lambda self, sink: None),
     ),
     Remedy(
         "explained-once",
         "Each place that lost its conversation is logged once",
         "runtime.Runtime.orphan",
         "test_explained.py::test_each_place_is_logged_once[{lifecycle}]",
-        _put(runtime.Runtime, "_explained", property(lambda self: set(), lambda self, to: None)),
+        put(runtime.Runtime, "_explained", property(lambda self: set(), lambda self, to: None)),
     ),
     Remedy(
         "content",
         "What people say stays out of what is sent",
         "encoding.values.is_content",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        _put(values, "is_content", lambda name: False),
+        put(values, "is_content", lambda name: False),
     ),
     Remedy(
         "content-in-logs",
         "Also out of the extra fields of logged errors",
         "delivery.log_events.is_content",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        _put(log_events, "is_content", lambda name: False),
+        put(log_events, "is_content", lambda name: False),
     ),
     Remedy(
         "content-in-errors",
         "And out of what errors and logs quote",
         "delivery.redaction.Redaction.redact",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        _put(redaction.Redaction, "redact", lambda self, envelope: None),
+        put(redaction.Redaction, "redact", lambda self, envelope: None),
     ),
     Remedy(
         "closing-cancels",
         "Closing ends orphans and late spans as well as conversations",
         "trace.transaction.Transaction.cancel_open_spans",
         "test_process.py::test_closing_ends_orphans_and_late_spans_too[{lifecycle}]",
-        _put(Transaction, "cancel_open_spans", lambda self: None),
+        put(Transaction, "cancel_open_spans", lambda self: None),
     ),
     Remedy(
         "flush-numbers",
         "A flush waits for the envelopes before it only",
         "delivery.thread.Delivery._answer_flushes",
         "test_process.py::test_a_flush_waits_for_nothing_that_comes_after_it[{lifecycle}]",
-        _put(thread.Delivery, "_answer_flushes", _answer_when_empty),
+        put(thread.Delivery, "_answer_flushes", _answer_when_empty),
     ),
     Remedy(
         "fork-anew",
         "A forked child uses nothing that another thread was busy with",
         "delivery.thread.Delivery.begin_anew",
         "test_process.py::test_a_fork_at_a_bad_moment[{lifecycle}-capturing]",
-        _put(thread.Delivery, "begin_anew", lambda self: None),
+        put(thread.Delivery, "begin_anew", lambda self: None),
     ),
     Remedy(
         "request-time",
@@ -374,7 +350,7 @@ REMEDIES = (
         "api.trace_headers",
         "../integrations/test_websockets.py::test_a_reconnect_is_a_child_of_where_it_happens"
         "[{lifecycle}]",
-        _put(propagation, "trace_headers", functools.cache(api.trace_headers)),
+        put(propagation, "trace_headers", functools.cache(api.trace_headers)),
     ),
     Remedy(
         "request-parent",
@@ -389,21 +365,21 @@ REMEDIES = (
         "integrations.propagation.goes_to",
         "../integrations/test_propagation.py::test_a_redirect_takes_headers_only_where_they_may_go"
         "[{lifecycle}-httpx]",
-        _put(propagation, "goes_to", lambda url: True),
+        put(propagation, "goes_to", lambda url: True),
     ),
     Remedy(
         "strangers",
         "A stranger's headers name a trace, and decide nothing",
         "headers.valid",
         "../test_headers.py::test_a_strangers_sampling_is_not_obeyed",
-        _put(headers, "valid", _believe),
+        put(headers, "valid", _believe),
     ),
     Remedy(
         "strangers-baggage",
         "Of a stranger's baggage nothing goes any further",
         "headers.valid",
         "../test_headers.py::test_nothing_of_a_stranger_goes_on[{lifecycle}]",
-        _put(headers, "_baggage", lambda header, trace_id, trusted: header or ""),
+        put(headers, "_baggage", lambda header, trace_id, trusted: header or ""),
     ),
     Remedy(
         "isolation-kept",
@@ -411,14 +387,14 @@ REMEDIES = (
         "context.chain.push",
         "test_sentrys_own.py::test_what_a_scope_is_told_is_on_errors_inside_it"
         "[{lifecycle}-isolation_scope]",
-        _put(chain, "_is_within", lambda outer, owner, scope: False),
+        put(chain, "_is_within", lambda outer, owner, scope: False),
     ),
     Remedy(
         "generator-frames-plain",
         "Sentry's own span in an async generator is none of its consumer's",
         "trace.conversation_scope.ConversationScope._parent",
         "test_sentrys_own.py::test_a_generator_left_by_break_parents_nothing_after_it[{lifecycle}]",
-        _put(ConversationScope, "_parent", lambda self: None),
+        put(ConversationScope, "_parent", lambda self: None),
     ),
     Remedy(
         "pinned-client",
@@ -426,14 +402,14 @@ REMEDIES = (
         "trace.transaction.Transaction.__init__",
         "test_sentrys_own.py::test_a_library_that_calls_init_again_takes_no_conversation"
         "[{lifecycle}]",
-        _put(outbox.Outbox, "client", property(lambda self: None, lambda self, to: None)),
+        put(outbox.Outbox, "client", property(lambda self: None, lambda self, to: None)),
     ),
     Remedy(
         "guarded-hooks",
         "A hook that raises is told of, and makes nothing of its own",
         "delivery.hooks.guarded",
         "test_sentrys_own.py::test_a_hook_that_raises_is_told_once[{lifecycle}]",
-        _put(configure, "guarded", lambda name, hook, failed=None: hook),
+        put(configure, "guarded", lambda name, hook, failed=None: hook),
     ),
     Remedy(
         "hooks-lost-spans",
@@ -441,7 +417,7 @@ REMEDIES = (
         "encoding.transactions.rejoining",
         "test_sentrys_own.py::test_a_hook_that_raises_is_nobody_elses_affair"
         "[transaction-before_send_transaction]",
-        _put(configure, "rejoining", lambda then, lost: transactions.rejoining(then)),
+        put(configure, "rejoining", lambda then, lost: transactions.rejoining(then)),
     ),
     Remedy(
         "delivering-scope",
@@ -449,7 +425,7 @@ REMEDIES = (
         "context.scopes.DeliveringScope",
         "test_feeding.py::test_a_hook_that_asks_and_reports_is_asked_once"
         "[{lifecycle}-event processor]",
-        _put(processor, "DeliveringScope", sentry_sdk.Scope),
+        put(processor, "DeliveringScope", sentry_sdk.Scope),
     ),
     Remedy(
         "ours-only",
@@ -457,21 +433,21 @@ REMEDIES = (
         "delivery.client.Client.capture_event",
         "test_feeding.py::test_a_hook_that_asks_and_reports_is_asked_once"
         "[{lifecycle}-event processor]",
-        _put(client.Client, "capture_event", _pass_ours),
+        put(client.Client, "capture_event", _pass_ours),
     ),
     Remedy(
         "side-car",
         "Spotlight's side-car gets its copy from delivery, without what was said",
         "delivery.thread.Delivery.use",
         "test_feeding.py::test_words_leave_with_neither[{lifecycle}-dsn]",
-        _put(thread.Delivery, "use", _use_as_it_is),
+        put(thread.Delivery, "use", _use_as_it_is),
     ),
     Remedy(
         "loguru",
         "What loguru logs is taken by a filter, outside of its locks",
         "delivery.loguru_tap.tap",
         "../delivery/test_loguru_tap.py::test_an_error_arrives_once_and_whole[{lifecycle}-_bound-]",
-        _put(loguru_tap, "tap", lambda take: None),
+        put(loguru_tap, "tap", lambda take: None),
     ),
     Remedy(
         "passed-on-once",
@@ -479,7 +455,7 @@ REMEDIES = (
         "delivery.logs._is_passed_on",
         "../delivery/test_loguru_tap.py::test_an_error_arrives_once_and_whole"
         "[{lifecycle}-_propagated-]",
-        _put(logs, "_is_passed_on", lambda: False),
+        put(logs, "_is_passed_on", lambda: False),
     ),
     Remedy(
         "asked",
@@ -495,22 +471,23 @@ REMEDIES = (
         "context.chain.current",
         "../integrations/livekit/test_whose_reply.py::test_a_reply_is_its_sessions"
         "[{lifecycle}-before-another conversation]",
-        _put(chain, "_is_entered_in", lambda link, theirs: True),
+        put(chain, "_is_entered_in", lambda link, theirs: True),
     ),
     Remedy(
         "worth",
         "Conversations and first errors go before logs and repeats",
         "delivery.send_queue.SendQueue._worth",
         "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
-        _put(send_queue.SendQueue, "_worth", lambda self, envelope: send_queue.Worth.OTHER),
+        put(send_queue.SendQueue, "_worth", lambda self, envelope: send_queue.Worth.OTHER),
     ),
     Remedy(
         "store-lane",
         "The store is written to by a thread of its own",
         "delivery.lanes.StoreLane",
         "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
-        _put(lanes.StoreLane, "write", _write_at_once),
+        put(lanes.StoreLane, "write", _write_at_once),
     ),
+    *ERRORS_AND_VALUES,
 )
 
 
