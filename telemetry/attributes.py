@@ -64,6 +64,8 @@ GEN_AI_TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_ROUTE: Final = "http.route"
+URL_PATH: Final = "url.path"
+"""On a request that matched no route (content)."""
 DB_SYSTEM_NAME: Final = "db.system.name"
 
 # -- a conversation and its turns --------------------------------------------------------------
@@ -133,6 +135,7 @@ by what the agent's speech did."""
 CALLER_FAILURES: Final = "caller.failures"
 """On a caller's transaction and its turns: what it expected and didn't get (content)."""
 ERROR_TYPE: Final = "error.type"
+USER_ID: Final = "user.id"
 STARTED_AT: Final = "telemetry.started_at"
 """Unix seconds, on a span that Sentry has begin later than it did."""
 
@@ -157,6 +160,7 @@ _CONTENT: Final = frozenset(
         GEN_AI_TOOL_CALL_ARGUMENTS,
         GEN_AI_TOOL_CALL_RESULT,
         GEN_AI_TOOL_DEFINITIONS,
+        URL_PATH,  # a request's path and parameters are often what somebody said
         USER_WORDS,
         # free text of the conventions, of LiveKit and of Sentry's own integrations
         "exception.message",
@@ -177,7 +181,7 @@ _CONTENT: Final = frozenset(
         "gen_ai.tool.output",
         "gen_ai.user.message",
         "lk.amd.reason",
-        "http.query",  # a request's parameters are often what somebody said
+        "http.query",
         "url.query",
     }
 )

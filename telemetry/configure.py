@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
@@ -17,9 +17,10 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from . import options as sentrys_options
 from .delivery.client import Client
 from .delivery.connections import OPTIONS
+from .delivery.content import Policy
 from .delivery.drops import CALLBACK_ERROR
 from .delivery.hooks import guarded, harmless
-from .delivery.log_events import dated
+from .delivery.log_events import dated, named
 from .delivery.logs import LogCapture
 from .delivery.queue_transport import QueueTransport
 from .delivery.sender import AT_ONCE, Sender
@@ -46,6 +47,8 @@ def init(
     propagate_to: Sequence[str] | None = None,
     strict: bool = False,
     send_content: bool = False,
+    send_attributes: Sequence[str] = (),
+    send_errors: Sequence[str] = (),
     **options: Any,
 ) -> Runtime:
     """Configure Sentry and start delivery; once per process.
@@ -62,6 +65,11 @@ def init(
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send to Sentry what people said and what follows from it (arguments of
             tools, local variables of stack frames). The local store always has it.
+        send_attributes: names of attributes, tags and ``extra`` to be sent besides those that are
+            known to hold nothing that anybody said; one that ends with ``*`` stands for all that
+            begin so. ``user.FIELD`` and ``context.NAME.FIELD`` are of users and contexts.
+        send_errors: types of exceptions whose messages are sent, as ``Type`` or ``module.Type``;
+            those derived from one are meant, too.
         options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
             or ``ca_certs``.
 
@@ -81,6 +89,7 @@ def init(
             store=_writable(store),
             sender=sender,
             send_content=send_content,
+            policy=policy(send_attributes, send_errors),
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
         ),
@@ -121,6 +130,9 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             # a lock that logs would need that lock.
             integrations=[*_silent_loggers(given), *given],
             before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
+            before_send_metric=named(
+                guarded("before_send_metric", options.pop("before_send_metric", None))
+            ),
             before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
             before_send=guarded("before_send", options.pop("before_send", None)),
             before_breadcrumb=harmless("before_breadcrumb", options.pop("before_breadcrumb", None)),
@@ -149,6 +161,30 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     runtime.logs = LogCapture.install(delivery)
     atexit.register(runtime.close)
     return runtime
+
+
+def policy(
+    attributes: Sequence[str], errors: Sequence[str], *, keeps_whole: bool = False
+) -> Policy:
+    """What an operator wants sent.
+
+    Raises:
+        TelemetryError: a name is none.
+    """
+    for option, given, pattern, like in (
+        ("send_attributes", attributes, _ATTRIBUTE, "'app.party_size' or 'app.*'"),
+        ("send_errors", errors, _ERROR, "'NoTable' or 'restaurant.errors.NoTable'"),
+    ):
+        if isinstance(given, str):
+            raise TelemetryError(f"{option} must be a list of names, not the text {given!r}")
+        for name in given:
+            if not isinstance(name, str) or not pattern.fullmatch(name):
+                raise TelemetryError(f"{option} must be names like {like}, not {name!r}")
+    return Policy(tuple(attributes), tuple(errors), keeps_whole)
+
+
+_ATTRIBUTE: Final = re.compile(r"[\w:/-]+(?:\.[\w:/-]+)*(?:\.?\*)?")
+_ERROR: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 def _silent_loggers(given: Sequence[Any]) -> list[Any]:

@@ -22,6 +22,7 @@ from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced
 from . import log_events
+from .content import NOTHING_ELSE, Policy, Projection
 from .drops import INTERNAL, OVERFLOW, Drops, events_in
 from .messages import (
     Closed,
@@ -76,6 +77,7 @@ class Processor:
         drops: where what can't be stored or encoded is counted.
         registry: the transactions of the process; those that are done with leave it.
         content: whether what people said goes to Sentry.
+        policy: what else may be sent, where it doesn't.
         streaming: whether Sentry gets spans instead of transactions.
     """
 
@@ -88,6 +90,7 @@ class Processor:
         registry: Registry,
         content: bool,
         streaming: bool,
+        policy: Policy = NOTHING_ELSE,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -96,6 +99,9 @@ class Processor:
         self._content = content
         self._streaming = streaming
         self._redaction = None if content else Redaction(registry)
+        self._projection = (
+            None if self._redaction is None else Projection(policy, self._redaction, drops)
+        )
         self.side_car: SideCar | None = None
         """Gets a copy of each envelope."""
         self._encoded: dict[int, _Encoded] = {}
@@ -262,12 +268,15 @@ class Processor:
         event = envelope.get_event()
         if event is not None and self._store is not None:
             self._store_error(dict(event))
-        if self._redaction is not None:
-            self._redaction.redact(envelope)
+        if self._queue is None and self.side_car is None:
+            return
+        sent = envelope if self._projection is None else self._projection.of(envelope)
+        if sent is None:
+            return
         if self.side_car is not None:
-            self.side_car.copy(envelope)
+            self.side_car.copy(sent)
         if self._queue is not None:
-            self._queue.add(envelope)
+            self._queue.add(sent)
 
     def weigh(self, message: Recorded) -> int:
         """Count the spans and events that a message would come to."""

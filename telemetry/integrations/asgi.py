@@ -19,8 +19,15 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from ..api import transaction
-from ..attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, OP_HTTP_SERVER
+from ..attributes import (
+    HTTP_REQUEST_METHOD,
+    HTTP_RESPONSE_STATUS_CODE,
+    HTTP_ROUTE,
+    OP_HTTP_SERVER,
+    URL_PATH,
+)
 from ..headers import valid
+from ..written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -71,8 +78,11 @@ class TraceRequests:
                 await self._app(scope, receive, answer)
             finally:
                 route = route_of(scope)
-                request.rename(f"{method} {route}")
-                request.set({HTTP_ROUTE: route})
+                if route is not None:
+                    request.rename(Written.known(f"{method} {route}"))
+                    request.set({HTTP_ROUTE: route})
+                else:
+                    request.set({URL_PATH: scope["path"]})
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -84,9 +94,24 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
-def route_of(scope: Scope) -> str:
-    """The path with its parameters named rather than filled in: what requests have in common."""
-    parts = scope["path"].split("/")
+def route_of(scope: Scope) -> str | None:
+    """The path with its parameters named rather than filled in: what requests have in common.
+
+    None where the application knows no such path: what a stranger asks for is no route.
+    """
+    known = getattr(scope.get("route"), "path", None)
+    if isinstance(known, str) and not scope.get("root_path"):
+        return known
+    if "endpoint" not in scope:
+        return None
+    path: str = scope["path"]
     for name, value in (scope.get("path_params") or {}).items():
-        parts = [f"{{{name}}}" if part == str(value) else part for part in parts]
-    return "/".join(parts)
+        filled = str(value).strip("/")
+        parts = path.split("/")
+        if filled in parts:
+            path = "/".join(f"{{{name}}}" if part == filled else part for part in parts)
+        elif filled and path.endswith(f"/{filled}"):
+            path = f"{path[: -len(filled)]}{{{name}}}"
+        else:
+            return None
+    return path

@@ -21,6 +21,7 @@ from opentelemetry import trace as otel
 
 from ...context import chain
 from ...trace.span import current_span
+from ...written import Written
 from ..harmless import harmless
 from .livekit_span import LiveKitSpan, known
 from .vocabulary import OPS, ORIGIN, REQUESTS, SESSION
@@ -177,14 +178,14 @@ def _recorded(
         return None
     started_at = None if start_time is None else start_time / 1e9
     node = _node(around)
-    op = OPS.get(name, f"livekit.{name}")
+    op = OPS.get(name) or Written.known(f"livekit.{name}")
     if name in REQUESTS and node is None:
         op = OPS[REQUESTS[name]]
     parent, started_at = listener.place(name, parent, started_at, attributes) or (
         parent,
         started_at,
     )
-    span = parent.start_span(op, name, started_at=started_at)
+    span = parent.start_span(op, Written.known(name), started_at=started_at)
     span.origin = ORIGIN
     livekit_span = LiveKitSpan(name, span, listener, node, beside)
     for key, value in attributes.items():

@@ -1,0 +1,170 @@
+"""What of texts, tags, users and attributes may be sent."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ...attributes import is_content
+from ...written import FILTERED, Tag, Written
+from . import spans
+from .allowed import SEARCHED
+from .failures import Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .allowed import Allowed
+
+_LOGGER: Final = re.compile(r"[A-Za-z_][\w.:-]{0,99}")
+_TAG: Final = re.compile(r"[A-Za-z0-9_.:@/+-]{1,64}")
+_TAG_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
+_SAMPLING: Final = (
+    "trace_id",
+    "public_key",
+    "sample_rate",
+    "sample_rand",
+    "sampled",
+    "release",
+    "environment",
+    "org_id",
+    "replay_id",
+)
+
+
+class Search(Protocol):
+    """Knows what was said in the conversation that an item belongs to."""
+
+    def redacted(self, value: Any) -> Any:
+        """The value, a text or a structure of texts, without what was said."""
+
+    def names(self, text: str) -> bool:
+        """True if a text has a single word of what was said, however it is put down."""
+
+
+class Texts:
+    """Decides on texts.
+
+    Args:
+        allowed: the attributes that may be sent.
+        search: what was said where they come from; None if nobody knows.
+    """
+
+    def __init__(self, allowed: Allowed, search: Search | None) -> None:
+        self.allowed = allowed
+        self.search = search
+
+    def text(self, text: Any) -> str:
+        """What of a text stands in the code."""
+        if isinstance(text, Asked):
+            return str(self.searched(str.__str__(text)))
+        if isinstance(text, Written):
+            return text.code
+        return "" if not text else FILTERED
+
+    def searched(self, value: Any) -> Any:
+        """A value that the operator wants sent, without what was said."""
+        return value if self.search is None else self.search.redacted(value)
+
+    def shaped(self, value: Any, *shapes: Callable[[Any], Any]) -> Any:
+        """A value that has one of these looks, or None."""
+        return next((found for one in shapes if (found := one(value)) is not None), None)
+
+    def logger(self, name: Any) -> str | None:
+        """The name of a logger, or of the kind of a breadcrumb: a module's, or like one."""
+        if not isinstance(name, str) or not _LOGGER.fullmatch(name):
+            return None
+        return None if self._says(name) else name
+
+    # -- whose it is -------------------------------------------------------------------------------
+
+    def user(self, user: Mapping[str, Any]) -> dict[str, Any]:
+        """A user's id, and what else the operator wants sent of it."""
+        made: dict[str, Any] = {}
+        for field, value in user.items():
+            if field == "id":
+                is_text = isinstance(value, str) and " " in value
+                made[field] = self.searched(value) if is_text else value
+            elif self.allowed.is_operators(f"user.{field}"):
+                made[field] = self.searched(value)
+        return made
+
+    def tags(self, tags: Any) -> dict[str, Any]:
+        """The tags of an event."""
+        pairs = tags.items() if isinstance(tags, dict) else [one for one in tags if len(one) == 2]
+        return {
+            name: value
+            for name, given in pairs
+            if (value := self.tag(str(name), given)) is not None
+        }
+
+    def tag(self, name: str, value: Any) -> Any:
+        """A tag's value: the code's, the operator's, or one short word that nobody said."""
+        if not _TAG_NAME.fullmatch(name) or self._says(name):
+            return None
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, Written) and value.is_code:
+            return str.__str__(value)
+        if self.allowed.is_operators(name):
+            return self.searched(value)
+        text = str.__str__(value) if isinstance(value, str) else str(value)
+        if not _TAG.fullmatch(text) or self._says(text):
+            return None
+        return text if isinstance(value, str) else value
+
+    def _says(self, text: str) -> bool:
+        return self.search is not None and self.search.names(text)
+
+    # -- attributes --------------------------------------------------------------------------------
+
+    def attributes(self, attributes: Any) -> dict[str, Any]:
+        """The attributes that may be sent."""
+        if not isinstance(attributes, dict):
+            return {}
+        return {
+            name: value
+            for name, given in attributes.items()
+            if (value := self.attribute(name, given)) is not None
+        }
+
+    def attribute(self, name: str, value: Any) -> Any:
+        """An attribute's value as it may be sent, or None."""
+        if self.allowed.is_operators(name) and not is_content(name):
+            return self.searched(value)
+        if isinstance(value, Tag):
+            return self.tag(name, value.tag)
+        special = _SPECIAL.get(name)
+        if special is not None:
+            return special(value)
+        kind = self.allowed.kind_of(name)
+        found = None if kind is None else kind(value)
+        if found is not None and kind in SEARCHED and not isinstance(value, Written):
+            return self.searched(found)
+        return found
+
+    def operators(self, values: Any) -> dict[str, Any]:
+        """Of what has no meaning to us, what the operator wants sent."""
+        if not isinstance(values, dict):
+            return {}
+        return {
+            name: self.searched(value)
+            for name, value in values.items()
+            if self.allowed.is_operators(str(name)) and not is_content(str(name))
+        }
+
+    def sampling(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """A dynamic sampling context, without the transaction's name: it is in the transaction."""
+        return {name: context[name] for name in _SAMPLING if name in context}
+
+
+_SPECIAL: Final[dict[str, Callable[[Any], Any]]] = {
+    "sentry.op": spans.op_of,
+    "sentry.origin": spans.origin_of,
+    "sentry.status.message": spans.status_of,
+    "sentry.segment.name": lambda name: spans.transaction_of(name, None),
+    "sentry.transaction": lambda name: spans.transaction_of(name, None),
+    "sentry.message.template": lambda text: text.code if isinstance(text, Written) else None,
+    "user.id": lambda value: value,
+}
+"""Attributes that have a rule of their own."""
