@@ -55,21 +55,18 @@ def init(
 
     Args:
         dsn: where Sentry is; None sends nothing.
-        environment: Sentry's environment.
-        release: Sentry's release.
+        environment, release: Sentry's.
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
         lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
             ends, or ``"stream"``, span by span while it runs.
         store: path of the local trace store (SQLite); None keeps nothing locally.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
-        send_content: send to Sentry what people said and what follows from it (arguments of
-            tools, local variables of stack frames). The local store always has it.
-        send_attributes: names of attributes, tags and ``extra`` to be sent besides those that are
-            known to hold nothing that anybody said; one that ends with ``*`` stands for all that
-            begin so. ``user.FIELD`` and ``context.NAME.FIELD`` are of users and contexts.
-        send_errors: types of exceptions whose messages are sent, as ``Type`` or ``module.Type``;
-            those derived from one are meant, too.
+        send_content: send to Sentry what people said and what follows from it, such as arguments
+            of tools and local variables. The local store always has it.
+        send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
+            ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
+        send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
         options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
             or ``ca_certs``.
 
@@ -77,17 +74,12 @@ def init(
         TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
             or an option has a value that isn't allowed.
     """
-    if lifecycle not in ("transaction", "stream"):
-        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
-    if not 0 <= sample_rate <= 1:
-        raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+    _check(lifecycle, sample_rate)
     sentrys_options.check(options)
-    network = {name: options[name] for name in OPTIONS if name in options}
-    sender = Sender(dsn, **network) if dsn else None
     return start(
         Delivery(
             store=_writable(store),
-            sender=sender,
+            sender=_sender(dsn, options),
             send_content=send_content,
             policy=policy(send_attributes, send_errors),
             streaming=lifecycle == "stream",
@@ -197,6 +189,19 @@ def _silent_loggers(given: Sequence[Any]) -> list[Any]:
         if not any(isinstance(integration, LoguruIntegration) for integration in given):
             found.append(LoguruIntegration(**silent))
     return found
+
+
+def _check(lifecycle: str, sample_rate: float) -> None:
+    if lifecycle not in ("transaction", "stream"):
+        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
+    if not 0 <= sample_rate <= 1:
+        raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+
+
+def _sender(dsn: str | None, options: dict[str, Any]) -> Sender | None:
+    """What sends to a DSN, over the network that the options say; None without one."""
+    network = {name: options[name] for name in OPTIONS if name in options}
+    return Sender(dsn, **network) if dsn else None
 
 
 def _writable(path: str | Path | None) -> TraceStore | None:

@@ -240,7 +240,7 @@ def _texts(constant: object) -> Iterator[str]:
 
 
 class _Codes:
-    """What is known of code, which can't be a key of a dict cheaply: it is compared by all of it."""
+    """What is known of code. As a key of a dict it would be compared by all there is of it."""
 
     def __init__(self, find: Any) -> None:
         self._find = find

@@ -21,6 +21,7 @@ from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced
+from ..store import StoredError
 from . import log_events
 from .content import NOTHING_ELSE, Policy, Projection
 from .drops import INTERNAL, OVERFLOW, Drops, events_in
@@ -254,11 +255,15 @@ class Processor:
             1,
             self._store.store.add_error,
             None,
-            trace.get("trace_id"),
-            trace.get("span_id"),
-            time.time(),
-            str(values[-1].get("type") or event.get("level") or "error"),
-            str(values[-1].get("value") or message or ""),
+            StoredError(
+                trace.get("trace_id"),
+                trace.get("span_id"),
+                time.time(),
+                str(values[-1].get("type") or event.get("level") or "error"),
+                str(values[-1].get("value") or message or ""),
+                event.get("event_id"),
+                event,
+            ),
         )
 
     # -- sending -----------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ What is sent is known to hold nothing that anybody said (:mod:`.content`). That 
 operator wants sent all the same, and names and tags that are chosen while people speak. Those are
 searched: what was said in a conversation is recorded in it, as the attributes that are content, and
 what is to be sent belongs to a conversation by its trace. Each two words that follow each other
-somewhere in that content are left out, in either order, and each single word that was a whole answer
-or argument there (of three letters or more). Words are found joined (``ada_lovelace``,
+somewhere in that content are left out, in either order, and each single word that was a whole
+answer or argument there (of three letters or more). Words are found joined (``ada_lovelace``,
 ``AdaLovelace``) and encoded (``Ada%20Lovelace``, ``\\u0041da``, ``QWRhIExvdmVsYWNl``), too.
 
 Of one thread: delivery's.

@@ -8,6 +8,7 @@ id. ``docs/security.md`` has the rule in words.
 ``projection``    an envelope, made anew
 ``events``        an error's or a transaction's event, made anew
 ``items``         logs, streamed spans, check-ins, profiles, metrics, made anew
+``texts``         texts, tags, users and attributes
 ``spans``         the name and op of a span
 ``allowed``       attributes that may be sent, and how each has to look
 ``kinds``         the looks: a word, a URL's host, a query without its values

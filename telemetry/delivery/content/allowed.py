@@ -20,8 +20,8 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         kinds.word,
         "gen_ai.conversation.id gen_ai.operation.name gen_ai.operation.type gen_ai.output.type "
         "gen_ai.provider.name gen_ai.request.model gen_ai.request.reasoning.level "
-        "gen_ai.response.id gen_ai.response.model gen_ai.system gen_ai.token.type gen_ai.tool.call.id "
-        "gen_ai.tool.type gen_ai.function_id ai.model_id "
+        "gen_ai.response.id gen_ai.response.model gen_ai.system gen_ai.token.type "
+        "gen_ai.tool.call.id gen_ai.tool.type gen_ai.function_id ai.model_id "
         f"{names.CONVERSATION_OUTCOME} {names.TURN_INITIATOR} {names.INTERRUPTED_BY} "
         f"{names.CALLER_INTERRUPTION} {names.USER_ID} "
         "lk.close_reason lk.connection_state lk.disconnect_reason lk.dispatch_id lk.eou.language "

@@ -73,9 +73,9 @@ class Items(Texts):
         given = span.get("attributes") or {}
         attributes = self._typed(given)
         made = _with_ids(span, *_IDS, "parent_span_id")
-        for name in ("is_segment", "start_timestamp", "end_timestamp"):
-            if isinstance(span.get(name), (bool, int, float)):
-                made[name] = span[name]
+        for field in ("is_segment", "start_timestamp", "end_timestamp"):
+            if isinstance(span.get(field), (bool, int, float)):
+                made[field] = span[field]
         made["status"] = "ok" if span.get("status") == "ok" else "error"
         made["attributes"] = attributes
         op = (attributes.get("sentry.op") or {}).get("value") or spans.OTHER

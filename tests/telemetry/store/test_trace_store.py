@@ -154,8 +154,8 @@ def test_listing_in_pages(store: TraceStore) -> None:
 def test_errors_belong_to_their_conversation(store: TraceStore) -> None:
     """An error is found with the conversation of its trace; one without a trace is kept too."""
     store.open_conversation(opened(conversation()))
-    store.add_error(None, "a" * 32, ROOT, START + 1, "ValueError", "no table")
-    store.add_error(None, None, None, START + 2, "OSError", "nobody's")
+    store.add_error(None, StoredError("a" * 32, ROOT, START + 1, "ValueError", "no table"))
+    store.add_error(None, StoredError(None, None, START + 2, "OSError", "nobody's"))
     (listed,) = store.conversations()
     assert listed.error_count == 1
     assert store.errors(listed) == [
@@ -207,7 +207,7 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(101):
         record = conversation(f"c-{number}", f"{number:032x}", f"{number:016x}")
         store.close_conversation(replace(record, started_at=START + number))
-        store.add_error(None, record.trace_id, None, START + number, "E", "")
+        store.add_error(None, StoredError(record.trace_id, None, START + number, "E", ""))
     store.close()
     assert [record.id for record in store.conversations(limit=200)] == [
         f"c-{number}" for number in range(100, 90, -1)
