@@ -11,10 +11,13 @@ nothing of a call, and outlives it anyway.
 
 from __future__ import annotations
 
+import ast
 import dis
 import functools
+import linecache
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ _OUTSIDE: Final = (f"{_PACKAGE}.integrations.",)
 """Modules of ours that write names of their own."""
 _FRAMES: Final = 32
 """Frames looked through for an author."""
-_CALLERS: Final = 8
-"""Functions that a name may have come through."""
 _SLOT: Final = re.compile(
     r"%(?:\(\w*\))?[-#0 +]*(?:\*|\d+)?(?:\.(?:\*|\d+))?[hlL]?[a-zA-Z%]|\{[^{}\s]*\}"
 )
@@ -141,18 +142,10 @@ def logger_of(path: str, line: int) -> tuple[Author, ...]:
     return ()
 
 
-def callers() -> tuple[Author, ...]:
-    """The functions that a call comes through: a constant of any of them may be its argument."""
-    found: list[Author] = []
-    frame: FrameType | None = sys._getframe(1)
-    for _ in range(_FRAMES):
-        if frame is None or len(found) == _CALLERS:
-            break
-        name = frame.f_globals.get("__name__") or ""
-        if not f"{name}.".startswith(_INSIDE) or name.startswith(_OUTSIDE):
-            found.append(Author(frame.f_code))
-        frame = frame.f_back
-    return tuple(found)
+def starter() -> tuple[Author, ...]:
+    """The function that the call is made in, any constant of which may be what it gives."""
+    found = author(sys._getframe(1))
+    return () if found is None else (Author(found.code),)
 
 
 def raisers(error: BaseException) -> tuple[Author, ...]:
@@ -269,17 +262,26 @@ def _sentences(code: CodeType) -> tuple[str, ...]:
 
 @_Codes
 def _named(code: CodeType) -> frozenset[str]:
-    """Values of the constants, of its module or of a class there, that a function names."""
-    wanted = [name for name in code.co_names if name.strip("_").isupper()]
+    """The constants that a function names: texts that its file gives names in capitals to."""
+    wanted = {name for name in code.co_names if name.strip("_").isupper()}
     found: set[str] = set()
-    for module in [*sys.modules.values()] if wanted else ():
-        if getattr(module, "__file__", None) != code.co_filename:
-            continue
-        inside = vars(module)
-        homes = [inside, *(vars(one) for one in [*inside.values()] if isinstance(one, type))]
-        for home in homes:
-            found.update(text for name in wanted for text in _texts(home.get(name)))
+    for line in linecache.getlines(code.co_filename) if wanted else ():
+        given = _GIVEN.match(line)
+        if given is not None and given[1] in wanted:
+            with suppress(ValueError, SyntaxError):
+                found.update(_texts(ast.literal_eval(given[2])))
+    for module in [*sys.modules.values()] if wanted else ():  # ops, which it may have imported
+        if getattr(module, "__file__", None) == code.co_filename:
+            values = [vars(module).get(name) for name in wanted]
+            found.update(one for one in values if isinstance(one, str) and _OP.fullmatch(one))
     return frozenset(found)
+
+
+_GIVEN: Final = re.compile(
+    r"""\s*([A-Z_][A-Z0-9_]*)\s*(?::[^=]*)?=\s*(["'][^\n]*?)\s*(?:#[^"']*)?$"""
+)
+"""A line that gives a text a name."""
+_OP: Final = re.compile(r"[a-z]{2,20}(?:[._][a-z]{2,20})*\.[a-z_]{2,20}")
 
 
 @_Codes

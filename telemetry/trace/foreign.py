@@ -19,7 +19,7 @@ from sentry_sdk.traces import SpanStatus, StreamedSpan
 
 from ..attributes import ERROR_TYPE, STARTED_AT
 from ..context.generators import Generators, generator_frame
-from ..written import Written, callers
+from ..written import Written, starter
 from .span import status_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ForeignSpan:
         started_at: float | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        where = callers()
+        where = starter()
         self.op: str = Written(op, *where)
         self.name: str = Written(name or op, *where)
         self._span: TransactionSpan | StreamedSpan

@@ -23,7 +23,7 @@ from ..context.wording import keep_texts
 from ..frozen import frozen
 from ..headers import valid
 from ..records import ConversationRecord
-from ..written import Written, callers
+from ..written import Written, starter
 from .binding import Attached, bound
 from .conversation_scope import ConversationScope, TaggedScope
 from .sentry_span import TransactionMarker
@@ -86,7 +86,7 @@ class Transaction:
     ) -> None:
         self.sink = sink
         self.id = id or uuid.uuid4().hex
-        self.name: str = name if isinstance(name, Written) else Written(name, *callers())
+        self.name: str = name if isinstance(name, Written) else Written(name, *starter())
         self.ended = False
         self.spans = SpanSet(streaming=sink.streaming)
         self._closing = itertools.count()
@@ -104,7 +104,7 @@ class Transaction:
         self.scope.__class__ = ConversationScope  # a copy of whatever it was, but for its methods
         self.said_by = self.isolation, self.scope
 
-        self.root = Span(self, Written(op, *callers()), self.name, None, None, attributes)
+        self.root = Span(self, Written(op, *starter()), self.name, None, None, attributes)
         with (
             sentry_sdk.scope.use_isolation_scope(self.isolation),
             sentry_sdk.scope.use_scope(self.scope),
@@ -292,7 +292,7 @@ class Transaction:
 
     def rename(self, name: str) -> None:
         """Give its transaction another name, for when that is known late: a request's route."""
-        name = name if isinstance(name, Written) else Written(name, *callers())
+        name = name if isinstance(name, Written) else Written(name, *starter())
         self.name = self.root.name = self.transaction.name = name
 
     def set(self, attributes: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
     (kinds.query, "db.query.text db.statement db.query.summary"),
     (
         kinds.path,
-        "code.filepath code.file.path code.function code.function.name code.namespace logger.name "
+        "code.filepath code.file.path code.function code.function.name code.namespace "
         f"{names.ORPHAN_WHERE}",
     ),
     (kinds.thread, f"thread.name {names.ORPHAN_THREAD} {names.ORPHAN_TASK}"),

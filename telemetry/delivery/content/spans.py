@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from sentry_sdk import integrations
 from sentry_sdk.consts import OP, SPANSTATUS
 
 from ... import attributes
@@ -26,7 +28,42 @@ _OPS: Final = (
     | frozenset(f"{attributes.OP_RESPONSE}.{stage}" for stage in attributes.STAGES)
     | {OTHER, "websocket.client", "db.query", "task", "mark"}
 )
-_ORIGIN: Final = re.compile(r"manual|auto(?:\.[a-z][\w]*){1,5}")
+_ORIGINS: Final = frozenset(
+    {
+        *(module.name for module in pkgutil.iter_modules(integrations.__path__)),
+        *[
+            "ai",
+            "aws",
+            "cache",
+            "db",
+            "faas",
+            "file",
+            "function",
+            "gcp",
+            "gen_ai",
+            "gql",
+            "grpc",
+            "http",
+            "livekit",
+            "llm",
+            "log",
+        ],
+        *[
+            "mcp",
+            "middleware",
+            "otel",
+            "queue",
+            "rpc",
+            "socket",
+            "sqlalchemy",
+            "stdlib",
+            "subprocess",
+            "template",
+        ],
+        *["view", "websocket", "websockets"],
+    }
+)
+"""The words of an origin: integrations of Sentry's, and what they are for."""
 _SOURCES: Final = frozenset({"component", "custom", "route", "task", "url", "view"})
 _NAMED_BY_FRAMEWORKS: Final = frozenset({"component", "route", "task", "view"})
 """Sources of a transaction's name that are the application's code, as an integration found it."""
@@ -47,7 +84,9 @@ def status_of(status: Any) -> str:
 
 def origin_of(origin: Any) -> str:
     """The name of who recorded a span, if it is one of Sentry's kind."""
-    return origin if isinstance(origin, str) and _ORIGIN.fullmatch(origin) else "manual"
+    if not isinstance(origin, str) or not origin.startswith("auto."):
+        return "manual"
+    return ".".join(["auto", *(part for part in origin.split(".")[1:] if part in _ORIGINS)])
 
 
 def source_of(source: Any) -> str:

@@ -134,6 +134,8 @@ class Texts:
             return self.searched(value)
         if isinstance(value, Tag):
             return self.tag(name, value.tag)
+        if name == "logger.name":
+            return self.logger(value)
         special = _SPECIAL.get(name)
         if special is not None:
             return special(value)
