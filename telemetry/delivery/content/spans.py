@@ -31,36 +31,9 @@ _OPS: Final = (
 _ORIGINS: Final = frozenset(
     {
         *(module.name for module in pkgutil.iter_modules(integrations.__path__)),
-        *[
-            "ai",
-            "aws",
-            "cache",
-            "db",
-            "faas",
-            "file",
-            "function",
-            "gcp",
-            "gen_ai",
-            "gql",
-            "grpc",
-            "http",
-            "livekit",
-            "llm",
-            "log",
-        ],
-        *[
-            "mcp",
-            "middleware",
-            "otel",
-            "queue",
-            "rpc",
-            "socket",
-            "sqlalchemy",
-            "stdlib",
-            "subprocess",
-            "template",
-        ],
-        *["view", "websocket", "websockets"],
+        *("ai", "aws", "cache", "db", "faas", "file", "function", "gcp", "gen_ai", "gql", "grpc"),
+        *("http", "livekit", "llm", "log", "mcp", "middleware", "otel", "queue", "rpc", "socket"),
+        *("stdlib", "subprocess", "template", "view", "websocket", "websockets"),
     }
 )
 """The words of an origin: integrations of Sentry's, and what they are for."""
