@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
 FILTERED: Final = "[Filtered]"
@@ -80,8 +80,13 @@ class Written(str):
         """The text with what stands in no code replaced; found at the first time, which is slow."""
         if self._code is None:
             self._code = written(str.__str__(self), self._authors)
-            self._authors = ()
         return self._code
+
+    def code_around(self, known: Collection[str]) -> str:
+        """The same, with values that are known to be nobody's words left where they stand."""
+        if self._authors and any(one in self for one in known):
+            return written(str.__str__(self), self._authors, known)
+        return self.code
 
     @property
     def is_code(self) -> bool:
@@ -167,7 +172,7 @@ def raisers(error: BaseException) -> tuple[Author, ...]:
 # -- what stands in the code -----------------------------------------------------------------------
 
 
-def written(text: str, authors: Sequence[Author]) -> str:
+def written(text: str, authors: Sequence[Author], known: Collection[str] = ()) -> str:
     """The text, with what its authors didn't write replaced by :data:`FILTERED`.
 
     Of several places the first counts, and code that counts as a whole: those that called may have
@@ -177,23 +182,23 @@ def written(text: str, authors: Sequence[Author]) -> str:
         return text
     for number, one in enumerate(authors):
         if one.at < 0:
-            found = text if is_name(text, one.code) else matched(text, _sentences(one.code))
+            found = text if is_name(text, one.code) else matched(text, _sentences(one.code), known)
         elif number == 0:
-            found = _written_at(text, one)
+            found = _written_at(text, one, known)
         else:
             continue
         if _LETTERS.search(found.replace(FILTERED, "")):
             return found
     if "\n" in text:  # notes that were added to an exception
-        return "\n".join(written(line, authors) for line in text.split("\n"))
+        return "\n".join(written(line, authors, known) for line in text.split("\n"))
     return FILTERED
 
 
-def _written_at(text: str, one: Author) -> str:
+def _written_at(text: str, one: Author, known: Collection[str]) -> str:
     # A word may be compared with what somebody said; a sentence is there to be told.
     if " " in text and text in _constants(one.code):
         return text
-    return text if _is_interpreters(text, one.code) else matched(text, _pieces_at(*one))
+    return text if _is_interpreters(text, one.code) else matched(text, _pieces_at(*one), known)
 
 
 def is_name(text: str, code: CodeType) -> bool:
@@ -201,21 +206,21 @@ def is_name(text: str, code: CodeType) -> bool:
     return text in _constants(code) or text in _named(code)
 
 
-def matched(text: str, pieces: Iterable[str]) -> str:
+def matched(text: str, pieces: Iterable[str], known: Collection[str] = ()) -> str:
     """The text, with all but these pieces of it, in their order, replaced."""
     parts: list[str] = []
     end = 0
     for piece in pieces:
         start = text.find(piece, end)
         if start >= 0:
-            parts += [_gap(text[end:start]), piece]
+            parts += [_gap(text[end:start], known), piece]
             end = start + len(piece)
-    parts.append(_gap(text[end:]))
+    parts.append(_gap(text[end:], known))
     return "".join(parts)
 
 
-def _gap(text: str) -> str:
-    return FILTERED if _LETTERS.search(text) else text
+def _gap(text: str, known: Collection[str]) -> str:
+    return FILTERED if _LETTERS.search(text) and text.strip(" '\"") not in known else text
 
 
 @functools.lru_cache(4096)

@@ -68,6 +68,7 @@ class Redaction:
     def heard(self, trace_id: str, spans: Iterable[Span]) -> None:
         """Remember the content of spans that have ended."""
         for span in spans:
+            self._said.setdefault(trace_id, Said()).ids.add(span.conversation.id)
             for name, value in list(span.attributes.items()):
                 if _is_said(str(name)):
                     self._said.setdefault(trace_id, Said()).add(value)
@@ -93,9 +94,11 @@ class Redaction:
 
 
 class Said:
-    """The words of one trace's content."""
+    """The words of one trace's content, and what is known of the trace besides."""
 
     def __init__(self) -> None:
+        self.ids: set[str] = set()
+        """The ids of its transactions, which nobody said."""
         self._texts: dict[str, None] = {}
         self._size = 0
         self._new: list[str] = []

@@ -35,6 +35,9 @@ _SAMPLING: Final = (
 class Search(Protocol):
     """Knows what was said in the conversation that an item belongs to."""
 
+    ids: set[str]
+    """The conversation's id, which nobody said."""
+
     def redacted(self, value: Any) -> Any:
         """The value, a text or a structure of texts, without what was said."""
 
@@ -59,7 +62,7 @@ class Texts:
         if isinstance(text, Asked):
             return str(self.searched(str.__str__(text)))
         if isinstance(text, Written):
-            return text.code
+            return text.code if self.search is None else text.code_around(self.search.ids)
         return "" if not text else FILTERED
 
     def searched(self, value: Any) -> Any:
@@ -109,9 +112,12 @@ class Texts:
         if self.allowed.is_operators(name):
             return self.searched(value)
         text = str.__str__(value) if isinstance(value, str) else str(value)
-        if not _TAG.fullmatch(text) or self._says(text):
+        if not _TAG.fullmatch(text) or (self._says(text) and not self._is_id(text)):
             return None
         return text if isinstance(value, str) else value
+
+    def _is_id(self, text: str) -> bool:
+        return self.search is not None and text in self.search.ids
 
     def _says(self, text: str) -> bool:
         return self.search is not None and self.search.names(text)
