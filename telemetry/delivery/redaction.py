@@ -247,7 +247,7 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(structure)
         case dict() if value.get("role") not in ("developer", "system"):
             for key, inner in value.items():
-                if key not in _STRUCTURE:
+                if key not in _STRUCTURE and not (key == "name" and "arguments" in value):
                     yield from _texts(inner)
         case list() | tuple() | set() | frozenset():
             for inner in value:

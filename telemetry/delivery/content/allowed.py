@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import attributes as names
-from . import kinds
+from ...attributes import is_content
+from . import kinds, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -23,7 +24,7 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         "gen_ai.response.id gen_ai.response.model gen_ai.system gen_ai.token.type "
         "gen_ai.tool.call.id gen_ai.tool.type gen_ai.function_id ai.model_id "
         f"{names.CONVERSATION_OUTCOME} {names.TURN_INITIATOR} {names.INTERRUPTED_BY} "
-        f"{names.CALLER_INTERRUPTION} {names.USER_ID} "
+        f"{names.CALLER_INTERRUPTION} "
         "lk.close_reason lk.connection_state lk.disconnect_reason lk.dispatch_id lk.eou.language "
         "lk.eou.outcome lk.eou.source lk.function_tool.id lk.generation_id "
         "lk.input.base_span_id lk.job.agent_id lk.job.worker_id lk.job_id lk.new_state "
@@ -46,7 +47,8 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
     (
         kinds.name,
         f"{names.GEN_AI_AGENT_NAME} {names.GEN_AI_TOOL_NAME} {names.PREVIOUS_AGENT} "
-        "gen_ai.pipeline.name lk.agent_name lk.tts.label mcp.tool.name mcp.prompt.name "
+        "gen_ai.pipeline.name gen_ai.workflow.name lk.agent_name lk.tts.label "
+        "mcp.tool.name mcp.prompt.name "
         "messaging.destination.name middleware.name db.name db.namespace db.collection.name "
         "db.mongodb.collection",
     ),
@@ -79,11 +81,20 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
     ),
     (kinds.thread, f"thread.name {names.ORPHAN_THREAD} {names.ORPHAN_TASK}"),
     (kinds.kind_of_error, names.ERROR_TYPE),
-    (kinds.word, "sentry.severity_text sentry.origin url.scheme"),
+    (kinds.word, "sentry.severity_text url.scheme"),
+    (kinds.logger, "logger.name"),
+    (spans.op_of, "sentry.op"),
+    (spans.origin_of, "sentry.origin"),
+    (spans.status_of, "sentry.status.message"),
+    (spans.written_name, "sentry.segment.name sentry.transaction"),
+    (spans.written_text, "sentry.message.template"),
+    (kinds.anything, names.USER_ID),
 )
 _KINDS: Final[dict[str, Kind]] = {
     attribute: kind for kind, listed in _BY_KIND for attribute in listed.split()
 }
+REMEMBERED: Final = 4_096
+"""Names of attributes whose rules are remembered."""
 _NUMBERS_BELOW: Final = (
     "conversation.response.",
     "conversation.usage.",
@@ -95,7 +106,7 @@ _NUMBERS_BELOW: Final = (
     "tts.",
 )
 """Prefixes of names whose numbers may be sent: those who measure made them."""
-SEARCHED: Final = frozenset({kinds.name, kinds.names, kinds.route, kinds.query})
+SEARCHED: Final = frozenset({kinds.anything, kinds.name, kinds.names, kinds.route, kinds.query})
 """Looks that leave room for what somebody said: such values are searched, besides."""
 
 
@@ -109,13 +120,27 @@ class Allowed:
     def __init__(self, more: Collection[str] = ()) -> None:
         self._names = frozenset(one for one in more if not one.endswith("*"))
         self._prefixes = tuple(one[:-1] for one in more if one.endswith("*"))
+        self._known: dict[str, Kind | None] = {}
 
     def is_operators(self, name: str) -> bool:
         """True if the operator wants it sent, whatever it holds."""
-        return name in self._names or (bool(self._prefixes) and name.startswith(self._prefixes))
+        if not self._names and not self._prefixes:
+            return False
+        return (name in self._names or name.startswith(self._prefixes)) and not is_content(name)
 
     def kind_of(self, name: str) -> Kind | None:
         """How the value of an attribute has to look; None if it isn't sent."""
+        try:
+            return self._known[name]
+        except KeyError:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            kind = self._known[name] = self._find(name)
+            return kind
+
+    def _find(self, name: str) -> Kind | None:
+        if self.is_operators(name):
+            return kinds.anything
         kind = _KINDS.get(name)
         if kind is None and name.startswith(_NUMBERS_BELOW) and "pii" not in name.split("."):
             return kinds.number

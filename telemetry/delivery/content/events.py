@@ -40,6 +40,7 @@ _FRAME: Final = ("lineno", "colno", "in_app")
 _LINES: Final = ("pre_context", "context_line", "post_context")
 _ADDRESS: Final = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _TRACE: Final = ("trace_id", "span_id", "parent_span_id", "client_sample_rate", "sampled")
+_SPAN: Final = ("trace_id", "span_id", "parent_span_id", "exclusive_time", "is_segment")
 _CONTEXTS: Final = {
     "runtime": ("name", "version", "build"),
     "os": ("name", "version", "build", "kernel_version"),
@@ -211,12 +212,10 @@ class Events(Texts):
     def span(self, span: Mapping[str, Any]) -> dict[str, Any]:
         """A transaction's span."""
         op, data = spans.op_of(span.get("op")), self.attributes(span.get("data") or {})
-        made = {
-            name: span[name]
-            for name in (*_TRACE, "start_timestamp", "timestamp", "exclusive_time", "is_segment")
-            if _is_fact(span.get(name)) or name.endswith("timestamp")
-        }
+        made = {name: span[name] for name in _SPAN if name in span and _is_fact(span[name])}
         made |= {
+            "start_timestamp": span.get("start_timestamp"),
+            "timestamp": span.get("timestamp"),
             "op": op,
             "description": spans.name_of(span.get("description"), op, data),
             "origin": spans.origin_of(span.get("origin")),

@@ -53,6 +53,8 @@ _UNITS: Final = frozenset(
 )
 """Sentry's units, https://develop.sentry.dev/sdk/foundations/state-management/scopes/attributes/."""
 _IDS: Final = ("trace_id", "span_id")
+_TYPED: Final = ("value", "type")
+"""Fields of an attribute that says its type."""
 
 
 class Items(Texts):
@@ -159,9 +161,11 @@ class Items(Texts):
             if given is None:
                 continue
             value = self.attribute(name, given)
-            if value is not None:
+            if value is given and len(one) == len(_TYPED):
+                made[name] = one
+            elif value is not None:
                 kind = one.get("type") if type(value) is type(given) else "string"
-                made[name] = {**one, "value": value, "type": kind or "string"}
+                made[name] = {"value": value, "type": kinds.word(kind) or "string"}
         return made
 
 

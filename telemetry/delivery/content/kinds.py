@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ LONGEST_QUERY: Final = 2_000
 """Characters."""
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/@+~<>-]+")
+_LOGGER: Final = re.compile(r"[A-Za-z_][\w.:-]{0,99}")
 _PATH: Final = re.compile(r"[\w./\\:<>~@+ -]+")
 _ROUTE: Final = re.compile(r"(?:/[A-Za-z0-9_.~@:{}<>*-]*)+|[A-Za-z_][\w.:-]*")
 _METHOD: Final = re.compile(r"[A-Z]{3,10}")
@@ -29,6 +31,11 @@ _THREAD: Final = re.compile(
 """Names that threads and tasks have where nobody gave them one."""
 
 
+def anything(value: Any) -> Any:
+    """Whatever it is."""
+    return value
+
+
 def number(value: Any) -> Any:
     """A number, or True or False."""
     return value if isinstance(value, (bool, int, float)) else None
@@ -36,11 +43,16 @@ def number(value: Any) -> Any:
 
 def word(value: Any) -> Any:
     """One word, such as an id or a member of an enumeration; or a number."""
+    if type(value) is str:
+        return value if _is_word(value) else None
     if isinstance(value, (bool, int, float)):
         return value
-    if isinstance(value, str) and len(value) <= LONGEST_WORD and _WORD.fullmatch(value):
-        return value
-    return None
+    return value if isinstance(value, str) and _is_word(str.__str__(value)) else None
+
+
+@functools.lru_cache(4096)
+def _is_word(text: str) -> bool:
+    return len(text) <= LONGEST_WORD and bool(_WORD.fullmatch(text))
 
 
 def words(value: Any) -> Any:
@@ -72,6 +84,11 @@ def route(value: Any) -> Any:
     if isinstance(value, str) and len(value) <= LONGEST_NAME and _ROUTE.fullmatch(value):
         return value
     return None
+
+
+def logger(value: Any) -> Any:
+    """The name of a logger: a module's, or like one."""
+    return value if isinstance(value, str) and _LOGGER.fullmatch(value) else None
 
 
 def method(value: Any) -> Any:

@@ -119,8 +119,12 @@ class Projection:
     def _each(
         self, make: Callable[[Items, Any], dict[str, Any] | None], members: Any
     ) -> Iterator[dict[str, Any]]:
+        of_trace: dict[Any, Items] = {}
         for member in paced(members):
-            made = make(self._items(member), member)
+            key = member.get("trace_id")
+            if key not in of_trace:
+                of_trace[key] = Items(*self._searching(member))
+            made = make(of_trace[key], member)
             if made is not None:
                 yield made
 
@@ -129,9 +133,6 @@ class Projection:
         if key not in self._said:
             self._said[key] = self._redaction.said_in(key)
         return self._allowed, self._said[key]
-
-    def _items(self, member: Mapping[str, Any]) -> Items:
-        return Items(*self._searching(member))
 
 
 def _version(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,9 +45,9 @@ _TRANSACTION: Final = re.compile(r"(?:[A-Z]{3,10} )?[/\w.:{}<>*()\[\]^$?+~@-]+")
 
 def op_of(op: Any) -> str:
     """An op, if it comes from code."""
-    if isinstance(op, Written) and op.is_code:
+    if op in _OPS or (isinstance(op, Written) and op.is_code):
         return str.__str__(op)
-    return op if isinstance(op, str) and op in _OPS else OTHER
+    return OTHER
 
 
 def status_of(status: Any) -> str:
@@ -91,6 +91,16 @@ def transaction_of(name: Any, source: Any) -> str | None:
     if source in _NAMED_BY_FRAMEWORKS and isinstance(name, str) and _TRANSACTION.fullmatch(name):
         return name
     return None
+
+
+def written_name(name: Any) -> str | None:
+    """A transaction's name, if it comes from code."""
+    return transaction_of(name, None)
+
+
+def written_text(text: Any) -> str | None:
+    """What of a text stands in the code."""
+    return text.code if isinstance(text, Written) else None
 
 
 def _composed(name: str, op: str, data: Mapping[str, Any]) -> str | None:

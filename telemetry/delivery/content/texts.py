@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ...attributes import is_content
+from ...attributes import USER_ID
 from ...written import FILTERED, Tag, Written
-from . import spans
+from . import kinds
 from .allowed import SEARCHED
 from .failures import Asked
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .allowed import Allowed
 
-_LOGGER: Final = re.compile(r"[A-Za-z_][\w.:-]{0,99}")
 _TAG: Final = re.compile(r"[A-Za-z0-9_.:@/+-]{1,64}")
 _TAG_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 _SAMPLING: Final = (
@@ -75,9 +74,8 @@ class Texts:
 
     def logger(self, name: Any) -> str | None:
         """The name of a logger, or of the kind of a breadcrumb: a module's, or like one."""
-        if not isinstance(name, str) or not _LOGGER.fullmatch(name):
-            return None
-        return None if self._says(name) else name
+        found = kinds.logger(name)
+        return None if found is None or self._says(found) else str(found)
 
     # -- whose it is -------------------------------------------------------------------------------
 
@@ -128,26 +126,25 @@ class Texts:
         """The attributes that may be sent."""
         if not isinstance(attributes, dict):
             return {}
-        return {
-            name: value
-            for name, given in attributes.items()
-            if (value := self.attribute(name, given)) is not None
-        }
+        made: dict[str, Any] = {}
+        for name, given in attributes.items():
+            value = self.attribute(name, given)
+            if value is not None:
+                made[name] = value
+        return made
 
     def attribute(self, name: str, value: Any) -> Any:
         """An attribute's value as it may be sent, or None."""
-        if self.allowed.is_operators(name) and not is_content(name):
-            return self.searched(value)
-        if isinstance(value, Tag):
-            return self.tag(name, value.tag)
-        if name == "logger.name":
-            return self.logger(value)
-        special = _SPECIAL.get(name)
-        if special is not None:
-            return special(value)
         kind = self.allowed.kind_of(name)
-        found = None if kind is None else kind(value)
-        if found is not None and kind in SEARCHED and not isinstance(value, Written):
+        if type(value) is Tag:
+            return self.tag(name, value.tag)
+        if kind is None:
+            return None
+        found = kind(value)
+        if kind not in SEARCHED:
+            return None if kind is kinds.logger and self._says(str(found)) else found
+        # A name of one word is a tool's or an agent's: it may well be what people come to say.
+        if found is not None and name != USER_ID and (kind is kinds.anything or " " in str(found)):
             return self.searched(found)
         return found
 
@@ -158,21 +155,9 @@ class Texts:
         return {
             name: self.searched(value)
             for name, value in values.items()
-            if self.allowed.is_operators(str(name)) and not is_content(str(name))
+            if self.allowed.is_operators(str(name))
         }
 
     def sampling(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """A dynamic sampling context, without the transaction's name: it is in the transaction."""
         return {name: context[name] for name in _SAMPLING if name in context}
-
-
-_SPECIAL: Final[dict[str, Callable[[Any], Any]]] = {
-    "sentry.op": spans.op_of,
-    "sentry.origin": spans.origin_of,
-    "sentry.status.message": spans.status_of,
-    "sentry.segment.name": lambda name: spans.transaction_of(name, None),
-    "sentry.transaction": lambda name: spans.transaction_of(name, None),
-    "sentry.message.template": lambda text: text.code if isinstance(text, Written) else None,
-    "user.id": lambda value: value,
-}
-"""Attributes that have a rule of their own."""
