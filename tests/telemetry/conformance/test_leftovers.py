@@ -101,18 +101,17 @@ def test_spans_that_sentry_makes_of_tasks_hide_nothing(
         with telemetry.span("late"):
             pass
 
-    async def ada(go: asyncio.Event) -> asyncio.Task[None]:
+    async def ada() -> None:
+        go = asyncio.Event()
         async with call("ada"):
             task = asyncio.create_task(late(go))
             await asyncio.sleep(0)
-        return task
+        go.set()
+        await task
 
     async def main() -> None:
         enable_asyncio_integration()
-        go = asyncio.Event()
-        task = await asyncio.create_task(ada(go))
-        go.set()
-        await task
+        await asyncio.create_task(ada())
 
     asyncio.run(main())
     assert reports(captured) == [("late", "ada", "ada"), ("later", "ada", "ada")]
