@@ -21,7 +21,7 @@ from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced
-from ..store import StoredError
+from ..store import StoredError, bounded
 from . import log_events
 from .content import NOTHING_ELSE, Policy, Projection
 from .drops import INTERNAL, OVERFLOW, Drops, events_in
@@ -262,8 +262,8 @@ class Processor:
                 str(values[-1].get("type") or event.get("level") or "error"),
                 str(values[-1].get("value") or message or ""),
                 event.get("event_id"),
-                event,
             ),
+            bounded(event),  # here and now: sending may cut it
         )
 
     # -- sending -----------------------------------------------------------------------------------

@@ -10,7 +10,14 @@
 from __future__ import annotations
 
 from .sqlite_file import TraceStoreError
-from .stored_errors import StoredError
+from .stored_errors import StoredError, bounded
 from .trace_store import AmbiguousId, StoredConversation, TraceStore
 
-__all__ = ["AmbiguousId", "StoredConversation", "StoredError", "TraceStore", "TraceStoreError"]
+__all__ = [
+    "AmbiguousId",
+    "StoredConversation",
+    "StoredError",
+    "TraceStore",
+    "TraceStoreError",
+    "bounded",
+]

@@ -42,8 +42,8 @@ class StoredError:
     """The id of the conversation that it is of; known to who asks for it by its own id."""
 
 
-def put(cursor: sqlite3.Cursor, key: int | None, error: StoredError) -> None:
-    """Add an error to the conversation of this key, or to none."""
+def put(cursor: sqlite3.Cursor, key: int | None, error: StoredError, event: str | None) -> None:
+    """Add an error to the conversation of this key, or to none, with its event as JSON."""
     cursor.execute(
         "INSERT INTO error VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -54,7 +54,7 @@ def put(cursor: sqlite3.Cursor, key: int | None, error: StoredError) -> None:
             _text(error.type),
             _text(error.message),
             error.event_id,
-            _bounded(error.event) if error.event else None,
+            event,
         ),
     )
 
@@ -95,7 +95,7 @@ def _error(row: sqlite3.Row) -> StoredError:
     )
 
 
-def _bounded(event: Mapping[str, Any]) -> str:
+def bounded(event: Mapping[str, Any]) -> str:
     """The event as JSON, without parts that would make it too long."""
     whole = _json(event)
     kept = dict(event)

@@ -149,12 +149,17 @@ class TraceStore:
                 _prune(cursor, self._keep)
         self._closed += 1
 
-    def add_error(self, conversation_id: str | None, error: StoredError) -> None:
-        """Add an error to the newest conversation of its trace (and this id); it may have none."""
+    def add_error(
+        self, conversation_id: str | None, error: StoredError, event: str | None = None
+    ) -> None:
+        """Add an error to the newest conversation of its trace (and this id); it may have none.
+
+        ``event`` is all that it said, as JSON: :func:`bounded` makes it.
+        """
         trace_id, before = error.trace_id, error.time
         with self._file.writing() as cursor:
             key = _find(cursor, trace_id, conversation_id, before=before) if trace_id else None
-            stored_errors.put(cursor, key, error)
+            stored_errors.put(cursor, key, error, event)
 
     def close(self) -> None:
         """Close the writer's connection. Idempotent; a later write opens a new one."""
