@@ -277,7 +277,7 @@ def _named(code: CodeType) -> frozenset[str]:
                 found.update(_texts(ast.literal_eval(given[2])))
     for module in [*sys.modules.values()] if wanted else ():  # ops, which it may have imported
         if getattr(module, "__file__", None) == code.co_filename:
-            values = [vars(module).get(name) for name in wanted]
+            values = [getattr(module, name, None) for name in wanted]
             found.update(one for one in values if isinstance(one, str) and _OP.fullmatch(one))
     return frozenset(found)
 

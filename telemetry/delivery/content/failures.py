@@ -48,7 +48,7 @@ _BESIDE: Final = ("", "response", "rcvd")
 """Attributes of an exception that have the numbers, besides itself."""
 _UPPER: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _ADDRESS_ERRORS: Final = {
-    value: name for name, value in vars(socket).items() if name.startswith("EAI_")
+    getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")
 }
 
 

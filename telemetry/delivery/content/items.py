@@ -105,7 +105,7 @@ class Items(Texts):
     def check_in(self, check_in: Mapping[str, Any]) -> dict[str, Any] | None:
         """The sign of life of a job, by its monitor's name."""
         slug = check_in.get("monitor_slug")
-        if not isinstance(slug, str) or not _SLUG.fullmatch(slug) or self._says(slug):
+        if not isinstance(slug, str) or not _SLUG.fullmatch(slug) or self.says(slug):
             return None
         made: dict[str, Any] = {"monitor_slug": slug}
         for name in ("check_in_id", "release", "environment"):

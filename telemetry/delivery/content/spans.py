@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 OTHER: Final = "default"
 """The op of a span whose own may be anything."""
 STATUSES: Final = frozenset(
-    value for name, value in vars(SPANSTATUS).items() if not name.startswith("_")
+    getattr(SPANSTATUS, name) for name in dir(SPANSTATUS) if not name.startswith("_")
 ) | {"ok", "error"}
 
 _OPS: Final = (
-    frozenset(value for name, value in vars(OP).items() if not name.startswith("_"))
-    | frozenset(value for name, value in vars(attributes).items() if name.startswith("OP_"))
+    frozenset(getattr(OP, name) for name in dir(OP) if not name.startswith("_"))
+    | frozenset(getattr(attributes, name) for name in dir(attributes) if name.startswith("OP_"))
     | frozenset(f"{attributes.OP_RESPONSE}.{stage}" for stage in attributes.STAGES)
     | {OTHER, "websocket.client", "db.query", "task", "mark"}
 )

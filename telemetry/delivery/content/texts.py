@@ -75,7 +75,7 @@ class Texts:
     def logger(self, name: Any) -> str | None:
         """The name of a logger, or of the kind of a breadcrumb: a module's, or like one."""
         found = kinds.logger(name)
-        return None if found is None or self._says(found) else str(found)
+        return None if found is None or self.says(found) else str(found)
 
     # -- whose it is -------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Texts:
 
     def tag(self, name: str, value: Any) -> Any:
         """A tag's value: the code's, the operator's, or one short word that nobody said."""
-        if not _TAG_NAME.fullmatch(name) or self._says(name):
+        if not _TAG_NAME.fullmatch(name) or self.says(name):
             return None
         if isinstance(value, bool):
             return value
@@ -110,14 +110,15 @@ class Texts:
         if self.allowed.is_operators(name):
             return self.searched(value)
         text = str.__str__(value) if isinstance(value, str) else str(value)
-        if not _TAG.fullmatch(text) or (self._says(text) and not self._is_id(text)):
+        if not _TAG.fullmatch(text) or (self.says(text) and not self._is_id(text)):
             return None
         return text if isinstance(value, str) else value
 
     def _is_id(self, text: str) -> bool:
         return self.search is not None and text in self.search.ids
 
-    def _says(self, text: str) -> bool:
+    def says(self, text: str) -> bool:
+        """True if a text has a word of what was said in it."""
         return self.search is not None and self.search.names(text)
 
     # -- attributes --------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class Texts:
             return None
         found = kind(value)
         if kind not in SEARCHED:
-            return None if kind is kinds.logger and self._says(str(found)) else found
+            return None if kind is kinds.logger and self.says(str(found)) else found
         # A name of one word is a tool's or an agent's: it may well be what people come to say.
         if found is not None and name != USER_ID and (kind is kinds.anything or " " in str(found)):
             return self.searched(found)
