@@ -26,7 +26,7 @@ _HOST: Final = re.compile(r"\[?[A-Za-z0-9_.:%-]+\]?")
 _TYPE: Final = re.compile(r"[A-Za-z_][\w.<>]*")
 _THREAD: Final = re.compile(
     r"MainThread|Thread-\d+(?: \(\w+\))?|Dummy-\d+|ThreadPoolExecutor-\d+_\d+|asyncio_\d+"
-    r"|AnyIO worker thread|(?:telemetry|parley|livekit|sentry)[\w. -]{0,60}|Task-\d+"
+    r"|AnyIO worker thread|(?:telemetry|parley|livekit|sentry)[\w.-]{0,60}|Task-\d+"
 )
 """Names that threads and tasks have where nobody gave them one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...attributes import USER_ID
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from .allowed import Allowed
 
+_NAMES: Final = frozenset({kinds.name, kinds.names})
 _TAG: Final = re.compile(r"[A-Za-z0-9_.:@/+-]{1,64}")
 _TAG_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 _SAMPLING: Final = (
@@ -75,7 +77,9 @@ class Texts:
     def logger(self, name: Any) -> str | None:
         """The name of a logger, or of the kind of a breadcrumb: a module's, or like one."""
         found = kinds.logger(name)
-        return None if found is None or self.says(found) else str(found)
+        if found is None or (found not in sys.modules and self.says(found)):
+            return None
+        return str(found)
 
     # -- whose it is -------------------------------------------------------------------------------
 
@@ -142,12 +146,14 @@ class Texts:
         if kind is None:
             return None
         found = kind(value)
-        if kind not in SEARCHED:
-            return None if kind is kinds.logger and self.says(str(found)) else found
+        if kind is kinds.logger:
+            return self.logger(found)
+        if found is None or kind not in SEARCHED or name == USER_ID:
+            return found
         # A name of one word is a tool's or an agent's: it may well be what people come to say.
-        if found is not None and name != USER_ID and (kind is kinds.anything or " " in str(found)):
-            return self.searched(found)
-        return found
+        if kind in _NAMES and " " not in str(found):
+            return found
+        return self.searched(found)
 
     def operators(self, values: Any) -> dict[str, Any]:
         """Of what has no meaning to us, what the operator wants sent."""

@@ -17,7 +17,9 @@ import urllib.parse
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import sentry_sdk
+import structlog
 from loguru import logger as loguru
 from sentry_sdk import logger as sentry_logs
 from sentry_sdk import metrics
@@ -167,6 +169,22 @@ def has_a_connection_refused(said: str) -> None:
 
 
 @failing
+def asks_a_service(said: str) -> None:
+    path = urllib.parse.quote(said)
+    httpx.get(f"http://guest:{path}@127.0.0.1:9/guests/{path}", params={"q": said})
+
+
+@failing
+def reads_json(said: str) -> None:
+    json.loads(said)
+
+
+@failing
+def decodes_bytes(said: str) -> None:
+    (said.encode() + b"\xff").decode()
+
+
+@failing
 def asserts(said: str) -> None:
     assert said == "", f"unexpected: {said}"
 
@@ -239,6 +257,13 @@ def logs_with_loguru(said: str) -> None:
 
 
 @member
+def logs_with_structlog(said: str) -> None:
+    logger = structlog.wrap_logger(app, processors=[structlog.stdlib.render_to_log_kwargs])
+    logger.error(f"no table for {said}", guest=said)
+    app.error("no table", stack_info=True, extra={"stack": said})
+
+
+@member
 def logs_to_sentry(said: str) -> None:
     sentry_logs.error("no table for {guest}", guest=said)
     sentry_logs.error(f"no table for {said}", attributes={"guest": said})
@@ -304,6 +329,24 @@ def sets_contexts_and_extra(said: str) -> None:
 def sets_a_users_fields(said: str) -> None:
     sentry_sdk.set_user({"id": "u1", "username": said, "email": f"{said}@a.example", "note": said})
     _fail()
+
+
+@member
+def captures_with_more(said: str) -> None:
+    error = RuntimeError("it failed")
+    sentry_sdk.capture_exception(error, extras={"note": said}, tags={"of": said}, level="fatal")
+    sentry_sdk.capture_message("it failed", contexts={"note": {"of": said}}, user={"name": said})
+
+
+@member
+def names_its_transaction(said: str) -> None:
+    sentry_sdk.get_current_scope().set_transaction_name(f"call of {said}")
+    _fail()
+    transaction: Any = sentry_sdk.get_current_scope().span
+    if transaction is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            transaction.set_measurement("guests", 1, unit=said)
 
 
 @member
