@@ -50,7 +50,7 @@ def word(value: Any) -> Any:
     return value if isinstance(value, str) and _is_word(str.__str__(value)) else None
 
 
-@functools.lru_cache(4096)
+@functools.lru_cache(256)  # names and models come again, ids hardly do
 def _is_word(text: str) -> bool:
     return len(text) <= LONGEST_WORD and bool(_WORD.fullmatch(text))
 
