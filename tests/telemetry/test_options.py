@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import sentry_sdk
 from sentry_sdk.consts import DEFAULT_OPTIONS
-from sentry_sdk.integrations.logging import ignore_logger, unignore_logger
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.integrations.logging import (
+    ignore_logger,
+    ignore_logger_for_sentry_logs,
+    unignore_logger,
+    unignore_logger_for_sentry_logs,
+)
 from sentry_sdk.scrubber import EventScrubber
 
 import telemetry
@@ -275,6 +282,32 @@ def test_a_logger_that_is_ignored(lifecycle: Literal["transaction", "stream"]) -
         assert any(b"unheard" in sent for sent in captured.envelopes)  # as a structured log
     finally:
         unignore_logger("ignored.here")
+
+
+@pytest.mark.parametrize("pattern", ["quiet.here", "quiet.*"])
+def test_a_logger_that_is_ignored_for_structured_logs(
+    lifecycle: Literal["transaction", "stream"], pattern: str
+) -> None:
+    """By Sentry's ignore_logger_for_sentry_logs: it makes errors and breadcrumbs as before."""
+    ignore_logger_for_sentry_logs(pattern)
+    try:
+        with _conversation(lifecycle, enable_logs=True) as captured:
+            logging.getLogger("quiet.here").warning("a step")
+            logging.getLogger("quiet.here").error("unheard")
+            app.warning("heard")
+        [event] = captured.errors
+        assert event["logentry"]["formatted"] == "unheard"
+        assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == ["a step"]
+        assert _logged(captured) == ["heard"]
+    finally:
+        unignore_logger_for_sentry_logs(pattern)
+
+
+def _logged(captured: Captured) -> list[str]:
+    """The texts of the structured logs that were sent."""
+    items = [item for each in captured.envelopes for item in Envelope.deserialize(each).items]
+    logs = [json.loads(item.get_bytes()) for item in items if item.type == "log"]
+    return [log["body"] for each in logs for log in each["items"]]
 
 
 @pytest.mark.parametrize("streams", [False, True])
