@@ -62,7 +62,7 @@ def _log_of(name: str) -> logging.LogRecord:
 
 
 class _Asked:
-    """What Sentry's own handlers do with a log of a logger: only they know, so each is given one."""
+    """The answers that Sentry's own handlers give: only they know, so each is given a log."""
 
     def __init__(self, makes: Callable[[str], bool]) -> None:
         self._makes = makes
