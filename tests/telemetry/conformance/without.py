@@ -32,6 +32,7 @@ from telemetry.delivery import (
     loguru_tap,
     outbox,
     processor,
+    queue_transport,
     redaction,
     send_queue,
     thread,
@@ -486,6 +487,21 @@ REMEDIES = (
         "delivery.lanes.StoreLane",
         "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
         put(lanes.StoreLane, "write", _write_at_once),
+    ),
+    Remedy(
+        "sdks-losses",
+        "What the SDK's batches lose is counted, under Sentry's own reason",
+        "delivery.queue_transport.QueueTransport.record_lost_event",
+        "../delivery/test_queue_transport.py::test_a_batch_of_the_sdks_that_overflows"
+        "[{lifecycle}-log-_log-2000]",
+        put(queue_transport.QueueTransport, "record_lost_event", lambda *_, **__: None),
+    ),
+    Remedy(
+        "batch-emptied",
+        "In a burst of logs delivery empties the SDK's batch of them",
+        "delivery.processor.LOGS_AT_ONCE",
+        "../delivery/test_queue_transport.py::test_what_is_logged_overflows_no_batch[{lifecycle}]",
+        put(processor, "LOGS_AT_ONCE", float("inf")),
     ),
     *ERRORS_AND_VALUES,
 )
