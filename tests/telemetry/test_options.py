@@ -7,6 +7,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import pytest
 import sentry_sdk
 from sentry_sdk.consts import DEFAULT_OPTIONS
@@ -18,9 +19,15 @@ from sentry_sdk.integrations.logging import (
     unignore_logger_for_sentry_logs,
 )
 from sentry_sdk.scrubber import EventScrubber
+from sentry_sdk.traces import StreamedSpan
+from sentry_sdk.tracing import Span
+from sentry_sdk.tracing_utils import add_query_source, record_sql_queries
 
 import telemetry
+from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.testing import capture
+
+from .integrations.server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -399,3 +406,71 @@ def test_the_time_to_close() -> None:
     assert runtime.close()
     with telemetry.init() as other:
         assert other.close_timeout != 37.0
+
+
+# -- where it was asked ----------------------------------------------------------------------------
+
+
+def _ask_a_database() -> None:
+    """As Sentry's integrations of databases do it, in either lifecycle."""
+    with record_sql_queries(None, "SELECT 1", [], None, False) as span:
+        if isinstance(span, StreamedSpan):
+            add_query_source(span)
+    if isinstance(span, Span):
+        add_query_source(span)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_there"),
+    [
+        ({"db_query_source_threshold_ms": 0}, True),
+        ({"db_query_source_threshold_ms": 60_000}, False),
+        ({"db_query_source_threshold_ms": 0, "enable_db_query_source": False}, False),
+        ({"db_query_source_threshold_ms": 0, "in_app_exclude": ["tests"]}, False),
+    ],
+)
+def test_the_line_that_asked_a_database(
+    lifecycle: Literal["transaction", "stream"], options: dict[str, Any], is_there: bool
+) -> None:
+    """enable_db_query_source: on the query's span, if it was slow, whatever took it there."""
+    with capture(lifecycle=lifecycle, **options) as captured:
+        with telemetry.conversation("host"), telemetry.span("turn"):
+            _ask_a_database()
+        [query] = [span for span in captured.spans(captured.conversations[0]) if span.op == "db"]
+    assert (query.attributes.get("code.function") == "_ask_a_database") is is_there
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_line_that_asked_a_service(
+    lifecycle: Literal["transaction", "stream"], enabled: bool
+) -> None:
+    """enable_http_request_source: it is the application's, not telemetry's around the client."""
+    options: dict[str, Any] = {
+        "enable_http_request_source": enabled,
+        "http_request_source_threshold_ms": 0,
+        "integrations": [HttpxIntegration()],
+    }
+    with serving() as service, capture(lifecycle=lifecycle, **options) as captured:
+        with telemetry.conversation("host"), httpx.Client() as client:
+            client.get(service.url)
+        [_, request] = captured.spans(captured.conversations[0])
+    asked_by = "test_the_line_that_asked_a_service" if enabled else None
+    assert request.attributes.get("code.function") == asked_by
+
+
+def test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way(
+    lifecycle: Literal["transaction", "stream"],
+) -> None:
+    """The attributes that delivery may have taken by then stay as they are."""
+    with capture(lifecycle=lifecycle), telemetry.conversation("host") as conversation:
+        handle = conversation.start_span("db", attributes={"rows": 1})
+        marker = handle.marker()
+        assert isinstance(marker, Span | StreamedSpan)
+        handle.finish()
+        taken = handle.attributes
+        if isinstance(marker, StreamedSpan):
+            marker.set_attribute("code.function", "late")
+        else:
+            marker.set_data("code.function", "late")
+        assert taken == {"rows": 1}
+        assert handle.attributes == {"rows": 1, "code.function": "late"}
