@@ -7,7 +7,6 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import pytest
 import sentry_sdk
 from sentry_sdk.consts import DEFAULT_OPTIONS
@@ -24,10 +23,7 @@ from sentry_sdk.tracing import Span
 from sentry_sdk.tracing_utils import add_query_source, record_sql_queries
 
 import telemetry
-from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.testing import capture
-
-from .integrations.server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -438,24 +434,6 @@ def test_the_line_that_asked_a_database(
             _ask_a_database()
         [query] = [span for span in captured.spans(captured.conversations[0]) if span.op == "db"]
     assert (query.attributes.get("code.function") == "_ask_a_database") is is_there
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_the_line_that_asked_a_service(
-    lifecycle: Literal["transaction", "stream"], enabled: bool
-) -> None:
-    """enable_http_request_source: it is the application's, not telemetry's around the client."""
-    options: dict[str, Any] = {
-        "enable_http_request_source": enabled,
-        "http_request_source_threshold_ms": 0,
-        "integrations": [HttpxIntegration()],
-    }
-    with serving() as service, capture(lifecycle=lifecycle, **options) as captured:
-        with telemetry.conversation("host"), httpx.Client() as client:
-            client.get(service.url)
-        [_, request] = captured.spans(captured.conversations[0])
-    asked_by = "test_the_line_that_asked_a_service" if enabled else None
-    assert request.attributes.get("code.function") == asked_by
 
 
 def test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way(

@@ -516,7 +516,7 @@ REMEDIES = (
         "not-the-application",
         "Telemetry's own frames aren't the application's",
         "configure.start",
-        "../test_options.py::test_the_line_that_asked_a_service[{lifecycle}-True]",
+        "../integrations/test_propagation.py::test_the_line_that_asked_a_service[{lifecycle}-True]",
         put(configure, "PACKAGE", "no.package.of.ours"),
     ),
     Remedy(
