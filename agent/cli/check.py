@@ -13,6 +13,8 @@ import anyio
 from livekit.agents.utils import http_context
 from rich.text import Text
 
+from agent import certificates
+
 from . import probes, process, terminal
 
 if TYPE_CHECKING:
@@ -115,6 +117,8 @@ def _at_once(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", "settings", "can be read")
     if (warning := process.open_to_all(settings)) is not None:
         yield Finding("warning", "gateway token", warning)
+    for warning in certificates.warnings(os.environ):
+        yield Finding("warning", "certificates", warning)
     if settings.trace_store is None:
         yield Finding("not set", "trace store", "PARLEY_TRACE_STORE is off: no local traces")
     if settings.sentry_dsn is None:
