@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Probe = Callable[[], Awaitable[str]]
 
 _SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|DSN", re.IGNORECASE)
+_PATH: Final = re.compile(r"FILE(_SET_ASIDE)?$", re.IGNORECASE)
+"""A variable that names a file: which one may be shown."""
 _STYLES: Final = {"ok": "green", "problem": "bold red", "warning": "yellow", "not set": "dim"}
 
 
@@ -155,5 +157,9 @@ def _secrets(settings: Settings) -> list[str]:
         *os.environ.items(),
         *((name, str(value)) for o in options for own in o.values() for name, value in own.items()),
     ]
-    values = {value for name, value in named if _SECRET.search(name) and len(value) > 5}
+    values = {
+        value
+        for name, value in named
+        if _SECRET.search(name) and not _PATH.search(name) and len(value) > 5
+    }
     return sorted(values, key=len, reverse=True)

@@ -136,6 +136,17 @@ def test_what_there_is_to_know_is_told_in_all_of_them(tmp_path: Path) -> None:
         assert told in output
 
 
+def test_what_is_wrong_is_among_what_is_checked(tmp_path: Path) -> None:
+    """A line for each of the certificates, and of the servers that can't be trusted without."""
+    environ = {"SENTRY_DSN": "https://k@sentry.invalid/1", **HARMLESS, **CERTIFICATES}
+    running = _start(tmp_path / "work", "check", "--timeout", "0.1", environ=environ)
+    output, error = running.communicate(timeout=55)
+    assert (running.returncode, "Traceback" in output + error) == (1, False)
+    assert "SSL_CERT_FILE names /dev/null/nowhere.pem, which can't be read (" in output
+    assert "SSLKEYLOGFILE names /dev/null/nowhere, which can't be written" in output
+    assert "sentry.invalid is asked over TLS, and SSL_CERT_FILE names" in output
+
+
 LIST: Final = ("traces", "list")
 SERVE: Final = ("reservations", "--port", "0")
 
@@ -157,12 +168,6 @@ SERVE: Final = ("reservations", "--port", "0")
             {"SENTRY_DSN": "https://k@sentry.invalid/1", **CERTIFICATES},
             "",
             "Sentry is asked over TLS, and SSL_CERT_FILE names",
-        ),
-        (
-            SERVE,
-            {"SENTRY_DSN": "https://k@sentry.invalid/1", "REQUESTS_CA_BUNDLE": NOWHERE},
-            "",
-            f"no certificate or key at {NOWHERE} (REQUESTS_CA_BUNDLE)",
         ),
     ],
 )

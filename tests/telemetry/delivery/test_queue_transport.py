@@ -83,7 +83,6 @@ def _trace() -> None:
         ("transaction", "log", _log, LOGS),
         ("stream", "log", _log, LOGS),
         ("transaction", "trace_metric", _measure, METRICS),
-        ("stream", "trace_metric", _measure, METRICS),
         ("stream", "span", _trace, SPANS),
     ],
 )
