@@ -7,6 +7,8 @@ command starts: services on this machine are reached, and one that is asked over
 
 from __future__ import annotations
 
+import functools
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,7 +52,7 @@ def problem(environ: Mapping[str, str]) -> str | None:
             return None
         return f"{_FILE} names {path}, {why}: {_MEND}"
     folders = environ.get(_FOLDER)
-    if folders and not any(Path(folder).is_dir() for folder in folders.split(":") if folder):
+    if folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep) if folder):
         mend = "give one of certificates, or unset it"
         return f"{_FOLDER} names {folders}, which is no folder: {mend}"
     return None
@@ -97,8 +99,9 @@ def require(host: str, environ: Mapping[str, str]) -> None:
         raise CertificatesError(f"{host} is asked over TLS, and {found}")
 
 
+@functools.cache
 def _unreadable(path: str) -> str | None:
-    """The reason why a file of certificates can't be used."""
+    """The reason why a file of certificates can't be used; found once, as that takes 0.1 s."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError:
