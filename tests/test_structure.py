@@ -36,6 +36,7 @@ BEHAVIOURS: Final = {
     "tests/test_structure.py": "this file: all packages",
     "tests/agent/test_acceptance.py": "the whole command, with eight callers and Sentry listening",
     "tests/agent/cli/test_distributed.py": "one trace over the processes of caller, agent, service",
+    "tests/agent/cli/test_surroundings.py": "bad surroundings of a command, by the dozen",
     "tests/agent/desk/test_scenarios.py": "the shipped scenarios, as written and as heard",
     "tests/agent/desk/test_traced.py": "the service's and the client's sides of a trace",
     "tests/agent/providers/test_traced.py": "requests of every provider in the trace",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
+from agent import certificates
 from agent.errors import InputError
 from agent.proxies import spare_loopback
 from config import SettingsError, export_dotenv, load
@@ -101,7 +102,7 @@ def check(
     from . import check as checking
     from . import process
 
-    process.log_to_stderr("CRITICAL")
+    process.begin("CRITICAL", warns=False)
     raise typer.Exit(0 if checking.check(settings, limit=timeout) else 1)
 
 
@@ -131,7 +132,7 @@ def serve(
     settings = load(gateway_host=host, gateway_port=port)
     from . import process
 
-    process.log_to_stderr(settings.log_level)
+    process.begin(settings.log_level)
     if (warning := process.open_to_all(settings)) is not None:
         terminal.warn(f"parley: warning: {warning}")
     with process.traced(settings):
@@ -224,7 +225,7 @@ def reservations(
     settings = load()
     from . import process
 
-    process.log_to_stderr(settings.log_level)
+    process.begin(settings.log_level)
     with process.traced(settings):
         anyio.run(_reservations, settings.reservations_db, host, port)
 
@@ -255,6 +256,7 @@ def _run() -> int | str | None:
         _find_modules_here()
         export_dotenv()
         spare_loopback(os.environ)
+        certificates.set_aside(os.environ)
         app()
     except SystemExit as end:
         return end.code

@@ -20,6 +20,8 @@ from rich.console import Console
 
 LEAST_COLUMNS: Final = 60
 """Columns that a table gets at least: on a narrower screen its lines are broken, not its words."""
+_WIDTH: Final = "TERMINAL_WIDTH"
+"""Variable by which typer takes the width of its help, even where that is none."""
 _NEAREST: Final = "parley.nearest"
 """Name of our way with characters that an encoding doesn't have."""
 _STAND_INS: Final = {
@@ -41,6 +43,8 @@ def adapt() -> None:
             os.fstat(descriptor)
         except OSError:  # closed: a file or socket opened next would be taken for the terminal
             os.open(os.devnull, os.O_RDWR)
+    if not os.environ.get(_WIDTH, "").isdecimal() or int(os.environ[_WIDTH]) < LEAST_COLUMNS:
+        os.environ.pop(_WIDTH, None)
     sys.stdout = _taking_all(sys.stdout)
     sys.stderr = _taking_all(sys.stderr)
 

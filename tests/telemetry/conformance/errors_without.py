@@ -193,4 +193,12 @@ ERRORS_AND_VALUES: Final = (
         "[{lifecycle}]",
         put(logs, "_client_of", lambda isolation, scope: logs._installed[0]._client),
     ),
+    Remedy(
+        "not-structured",
+        "A logger that Sentry is told to make no structured logs of makes none",
+        "delivery.ignored_loggers.makes_structured_logs",
+        "../test_options.py::test_a_logger_that_is_ignored_for_structured_logs"
+        "[{lifecycle}-quiet.*]",
+        put(logs, "makes_structured_logs", lambda name: True),
+    ),
 )

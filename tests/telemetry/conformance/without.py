@@ -32,6 +32,7 @@ from telemetry.delivery import (
     loguru_tap,
     outbox,
     processor,
+    queue_transport,
     redaction,
     send_queue,
     thread,
@@ -486,6 +487,45 @@ REMEDIES = (
         "delivery.lanes.StoreLane",
         "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
         put(lanes.StoreLane, "write", _write_at_once),
+    ),
+    Remedy(
+        "sdks-losses",
+        "What the SDK's batches lose is counted, under Sentry's own reason",
+        "delivery.queue_transport.QueueTransport.record_lost_event",
+        "../delivery/test_queue_transport.py::test_a_batch_of_the_sdks_that_overflows"
+        "[{lifecycle}-log-_log-2000]",
+        put(queue_transport.QueueTransport, "record_lost_event", lambda *_, **__: None),
+    ),
+    Remedy(
+        "batch-emptied",
+        "In a burst of logs delivery empties the SDK's batch of them",
+        "delivery.processor.LOGS_AT_ONCE",
+        "../delivery/test_queue_transport.py::test_what_is_logged_overflows_no_batch[{lifecycle}]",
+        put(processor, "LOGS_AT_ONCE", float("inf")),
+    ),
+    Remedy(
+        "ended-at",
+        "Sentry's view of a span knows that it has ended, and which line it was asked from",
+        "trace.sentry_span.SpanMarker.finish",
+        "../test_options.py::test_the_line_that_asked_a_database[transaction-options0-True]",
+        put(
+            sentry_span.SpanMarker, "timestamp", property(lambda self: None, lambda self, at: None)
+        ),
+    ),
+    Remedy(
+        "not-the-application",
+        "Telemetry's own frames aren't the application's",
+        "configure.start",
+        "../integrations/test_propagation.py::test_the_line_that_asked_a_service[{lifecycle}-True]",
+        put(configure, "PACKAGE", "no.package.of.ours"),
+    ),
+    Remedy(
+        "set-after-its-end",
+        "What is set on a span after its end changes nothing that delivery has",
+        "trace.span.Span.set",
+        "../test_options.py::test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way"
+        "[{lifecycle}]",
+        put(Span, "set", lambda self, attributes: self.attributes.update(attributes)),
     ),
     *ERRORS_AND_VALUES,
 )
