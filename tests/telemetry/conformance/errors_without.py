@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 
+from telemetry import api
 from telemetry.context import chain, origin, surfacing
 from telemetry.delivery import client, log_events, logs
+from telemetry.encoding import envelope
 from telemetry.trace import span_set, transaction
 from telemetry.trace.sentry_streamed import SegmentMarker, StreamedMarker
 
@@ -121,6 +123,28 @@ ERRORS_AND_VALUES: Final = (
         "context.origin.Trail.begin_report",
         "test_reported_once.py::test_reported_in_every_way_it_is_one_error[{lifecycle}-0]",
         put(origin.Trail, "begin_report", lambda self, trace_id: True),
+    ),
+    Remedy(
+        "once-in-a-call",
+        "A call's error that is reported in a transaction begun inside it is one error",
+        "delivery.client._note_call",
+        "test_reported_once.py::test_in_a_transaction_that_somebody_began_in_the_call[{lifecycle}]",
+        put(client, "_note_call", lambda error, scope: None),
+    ),
+    Remedy(
+        "never-sent",
+        "A span of Sentry's that is in no transaction, and so is never sent, hides no call",
+        "context.scopes.others_span",
+        "test_leftovers.py::test_spans_that_sentry_makes_of_tasks_hide_nothing[transaction-_log]",
+        put_in([api, chain], "others_span", lambda scope: scope.span or scope.streamed_span),
+    ),
+    Remedy(
+        "cut-to-fit",
+        "An event that is larger than Sentry takes is cut at its longest values",
+        "encoding.fitting.fit_event",
+        "../encoding/test_fitting.py::test_megabytes_cost_no_conversation_and_no_error"
+        "[{lifecycle}-_extra]",
+        put(envelope, "fit_event", lambda event, most_bytes: None),
     ),
     Remedy(
         "forgets-the-last",
