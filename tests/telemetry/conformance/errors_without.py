@@ -128,7 +128,7 @@ ERRORS_AND_VALUES: Final = (
         "once-in-a-call",
         "A call's error that is reported in a transaction begun inside it is one error",
         "delivery.client._note_call",
-        "test_reported_once.py::test_in_a_transaction_that_somebody_began_in_the_call[{lifecycle}]",
+        "test_reported_once.py::test_in_a_transaction_that_somebody_began_in_the_call[transaction]",
         put(client, "_note_call", lambda error, scope: None),
     ),
     Remedy(
