@@ -5,7 +5,9 @@ module         contents
 =============  ===================================================================================
 ``protocol``   the wire protocol ``parley.v1``: messages, limits, close codes; no I/O
 ``exchange``   the order of a call's messages, as a state machine; no I/O
+``budget``     a caller's share: audio ahead of real time, typed turns; no I/O
 ``server``     listening: handshake, cap, shutdown, ``/health``
+``strangers``  connections without a call, in a bounded number; no I/O
 ``admission``  refuses those who may not come in: host, origin, token; no I/O
 ``page``       the page to talk from in a browser
 ``call``       one call: a session and its connection, from ``start`` to the close frame
@@ -26,6 +28,7 @@ Errors::
 
 from __future__ import annotations
 
+from .budget import TypedTurns
 from .client import Call, ConnectError, Disconnected, connect
 from .exchange import Exchange, Phase
 from .protocol import (
@@ -49,7 +52,6 @@ from .protocol import (
     Text,
     Tool,
     TurnedAwayError,
-    TypedTurns,
     Words,
     encode,
     frame_size,

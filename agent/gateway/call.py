@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from agent.session.line import Outcome, Session
 
-from .protocol import CloseCode, End, ProtocolError, Started, Text, TypedTurns
+from .budget import AudioPace, TypedTurns
+from .protocol import FRAME_SECONDS, CloseCode, End, ProtocolError, Started, Text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,8 +43,8 @@ class Limits:
     """Limit of hearing nothing from the caller, neither audio nor text."""
     max_duration: float = 1800.0
     """Limit of the whole call."""
-    start_timeout: float = 10.0
-    """Limit from connecting to ``start``."""
+    start_timeout: float = 5.0
+    """Limit from connecting to the end of the handshake, and from there to ``start``."""
     grace: float = 10.0
     """Limit of a session's closing, once it was asked to end; then it is cancelled."""
 
@@ -87,6 +88,7 @@ class Call:
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
         self._heard_at = anyio.current_time()
+        self._pace = AudioPace()
         self._typed = TypedTurns()
         line.on_overflow = self._overflowed
 
@@ -152,21 +154,35 @@ class Call:
             self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the gateway failed"))
 
     async def _read(self) -> None:
-        """Take the caller's messages; once the call is ending, only to get at its close frame."""
+        """Take the caller's messages; once the call is ending, only to get at its close frame.
+
+        Of a caller that sends too much nothing more is read: what the network holds is full, and
+        it is the caller that waits, until the connection is closed.
+        """
         try:
             while True:
                 data = await self._websocket.recv()
+                self._heard_at = anyio.current_time()
+                try:
+                    self._count(data)
+                except ProtocolError as error:
+                    self._refuse(error.code, error.reason)
+                    return
                 if self._ending is None:
                     self._take(data)
         except ConnectionClosed as closed:
             self.end(lost(closed))
 
+    def _count(self, data: str | bytes) -> None:
+        """Count audio, whether it is still wanted or not; any other message counts as a frame."""
+        self._pace.count(self._heard_at, FRAME_SECONDS)
+
     def _take(self, data: str | bytes) -> None:
-        self._heard_at = anyio.current_time()
         try:
             message = self._exchange.from_caller(data)
             if isinstance(message, Text):
                 self._typed.count(self._heard_at)
+                self._typed.measure(self._heard_at, len(message.text))
         except ProtocolError as error:
             self._refuse(error.code, error.reason)
             return

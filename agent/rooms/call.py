@@ -30,7 +30,7 @@ from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC, RoomLine
 from .request import ASK_TIMEOUT_SECONDS, CONVERSATION, TRACE, from_participant, who_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from livekit.agents import JobContext
 
@@ -364,16 +364,25 @@ class Call:
             return
         match message:
             case Text(text=text, headers=headers) if self._may_type():
-                self._session.hear(text, headers)
+                self._typed_text(text, headers)
             case End():
                 self.end(Outcome.HUNG_UP, "the caller hung up")
 
     def _chatted(self, reader: rtc.TextStreamReader, identity: str) -> None:
         if self._is_caller(identity) and self._may_type():
-            read = functools.partial(chat.read, reader, self._session.hear)
+            read = functools.partial(chat.read, reader, self._typed_text)
             self._tasks.start_soon(self._guarded, read)
         else:
             reader.close()
+
+    def _typed_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """Take a typed turn; one too long, after others, ends the call."""
+        try:
+            self._typed.measure(anyio.current_time(), len(text))
+        except ProtocolError as error:
+            self.end(Outcome.REFUSED, error.reason)
+        else:
+            self._session.hear(text, headers)
 
     def _may_type(self) -> bool:
         """Count a typed turn; one too many ends the call."""

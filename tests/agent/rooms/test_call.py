@@ -11,7 +11,7 @@ from livekit import rtc
 
 import telemetry
 from agent.gateway import Text, encode
-from agent.gateway.protocol import MAX_TYPED_TURNS
+from agent.gateway.budget import MAX_TYPED_TURNS
 from agent.rooms import call, chat
 from agent.rooms.call import Call, Limits, Stops
 from agent.rooms.line import TOPIC, RoomLine
