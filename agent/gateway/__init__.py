@@ -7,6 +7,7 @@ module         contents
 ``exchange``   the order of a call's messages, as a state machine; no I/O
 ``budget``     a caller's share: audio ahead of real time, typed turns; no I/O
 ``server``     listening: handshake, cap, shutdown, ``/health``
+``connection`` a connection: its frames are counted, before it is admitted and after
 ``strangers``  connections without a call, in a bounded number; no I/O
 ``admission``  refuses those who may not come in: host, origin, token; no I/O
 ``page``       the page to talk from in a browser

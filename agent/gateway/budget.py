@@ -29,8 +29,8 @@ the language model is told at each turn that follows."""
 CHARACTERS_WITHIN_SECONDS: Final = 60.0
 
 
-class AudioPace:
-    """The audio that a call's caller has sent ahead of real time."""
+class FramePace:
+    """The frames that a caller has sent ahead of real time: each is 20 ms of it, audio or not."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -38,14 +38,14 @@ class AudioPace:
         self._at: float | None = None
 
     def count(self, now: float, seconds: float) -> None:
-        """Count so much more audio, at ``now``. Raises :class:`ProtocolError` when it is further
+        """Count so much more, at ``now``. Raises :class:`ProtocolError` when it is further
         ahead of real time than :data:`MAX_AHEAD_SECONDS`."""
         if self._at is not None:
             self._ahead = max(0.0, self._ahead - (now - self._at) * _SOUND_CARD)
         self._at = now
         self._ahead += seconds
         if self._ahead > MAX_AHEAD_SECONDS:
-            limit = f"audio more than {MAX_AHEAD_SECONDS:g} s ahead of real time"
+            limit = f"more than {MAX_AHEAD_SECONDS:g} s of audio ahead of real time"
             raise ProtocolError(CloseCode.TOO_FAST, limit)
 
 

@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from agent.session.line import Outcome, Session
 
-from .budget import AudioPace, TypedTurns
-from .protocol import FRAME_SECONDS, CloseCode, End, ProtocolError, Started, Text
+from .budget import TypedTurns
+from .protocol import CloseCode, End, ProtocolError, Started, Text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,8 +31,12 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 """Time a caller has to take the messages still unsent, and then to answer the close frame."""
-_CLOSED_BY_WEBSOCKETS: Final = (CloseCode.BROKEN_FRAME, CloseCode.INVALID, CloseCode.TOO_BIG)
-"""Codes that websockets itself closes with, before this protocol sees the message."""
+_CLOSED_BELOW: Final = (
+    *(CloseCode.BROKEN_FRAME, CloseCode.INVALID, CloseCode.TOO_BIG),
+    CloseCode.TOO_FAST,
+)
+"""Codes that websockets, or our :class:`~agent.gateway.connection.Connection`, closes with before
+this protocol sees the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,6 @@ class Call:
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
         self._heard_at = anyio.current_time()
-        self._pace = AudioPace()
         self._typed = TypedTurns()
         line.on_overflow = self._overflowed
 
@@ -154,30 +157,17 @@ class Call:
             self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the gateway failed"))
 
     async def _read(self) -> None:
-        """Take the caller's messages; once the call is ending, only to get at its close frame.
-
-        Of a caller that sends too much nothing more is read: what the network holds is full, and
-        it is the caller that waits, until the connection is closed.
-        """
+        """Take the caller's messages; once the call is ending, only to get at its close frame."""
         try:
             while True:
                 data = await self._websocket.recv()
-                self._heard_at = anyio.current_time()
-                try:
-                    self._count(data)
-                except ProtocolError as error:
-                    self._refuse(error.code, error.reason)
-                    return
                 if self._ending is None:
                     self._take(data)
         except ConnectionClosed as closed:
             self.end(lost(closed))
 
-    def _count(self, data: str | bytes) -> None:
-        """Count audio, whether it is still wanted or not; any other message counts as a frame."""
-        self._pace.count(self._heard_at, FRAME_SECONDS)
-
     def _take(self, data: str | bytes) -> None:
+        self._heard_at = anyio.current_time()
         try:
             message = self._exchange.from_caller(data)
             if isinstance(message, Text):
@@ -239,6 +229,6 @@ class Call:
 def lost(closed: ConnectionClosed) -> Ending:
     """The ending of a call whose connection closed before it had ended."""
     sent = closed.sent
-    if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BY_WEBSOCKETS:
+    if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BELOW:
         return Ending(Outcome.REFUSED, CloseCode(sent.code), sent.reason)
     return Ending(Outcome.HUNG_UP)

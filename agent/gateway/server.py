@@ -13,10 +13,9 @@ import json
 import logging
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -25,6 +24,7 @@ from agent.session.line import OpenSession, SessionRequest
 
 from . import admission
 from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits
+from .connection import Connection
 from .exchange import Exchange
 from .line import GatewayLine
 from .page import HEADERS, Page
@@ -39,11 +39,10 @@ from .protocol import (
 from .strangers import MAX_STRANGERS, Strangers
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator, Mapping
 
     from anyio.abc import TaskStatus
-    from websockets.asyncio.server import Server
+    from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
 log = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: floa
         host,
         port,
         process_request=gateway.check,
-        create_connection=functools.partial(_Connection, gateway.strangers),  # type: ignore[arg-type]  # documented: or a wrapper
+        create_connection=functools.partial(Connection, gateway.strangers),  # type: ignore[arg-type]  # documented: or a wrapper
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         compression=None,  # speech doesn't compress, and trying costs every frame
         max_size=MAX_MESSAGE_BYTES,
@@ -131,25 +130,6 @@ async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: floa
     except OSError as error:
         reason = error.strerror or error
         raise ListenError(f"can't listen on {host}:{port}: {reason}; choose another") from error
-
-
-class _Connection(ServerConnection):
-    """A connection that is one of the ``strangers`` from its first moment, before the handshake."""
-
-    def __init__(
-        self, strangers: Strangers[ServerConnection], *protocol: Any, **options: Any
-    ) -> None:
-        super().__init__(*protocol, **options)
-        self._strangers = strangers
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        peer = self.remote_address
-        self._strangers.arrive(self, peer[0] if isinstance(peer, tuple) else "")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._strangers.leave(self)
-        super().connection_lost(exc)
 
 
 class _Gateway:

@@ -10,7 +10,7 @@ from agent.gateway.budget import (
     MAX_TYPED_CHARACTERS,
     MAX_TYPED_TURNS,
     TYPED_WITHIN_SECONDS,
-    AudioPace,
+    FramePace,
     TypedTurns,
 )
 from agent.gateway.protocol import FRAME_SECONDS, CloseCode, ProtocolError
@@ -22,20 +22,20 @@ def frames(seconds: float) -> int:
 
 def test_a_fast_sound_card_for_an_hour() -> None:
     """A clock that is a hundredth fast is never ahead by much."""
-    pace = AudioPace()
+    pace = FramePace()
     for number in range(frames(3600)):
         pace.count(number * FRAME_SECONDS / 1.01, FRAME_SECONDS)
 
 
 def test_a_network_that_stood_still() -> None:
     """What it held back may come at once, as often as it happens."""
-    pace = AudioPace()
+    pace = FramePace()
     for minute in range(10):
         for _ in range(frames(MAX_AHEAD_SECONDS) - 1):
             pace.count(60.0 * minute, FRAME_SECONDS)
 
 
-def sent_until_refused(pace: AudioPace, *, times_real: float) -> float:
+def sent_until_refused(pace: FramePace, *, times_real: float) -> float:
     """Seconds of audio that are taken at so many times the pace of real time."""
     for number in range(frames(3600)):
         try:
@@ -43,19 +43,19 @@ def sent_until_refused(pace: AudioPace, *, times_real: float) -> float:
         except ProtocolError as error:
             refused = error.code, error.reason
             break
-    assert refused == (CloseCode.TOO_FAST, "audio more than 10 s ahead of real time")
+    assert refused == (CloseCode.TOO_FAST, "more than 10 s of audio ahead of real time")
     return number * FRAME_SECONDS
 
 
 def test_twice_real_time() -> None:
     """Who sends at twice the pace is stopped once it is as far ahead as anybody may be."""
-    sent = sent_until_refused(AudioPace(), times_real=2)
+    sent = sent_until_refused(FramePace(), times_real=2)
     assert 2 * MAX_AHEAD_SECONDS <= sent < 2.1 * MAX_AHEAD_SECONDS
 
 
 def test_silence_is_no_credit() -> None:
     """Who sent nothing for an hour may be no further ahead than anybody else."""
-    pace = AudioPace()
+    pace = FramePace()
     pace.count(-3600.0, FRAME_SECONDS)
     assert sent_until_refused(pace, times_real=1e9) == pytest.approx(MAX_AHEAD_SECONDS, abs=0.1)
 

@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.typing import Origin, Subprotocol
 
 from agent.gateway import (
@@ -444,14 +445,10 @@ async def test_pasting_more_than_anybody_reads() -> None:
 
 
 async def flood(caller: ClientConnection) -> tuple[int | None, str | None]:
-    """Send half an hour of audio at once; the code and reason it is closed with meanwhile."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(closing, caller)
-        with suppress(ConnectionClosed):
-            for _ in range(90_000):
-                await caller.send(FRAME)
-            raise AssertionError("all of it was taken")
-    return caller.close_code, caller.close_reason
+    """Send minutes of audio at once; the code and reason it is closed with."""
+    frame = Frame(Opcode.BINARY, FRAME).serialize(mask=True)
+    caller.transport.write(frame * 20_000)
+    return await closing(caller)
 
 
 async def test_audio_faster_than_real_time() -> None:
@@ -462,19 +459,19 @@ async def test_audio_faster_than_real_time() -> None:
             await caller.recv()
             assert await flood(caller) == (
                 CloseCode.TOO_FAST,
-                "audio more than 10 s ahead of real time",
+                "more than 10 s of audio ahead of real time",
             )
         await assert_answers(other)
 
 
 async def test_audio_after_goodbye() -> None:
-    """Who hangs up and goes on sending is read no further: it waits, until the call has ended."""
+    """Who hangs up and goes on sending is held to the same pace."""
     async with gateway(grace=0.5) as echo, raw(echo.url) as caller:
         await caller.send(encode(START))
         await caller.recv()
         for message in (Text(text="linger"), End()):
             await caller.send(encode(message))
-        assert await flood(caller) == (CloseCode.NORMAL, "")
+        assert (await flood(caller))[0] == CloseCode.TOO_FAST
 
 
 async def test_strangers_keep_nobody_out() -> None:
