@@ -39,7 +39,9 @@ class Connection(ServerConnection):
         super().__init__(*protocol, **options)
         self._strangers = strangers
         self._pace = FramePace()
-        self._refused: ProtocolError | None = None
+        self._counted = 0.0
+        """Seconds of audio that the latest data's frames count as."""
+        self._closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be a stranger."""
@@ -55,20 +57,20 @@ class Connection(ServerConnection):
     def data_received(self, data: bytes) -> None:
         """Take data in, as far as there is still somebody who may send it."""
         for start in range(0, len(data), _SLICE_BYTES):
-            if self._refused is not None:
+            if self._closed:
                 return
             super().data_received(data[start : start + _SLICE_BYTES])
-            if self._refused is not None:
-                self._close(self._refused)
+            try:
+                self._pace.count(self.loop.time(), self._counted)
+            except ProtocolError as error:
+                self._closed = True
+                self._close(error)
+            self._counted = 0.0
 
     def process_event(self, event: Frame | Request | Response) -> None:
         """Count a frame, and hand it on."""
-        if isinstance(event, Frame) and self._refused is None:
-            seconds = _CONTROL_SECONDS if event.opcode in CTRL_OPCODES else FRAME_SECONDS
-            try:
-                self._pace.count(self.loop.time(), seconds)
-            except ProtocolError as error:
-                self._refused = error
+        if isinstance(event, Frame):
+            self._counted += _CONTROL_SECONDS if event.opcode in CTRL_OPCODES else FRAME_SECONDS
         super().process_event(event)
 
     def _close(self, error: ProtocolError) -> None:

@@ -43,6 +43,7 @@ from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
 from agent.gateway.page import HEADERS, Page
 from agent.session.line import Outcome
 
+from .blunt import flood, wire
 from .sessions import TRACE_ID, gateway
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 START = Start(sample_rate=16000)
 FRAME = b"\x10\x20" * 320
+MINUTES_OF_AUDIO = wire(Frame(Opcode.BINARY, FRAME)) * 20_000
 
 
 def start(name: str) -> Start:
@@ -444,34 +446,23 @@ async def test_pasting_more_than_anybody_reads() -> None:
         await assert_answers(other)
 
 
-async def flood(caller: ClientConnection) -> tuple[int | None, str | None]:
-    """Send minutes of audio at once; the code and reason it is closed with."""
-    frame = Frame(Opcode.BINARY, FRAME).serialize(mask=True)
-    caller.transport.write(frame * 20_000)
-    return await closing(caller)
-
-
 async def test_audio_faster_than_real_time() -> None:
     """Who sends audio faster than anybody speaks is closed for that, and no other caller is."""
     async with gateway() as echo, connect(echo.url, start=start("other")) as other:
-        async with raw(echo.url) as caller:
-            await caller.send(encode(START))
-            await caller.recv()
-            assert await flood(caller) == (
-                CloseCode.TOO_FAST,
-                "more than 10 s of audio ahead of real time",
-            )
+        assert await flood(echo.url, MINUTES_OF_AUDIO, messages=[START]) == (
+            CloseCode.TOO_FAST,
+            "more than 10 s of audio ahead of real time",
+        )
         await assert_answers(other)
 
 
 async def test_audio_after_goodbye() -> None:
     """Who hangs up and goes on sending is held to the same pace."""
-    async with gateway(grace=0.5) as echo, raw(echo.url) as caller:
-        await caller.send(encode(START))
-        await caller.recv()
-        for message in (Text(text="linger"), End()):
-            await caller.send(encode(message))
-        assert (await flood(caller))[0] == CloseCode.TOO_FAST
+    async with gateway(grace=0.5) as echo:
+        goodbye = (START, Text(text="linger"), End())
+        closed = await flood(echo.url, MINUTES_OF_AUDIO, messages=goodbye)
+    assert closed is not None
+    assert closed[0] == CloseCode.TOO_FAST
 
 
 async def test_strangers_keep_nobody_out() -> None:
