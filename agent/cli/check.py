@@ -13,6 +13,8 @@ import anyio
 from livekit.agents.utils import http_context
 from rich.text import Text
 
+from telemetry.printable import printable
+
 from . import probes, process, terminal
 
 if TYPE_CHECKING:
@@ -54,8 +56,9 @@ def check(settings: Settings, *, limit: float) -> bool:
         says = finding.says
         for secret in hidden:
             says = says.replace(secret, "***")
+        says = printable(says)
         row = Text(f"{finding.state:<8}", _STYLES[finding.state])
-        row.append(f" {finding.name:<{width}}  ", "bold")
+        row.append(f" {printable(finding.name):<{width}}  ", "bold")
         row.append(says, "")
         if finding.ms is not None:
             row.append(f"  {finding.ms} ms", "dim")

@@ -18,6 +18,7 @@ from agent.desk.house import House, distance
 from agent.desk.wire import Availability, Booking, Change, Problem, Reason, Reservation, Seating
 from agent.errors import InputError
 from telemetry.attributes import DB_SYSTEM_NAME, OP_DB_QUERY
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -244,4 +245,6 @@ def _reservation(row: sqlite3.Row) -> Reservation:
 
 
 def _unknown(id: str) -> Problem:
-    return Problem(reason=Reason.UNKNOWN_RESERVATION, detail=f"id: no reservation {id}")
+    return Problem(
+        reason=Reason.UNKNOWN_RESERVATION, detail=f"id: no reservation {printable(id, 100)}"
+    )

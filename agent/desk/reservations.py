@@ -56,6 +56,7 @@ from agent.desk.ledger import (
 from agent.desk.limits import LIMITS, BoundedBody, BoundedConnection, Limits
 from agent.desk.wire import Booking, Change, Name, Problem, Reason, Seating
 from telemetry.integrations.asgi import TraceRequests
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,8 @@ _STATUS: Final = {
     Reason.BUSY: 503,
 }
 _NAME: Final = TypeAdapter(Name)
+_SHOWN_CHARACTERS: Final = 100
+"""Length of what is repeated of a field's name."""
 _GRACE_SECONDS: Final = 2
 """Time a request in progress has when the service stops."""
 
@@ -305,6 +308,6 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "body"
-    detail = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    where = printable(".".join(str(part) for part in first["loc"]), _SHOWN_CHARACTERS) or "body"
+    detail = printable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")
     return _answer(Problem(reason=Reason.INVALID, detail=detail), status=422)

@@ -65,6 +65,7 @@ from pydantic import (
 import telemetry
 from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
+from telemetry.printable import printable
 
 _Text = TypeVar("_Text")
 
@@ -135,7 +136,7 @@ class TurnedAwayError(GatewayError):
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         self.code = code
-        text = " ".join(reason.split())  # parts of it are the other side's words
+        text = printable(reason, _MAX_REASON_BYTES)  # parts of it are the other side's words
         self.reason = text.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
         super().__init__(f"{self.reason} (close code {code.value})")
 
