@@ -392,7 +392,6 @@ def test_rooms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_scenario_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is said of a file with anything in any field; and the reports on one that can be run."""
-    terminal.adapt()
     path = tmp_path / "hello.yaml"
     for model, sample in SCENARIO.items():
         for document in variants(sample):

@@ -6,6 +6,8 @@
 ``requests``     what a traced request costs, over Sentry's own integration
 ``first_token``  how true a reply's time to first token is
 ``sessions``     CPU of fifty paced sessions with telemetry on against off; calls per audio frame
+``hostile``      what a hostile caller costs the others: lag and memory with each, and without
+``attackers``    those callers
 ``figures``      medians over rounds in which all take turns, and the table
 ``sink``         somewhere to deliver to
 ===============  =================================================================================

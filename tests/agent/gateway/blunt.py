@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 from agent.gateway import encode
 
-_HANDSHAKE = (
+HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Protocol: parley.v1\r\n\r\n"
@@ -51,10 +51,10 @@ async def flood(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(send)
             try:
-                while (close := _close_frame(received)) is None:
+                while (close := close_frame(received)) is None:
                     received += await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError):
-                close = _close_frame(received)
+                close = close_frame(received)
             tasks.cancel_scope.cancel()
         return None if close is None else (int(close.code), close.reason)
 
@@ -63,7 +63,7 @@ async def connect(url: str) -> anyio.abc.SocketStream:
     """A connection that has made its handshake."""
     host, port = url.removeprefix("ws://").split(":")
     stream = await anyio.connect_tcp(host, int(port))
-    await stream.send(_HANDSHAKE)
+    await stream.send(HANDSHAKE)
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += await stream.receive(1)
@@ -71,7 +71,7 @@ async def connect(url: str) -> anyio.abc.SocketStream:
     return stream
 
 
-def _close_frame(received: bytearray) -> Close | None:
+def close_frame(received: bytearray) -> Close | None:
     """The close frame among whole frames received; those before it are dropped."""
     while len(received) >= 2:
         opcode, length, header = received[0] & 0x0F, received[1], 2
