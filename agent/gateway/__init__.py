@@ -29,7 +29,7 @@ Errors::
 
 from __future__ import annotations
 
-from .budget import TypedTurns
+from .budget import FramePace, TypedTurns
 from .client import Call, ConnectError, Disconnected, connect
 from .exchange import Exchange, Phase
 from .protocol import (
@@ -78,6 +78,7 @@ __all__ = [
     "Ended",
     "Exchange",
     "Flush",
+    "FramePace",
     "GatewayError",
     "GatewayMessage",
     "ListenError",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from .protocol import CloseCode, ProtocolError
+from .protocol import FRAME_SECONDS, CloseCode, ProtocolError
 
 MAX_AHEAD_SECONDS: Final = 10.0
 """Length of the audio that may come ahead of real time: what a network that stood still for so long
@@ -37,7 +37,7 @@ class FramePace:
         """Seconds of it, at the time of the last frame."""
         self._at: float | None = None
 
-    def count(self, now: float, seconds: float) -> None:
+    def count(self, now: float, seconds: float = FRAME_SECONDS) -> None:
         """Count so much more, at ``now``. Raises :class:`ProtocolError` when it is further
         ahead of real time than :data:`MAX_AHEAD_SECONDS`."""
         if self._at is not None:

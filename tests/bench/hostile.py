@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -87,19 +88,28 @@ async def _serve(seconds: float, book: Path) -> dict[str, float]:
 
 
 async def _measure(seconds: float) -> dict[str, float]:
+    """The loop's lag as far as it is this process's own doing, and all of it; the memory's peak.
+
+    Own is what the process worked while the loop was late: on a machine that does nothing else
+    that is all of it, and here other programs, the attacker's among them, take their time as well.
+    """
     loop = asyncio.get_running_loop()
     settle_memory()
     lags: list[float] = []
+    own: list[float] = []
     peak, until = 0.0, loop.time() + seconds
     while (now := loop.time()) < until:
+        used = time.process_time()
         await asyncio.sleep(TICK_SECONDS)
-        lags.append((loop.time() - now - TICK_SECONDS) * 1e3)
+        lag = loop.time() - now - TICK_SECONDS
+        lags.append(lag * 1e3)
+        own.append(min(lag, time.process_time() - used) * 1e3)
         if len(lags) % 20 == 0:
             peak = max(peak, _rss_mb())
     return {
-        "p50": float(np.percentile(lags, 50)),
-        "p99": float(np.percentile(lags, 99)),
-        "max": max(lags),
+        "p99": float(np.percentile(own, 99)),
+        "max": max(own),
+        "wall": float(np.percentile(lags, 99)),
         "rss": peak,
     }
 
@@ -168,6 +178,7 @@ def measure(seconds: float) -> Iterator[Figure | str]:
     alone, _ = run(None, seconds)
     lag, memory = alone["p99"], alone["rss"]
     yield Figure(f"loop lag p99, {SESSIONS} sessions", lag, "ms")
+    yield Figure("the same with what other programs took", alone["wall"], "ms")
     yield Figure("memory", memory, "MB")
     for kind in KINDS:
         found, told = run(kind, seconds)
@@ -175,8 +186,10 @@ def measure(seconds: float) -> Iterator[Figure | str]:
         yield Figure(f"more lag p99, attacker: {kind}", more, "ms", target=LAG_TARGET_MS)
         more = found["rss"] - memory
         yield Figure(f"more memory, attacker: {kind}", more, "MB", target=MEMORY_TARGET_MB)
-        first = next(iter(told), "still taken: it is within the limits")
-        yield f"{kind} was told: {first} ({sum(told.values())} times)"
+        told = {reason: count for reason, count in told.items() if not reason.startswith("1001")}
+        first = next(iter(told), "nothing: it is within the limits")
+        times = sum(told.values())
+        yield f"{kind}: was told {first} ({times} times); lag p99 with all {found['wall']:.0f} ms"
 
 
 def main() -> None:
