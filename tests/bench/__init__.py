@@ -1,4 +1,4 @@
-"""What telemetry costs, side by side with what else there is: ``python -m tests.bench``.
+"""What telemetry and hostile callers cost: ``python -m tests.bench``.
 
 ===============  =================================================================================
 ``spans``        one span: ours, raw sentry-sdk's, the OpenTelemetry SDK's
