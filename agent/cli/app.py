@@ -23,6 +23,7 @@ from agent.errors import InputError
 from agent.proxies import spare_loopback
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
+from telemetry.printable import printable
 from telemetry.store import TraceStore
 
 from . import rooms, simulate, terminal
@@ -80,8 +81,8 @@ def new(
     from .new import make
 
     for path in make(folder):
-        terminal.say(str(path))
-    terminal.say(f"Next: cd {folder} && parley simulate")
+        terminal.say(printable(path))
+    terminal.say(f"Next: cd {printable(folder)} && parley simulate")
 
 
 @app.command(rich_help_panel=START)

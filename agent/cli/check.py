@@ -14,6 +14,7 @@ from livekit.agents.utils import http_context
 from rich.text import Text
 
 from agent import certificates
+from telemetry.printable import printable
 
 from . import probes, process, terminal
 
@@ -58,8 +59,9 @@ def check(settings: Settings, *, limit: float) -> bool:
         says = finding.says
         for secret in hidden:
             says = says.replace(secret, "***")
+        says = printable(says)
         row = Text(f"{finding.state:<8}", _STYLES[finding.state])
-        row.append(f" {finding.name:<{width}}  ", "bold")
+        row.append(f" {printable(finding.name):<{width}}  ", "bold")
         row.append(says, "")
         if finding.ms is not None:
             row.append(f"  {finding.ms} ms", "dim")

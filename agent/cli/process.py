@@ -20,6 +20,7 @@ from agent.providers import Choice
 from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
+from telemetry.printable import printable
 
 from . import terminal
 
@@ -34,6 +35,33 @@ LEAST_FILES = 64
 """Files and sockets that a command gets at least, where the machine allows that."""
 _CHATTY = ("httpx", "livekit", "websockets", "asyncio")
 """Loggers whose INFO a trace tells better."""
+
+
+class PrintableFormatter(logging.Formatter):
+    """A formatter whose records are each one line of text, whatever was given to it; tracebacks
+    follow, a line each, back from the margin: no text can begin what looks like a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record. What another handler's formatter has made of its traceback isn't used."""
+        record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        parts = [printable(self.formatMessage(record))]
+        if record.exc_info:
+            parts.append(_set_back(self.formatException(record.exc_info)))
+        elif record.exc_text:  # of another process: it is all there is
+            parts.append(_set_back(record.exc_text))
+        if record.stack_info:
+            parts.append(_set_back(self.formatStack(record.stack_info)))
+        return "\n".join(parts)
+
+
+def _set_back(text: str) -> str:
+    lines = text.splitlines()
+    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
+    return "\n".join(
+        f"    {' ' * indent}{printable(line)}" for indent, line in zip(indents, lines, strict=True)
+    )
 
 
 def begin(level: str, *, warns: bool = True) -> None:
@@ -62,7 +90,9 @@ def _open_enough() -> None:
 
 def _log_to_stderr(level: str) -> None:
     """Log to stderr; libraries a level less."""
-    logging.basicConfig(level=level, format=_FORMAT)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter(_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     logging.captureWarnings(True)

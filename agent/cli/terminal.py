@@ -18,6 +18,8 @@ from typing import Any, Final, TextIO
 
 from rich.console import Console
 
+from telemetry.printable import printable
+
 LEAST_COLUMNS: Final = 60
 """Columns that a table gets at least: on a narrower screen its lines are broken, not its words."""
 _WIDTH: Final = "TERMINAL_WIDTH"
@@ -76,8 +78,9 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def warn(text: str) -> None:
-    """Write a line of text to stderr."""
-    sys.stderr.write(f"{text}\n")
+    """Write a line of text to stderr; of several, those that follow stand back from the margin."""
+    lines = [printable(line) for line in text.split("\n")]
+    sys.stderr.write("\n  ".join(lines) + "\n")
     sys.stderr.flush()
 
 

@@ -173,5 +173,10 @@ def _sentence(problem: Problem) -> str:
                 "I'm sorry, our reservations book is being looked after at the moment. "
                 "Please try again later."
             )
+        case Reason.BUSY:
+            return (
+                "I'm sorry, our reservations book is very busy at the moment. "
+                "Please try again in a minute."
+            )
         case Reason.INVALID:
             return "I'm sorry, I did not get that right. Could you say it again?"

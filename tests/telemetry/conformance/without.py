@@ -21,7 +21,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import api, configure, headers, runtime
+from telemetry import api, configure, headers, runtime, tree
 from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
@@ -38,7 +38,7 @@ from telemetry.delivery import (
     thread,
 )
 from telemetry.encoding import envelope, transactions, values
-from telemetry.integrations import propagation
+from telemetry.integrations import asgi, propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope
 from telemetry.trace.span import Span
@@ -526,6 +526,21 @@ REMEDIES = (
         "../test_options.py::test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way"
         "[{lifecycle}]",
         put(Span, "set", lambda self, attributes: self.attributes.update(attributes)),
+    ),
+    Remedy(
+        "foreign-text",
+        "Text of other people's is shown in one line, without what a terminal obeys",
+        "printable.printable",
+        "../test_tree.py::test_a_conversation_as_a_timed_tree",
+        put(tree, "printable", lambda value, limit=0: str(value)),
+    ),
+    Remedy(
+        "unmatched",
+        "A request that no route answers isn't named by what was asked for",
+        "integrations.asgi.route_of",
+        "../integrations/test_asgi.py"
+        "::test_what_fails_is_marked_and_what_asks_for_health_is_left_out",
+        put(asgi, "route_of", lambda scope: scope["path"]),
     ),
     *ERRORS_AND_VALUES,
 )
