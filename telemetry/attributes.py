@@ -64,8 +64,6 @@ GEN_AI_TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_ROUTE: Final = "http.route"
-URL_PATH: Final = "url.path"
-"""On a request that matched no route (content)."""
 DB_SYSTEM_NAME: Final = "db.system.name"
 
 # -- a conversation and its turns --------------------------------------------------------------
@@ -160,7 +158,6 @@ _CONTENT: Final = frozenset(
         GEN_AI_TOOL_CALL_ARGUMENTS,
         GEN_AI_TOOL_CALL_RESULT,
         GEN_AI_TOOL_DEFINITIONS,
-        URL_PATH,  # a request's path and parameters are often what somebody said
         USER_WORDS,
         # free text of the conventions, of LiveKit and of Sentry's own integrations
         "exception.message",
@@ -181,7 +178,8 @@ _CONTENT: Final = frozenset(
         "gen_ai.tool.output",
         "gen_ai.user.message",
         "lk.amd.reason",
-        "http.query",
+        "http.query",  # a request's path and parameters are often what somebody said
+        "url.path",
         "url.query",
     }
 )

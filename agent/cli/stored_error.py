@@ -6,6 +6,8 @@ import datetime
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from telemetry.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -17,7 +19,12 @@ _BESIDES: Final = ("user", "tags", "extra", "contexts", "request", "transaction"
 
 def text_of(error: StoredError) -> str:
     """Its type, message and place, whose it is, and what was noted beside it."""
-    return "\n".join(_lines(error))
+    return "\n".join(map(_shown, _lines(error)))
+
+
+def _shown(line: str) -> str:
+    """A line with its indent, and nothing in it that a terminal obeys."""
+    return f"{' ' * (len(line) - len(line.lstrip(' ')))}{printable(line)}"
 
 
 def _lines(error: StoredError) -> Iterator[str]:

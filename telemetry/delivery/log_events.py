@@ -50,7 +50,9 @@ class Log:
     authors: tuple[Author, ...] = ()
     """The place in code that it was logged at, if that is known."""
     is_error: bool = False
-    """Whether it is to be an error, besides a structured log."""
+    """Whether it is to be an error."""
+    is_structured: bool = False
+    """Whether it is to be a structured log."""
 
     @classmethod
     def of(
@@ -62,6 +64,7 @@ class Log:
         *,
         authors: tuple[Author, ...] = (),
         is_error: bool = False,
+        is_structured: bool = False,
     ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
@@ -69,7 +72,17 @@ class Log:
         vars(formatted).update(msg=message, message=message, args=None)
         error = _error_in(record)
         texts = [] if error is None else texts_of(error)
-        return cls(formatted, str(record.msg), message, extra, texts, stack, authors, is_error)
+        return cls(
+            formatted,
+            str(record.msg),
+            message,
+            extra,
+            texts,
+            stack,
+            authors,
+            is_error,
+            is_structured,
+        )
 
     @property
     def error(self) -> BaseException | None:
@@ -83,7 +96,7 @@ def send(log: Log) -> None:
     if log.is_error and not getattr(record, REPORTED, False):
         event, hint = _event(log)
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a plain dict
-    if sentry_sdk.get_client().options.get("enable_logs"):
+    if log.is_structured:
         write = getattr(sentry_logs, level_of(record))
         write(_told(log, log.message), attributes=_attributes(log))
 

@@ -25,7 +25,7 @@ from ..context.place import is_acting, is_collecting
 from ..context.scopes import as_values
 from ..written import logger_of
 from . import loguru_tap
-from .ignored_loggers import is_ignored
+from .ignored_loggers import makes_errors, makes_structured_logs
 from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
 
 if TYPE_CHECKING:
@@ -83,13 +83,22 @@ class LogCapture:
             return
         record = plain(record)
         message, extra = message_of(record), extra_of(record, self._text)
-        ignored = is_ignored(record.name)
+        ignored = not makes_errors(record.name)
         is_error = record.levelno >= logging.ERROR and not ignored
-        if self._structured or is_error:
+        is_structured = self._structured and makes_structured_logs(record.name)
+        if is_structured or is_error:
             self._taken.append(_identity(record))
             stack = self._stack(record) if is_error else None
             authors = () if is_foreign else logger_of(record.pathname, record.lineno)
-            log = Log.of(record, message, extra, stack, authors=authors, is_error=is_error)
+            log = Log.of(
+                record,
+                message,
+                extra,
+                stack,
+                authors=authors,
+                is_error=is_error,
+                is_structured=is_structured,
+            )
             scopes = (
                 chain.scopes_of(log.error)
                 if is_foreign

@@ -84,8 +84,8 @@ def _parts(item: Item) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     size = sum(map(len, payload))
     if size <= MAX_ITEM_BYTES:
         yield {}, payload
-    elif item.type == "log":
-        for log in paced(content["items"]):
+    elif isinstance(content.get("items"), list):
+        for log in paced(content["items"] if item.type == "log" else ()):
             fit_log(log, MAX_BYTES)
         for batch in batches(content["items"], size_of):
             yield {"item_count": len(batch)}, _payload({**content, "items": batch})

@@ -24,7 +24,6 @@ from ..attributes import (
     HTTP_RESPONSE_STATUS_CODE,
     HTTP_ROUTE,
     OP_HTTP_SERVER,
-    URL_PATH,
 )
 from ..headers import valid
 from ..written import Written
@@ -37,6 +36,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+UNMATCHED = "unmatched"
+"""What a request that no route answers is called."""
+OTHER_METHOD = "_OTHER"
+"""What a method that HTTP doesn't have is called, as OpenTelemetry has it."""
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
 
 
 class TraceRequests:
@@ -62,7 +70,7 @@ class TraceRequests:
             await self._app(scope, receive, send)
             return
         headers = valid(_joined(scope["headers"]), trusted=self._trusted)
-        method = scope["method"]
+        method = scope["method"] if scope["method"] in _METHODS else OTHER_METHOD
         with transaction(
             OP_HTTP_SERVER, method, attributes={HTTP_REQUEST_METHOD: method}, headers=headers
         ) as request:
@@ -78,11 +86,9 @@ class TraceRequests:
                 await self._app(scope, receive, answer)
             finally:
                 route = route_of(scope)
+                request.rename(Written.known(f"{method} {route or UNMATCHED}"))
                 if route is not None:
-                    request.rename(Written.known(f"{method} {route}"))
                     request.set({HTTP_ROUTE: route})
-                else:
-                    request.set({URL_PATH: scope["path"]})
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -95,23 +101,24 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def route_of(scope: Scope) -> str | None:
-    """The path with its parameters named rather than filled in: what requests have in common.
+    """The route that answered: a path with its parameters named rather than filled in.
 
-    None where the application knows no such path: what a stranger asks for is no route.
+    None if none did: a path that the service doesn't know is a stranger's words, of which there is
+    no end. Starlette, FastAPI and what is built on them note in the scope what they found.
     """
-    known = getattr(scope.get("route"), "path", None)
-    if isinstance(known, str) and not scope.get("root_path"):
-        return known
-    if "endpoint" not in scope:
-        return None
-    path: str = scope["path"]
+    route = scope.get("route")
+    template = getattr(route, "path", None)
+    if isinstance(template, str):
+        # a mounted application's own routes begin where it is mounted, and that is in `root_path`
+        mount = _named(scope.get("root_path", ""), scope)
+        return mount if hasattr(route, "routes") else mount + template
+    return _named(scope["path"], scope) if "endpoint" in scope else None
+
+
+def _named(path: str, scope: Scope) -> str:
     for name, value in (scope.get("path_params") or {}).items():
         filled = str(value).strip("/")
-        parts = path.split("/")
-        if filled in parts:
-            path = "/".join(f"{{{name}}}" if part == filled else part for part in parts)
-        elif filled and path.endswith(f"/{filled}"):
-            path = f"{path[: -len(filled)]}{{{name}}}"
-        else:
-            return None
+        if "/" in filled:  # the rest of a path, whatever it is
+            path = path.replace(filled, f"{{{name}}}")
+        path = "/".join(f"{{{name}}}" if part == filled else part for part in path.split("/"))
     return path
