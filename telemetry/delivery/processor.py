@@ -216,8 +216,12 @@ class Processor:
             self._capture(transaction, transactions.part_event(transaction, batch))
 
     def _send_spans(self, transaction: Transaction, spans: list[Span]) -> None:
-        for envelope in streamed_spans.envelopes(transaction, spans, content=self._content):
-            self.send(envelope)
+        anew = None if self._projection is None else self._projection.spans(transaction.trace_id)
+        make = None if anew is None else anew.span
+        for envelope in streamed_spans.envelopes(
+            transaction, spans, content=self._content, make=make
+        ):
+            self._pass_on(envelope if anew is None else anew.envelope(envelope))
 
     def _deliver_late(self, transaction: Transaction, span: Span) -> None:
         self._hear(transaction, [span])
@@ -286,12 +290,15 @@ class Processor:
         if self._queue is None and self.side_car is None:
             return
         sent = envelope if self._projection is None else self._projection.of(envelope)
-        if sent is None:
-            return
+        if sent is not None:
+            self._pass_on(sent)
+
+    def _pass_on(self, envelope: Envelope) -> None:
+        """Have it sent as it is: nobody's words are in it."""
         if self.side_car is not None:
-            self.side_car.copy(sent)
+            self.side_car.copy(envelope)
         if self._queue is not None:
-            self._queue.add(sent)
+            self._queue.add(envelope)
 
     def weigh(self, message: Recorded) -> int:
         """Count the spans and events that a message would come to."""
