@@ -20,7 +20,7 @@ from sentry_sdk.utils import exc_info_from_error
 from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
-from ..encoding.values import paced
+from ..encoding.values import paced, size_of
 from ..store import StoredError, bounded
 from . import log_events
 from .content import NOTHING_ELSE, Policy, Projection
@@ -203,7 +203,7 @@ class Processor:
             self._store.write(1, self._store.store.close_conversation, transaction.record())
         if self._streaming or not self._sends(transaction):
             return
-        own, *rest = [*batches(encoded.own, transactions.size_of)] or [[]]
+        own, *rest = [*batches(encoded.own, size_of)] or [[]]
         self._capture(
             transaction, transactions.transaction_event(transaction, own, content=self._content)
         )
@@ -212,7 +212,7 @@ class Processor:
         self._send_parts(transaction, encoded.further)
 
     def _send_parts(self, transaction: Transaction, spans: list[dict[str, Any]]) -> None:
-        for batch in batches(spans, transactions.size_of):
+        for batch in batches(spans, size_of):
             self._capture(transaction, transactions.part_event(transaction, batch))
 
     def _send_spans(self, transaction: Transaction, spans: list[Span]) -> None:

@@ -20,8 +20,8 @@ from sentry_sdk.utils import capture_internal_exceptions
 
 from ..context.scopes import DeliveringScope
 from ..written import Tag
-from .envelope import batches, to_json
-from .values import data, scrubber
+from .envelope import batches
+from .values import data, scrubber, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -18,9 +18,13 @@ SPANS = 20
 def test_a_span_lives_as_objects_only_while_it_is_encoded() -> None:
     """A batch of them would have garbage collected, which stops every loop of the process."""
     alive: list[int] = []
+    conversation: telemetry.Conversation
+
+    def is_one(thing: object) -> bool:
+        return isinstance(thing, dict) and thing.get("trace_id") == conversation.trace_id
 
     def make(span: dict[str, Any]) -> dict[str, Any]:
-        alive.append(sum(isinstance(one, dict) and "span_id" in one for one in gc.get_objects()))
+        alive.append(sum(map(is_one, gc.get_objects())))
         return span
 
     with capture(lifecycle="stream"), telemetry.conversation("host") as conversation:
@@ -29,6 +33,7 @@ def test_a_span_lives_as_objects_only_while_it_is_encoded() -> None:
         [envelope] = list(made)
         for span in spans:
             span.finish()
+    assert len(alive) == SPANS
     assert max(alive) - min(alive) <= 2
     [item] = envelope.items
     assert item.headers["item_count"] == SPANS
