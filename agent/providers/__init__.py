@@ -10,6 +10,8 @@ inference threads.
     The loading, the plugins.
 ``voice_activity``
     Detection of speech: LiveKit's native detector, on the event loop.
+``speech_events``
+    The beginnings and ends of speech that it finds, as LiveKit's own pipeline would.
 ``utterance``
     Speech to be recognised, cut out of the audio it came in.
 ``inference``

@@ -16,7 +16,7 @@ from livekit import local_inference
 
 from agent.audio import audible, noise_level
 
-from .voice_activity import (
+from .speech_events import (
     ACTIVATION_PROBABILITY,
     DEACTIVATION_PROBABILITY,
     MIN_SILENCE_SECONDS,
