@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+DETECTION_SECONDS: Final = 0.032
+"""Length of a window of voice detection: a voice begins or ends with one."""
 AUDIBLE_SHARE: Final = 0.01
 """Share of full scale (-40 dBFS) that a sample reaches if it can be heard."""
 QUIETEST_PERCENT: Final = 15.0

@@ -7,6 +7,7 @@ too slow to read is disconnected.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
@@ -15,7 +16,7 @@ import anyio
 from livekit import rtc
 from livekit.agents.voice import io
 
-from agent.audio import last_over_noise
+from agent.audio import DETECTION_SECONDS, last_over_noise
 from agent.session import line as session
 
 from .playout import Playout
@@ -44,30 +45,39 @@ MAX_UNREAD_SECONDS: Final = 5.0
 
 
 class Microphone(io.AudioInput):
-    """The caller's audio, in frames as they came. The oldest are dropped when nobody takes them."""
+    """The caller's audio, in windows of voice detection. The oldest is dropped if nobody takes it.
+
+    Detection decides at the end of a window of 32 ms, whatever the frames are that bring it: in
+    windows a session has five of eight pieces to pass on, and hears as soon.
+    """
 
     def __init__(self, *, sample_rate: int) -> None:
         super().__init__(label="Gateway")
         self.dropped = 0
         """Frames dropped because the session was too slow to take them."""
         self._sample_rate = sample_rate
-        self._frames: deque[bytes] = deque(maxlen=round(MAX_UNHEARD_SECONDS / FRAME_SECONDS))
+        self._unheard = bytearray()
+        self._window_size = 2 * round(DETECTION_SECONDS * sample_rate)
+        self._room = 2 * round(MAX_UNHEARD_SECONDS * sample_rate)
         self._recent: deque[tuple[float, bytes]] = deque(
             maxlen=round(NOISE_FROM_SECONDS / FRAME_SECONDS)
         )
         self._attached = True  # a session that is still starting hears what was said meanwhile
         self._closed = False
-        self._changed = anyio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        """What whoever listens waits for."""
 
     def push(self, frame: bytes) -> None:
         """Take one frame of mono PCM16 from the caller."""
         self._recent.append((time.time(), frame))
         if not self._attached:
             return
-        if len(self._frames) == self._frames.maxlen:
+        self._unheard += frame
+        if len(self._unheard) > self._room:
             self.dropped += 1
-        self._frames.append(frame)
-        self._changed.set()
+            del self._unheard[: len(frame)]
+        if len(self._unheard) >= self._window_size:
+            self._wake()
 
     def voiced_until(self) -> float | None:
         """The Unix time at which the last sample arrived that can be heard over the noise.
@@ -90,19 +100,24 @@ class Microphone(io.AudioInput):
         return arrived
 
     def close(self) -> None:
-        """End the iteration, after the frames that have come."""
+        """End the iteration, after what has come."""
         self._closed = True
-        self._changed.set()
+        self._wake()
 
     async def __anext__(self) -> rtc.AudioFrame:
-        """The next frame, as soon as there is one."""
-        while not self._frames:
-            if self._closed:
-                raise StopAsyncIteration
-            self._changed = anyio.Event()
-            await self._changed.wait()
-        frame = self._frames.popleft()
-        return rtc.AudioFrame(frame, self._sample_rate, 1, len(frame) // 2)
+        """The next window, as soon as it is whole; the last one may be shorter."""
+        while len(self._unheard) < self._window_size and not self._closed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if not self._unheard:
+            raise StopAsyncIteration
+        window = bytes(self._unheard[: self._window_size])
+        del self._unheard[: self._window_size]
+        return rtc.AudioFrame(window, self._sample_rate, 1, len(window) // 2)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def on_attached(self) -> None:
         """The session listens."""
@@ -111,7 +126,7 @@ class Microphone(io.AudioInput):
     def on_detached(self) -> None:
         """The session has stopped listening: what is said meanwhile is not for it."""
         self._attached = False
-        self._frames.clear()
+        self._unheard.clear()
 
 
 class GatewayLine:

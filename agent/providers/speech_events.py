@@ -49,8 +49,8 @@ class SpeechEvents:
     def __init__(self) -> None:
         self._model = local_inference.VAD()
         self._resampler: rtc.AudioResampler | None = None
-        self._window: Samples = np.empty(WINDOW_SAMPLES, np.int16)
-        self._filled = 0
+        self._rest: Samples = np.empty(0, np.int16)
+        """Of the next window, as far as it has come."""
         self._given: Samples = np.empty(0, np.int16)
         """As it came, as far as no window has been made of it; only where it is resampled."""
         self._owed = 0.0
@@ -84,16 +84,12 @@ class SpeechEvents:
             self._given = np.concatenate((self._given, samples))
             samples = self._resampled(frame)
         found: list[VADEvent] = []
-        at = 0
-        while at < len(samples):
-            part = samples[at : at + WINDOW_SAMPLES - self._filled]
-            self._window[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            at += len(part)
-            if self._filled == WINDOW_SAMPLES:
-                window, self._window = self._window, np.empty(WINDOW_SAMPLES, np.int16)
-                self._filled = 0
-                self._judge(window, found)
+        if len(self._rest):
+            samples = np.concatenate((self._rest, samples))
+        whole = len(samples) - len(samples) % WINDOW_SAMPLES
+        for at in range(0, whole, WINDOW_SAMPLES):
+            self._judge(samples[at : at + WINDOW_SAMPLES], found)
+        self._rest = samples[whole:]
         return found
 
     def _resampled(self, frame: rtc.AudioFrame) -> Samples:
@@ -179,31 +175,35 @@ class _Kept:
         self._room = int(MAX_SPEECH_SECONDS * rate) + self._lead_in
         self._parts: deque[Samples] = deque()
         self._count = 0
+        """Samples in the parts."""
+        self._skipped = 0
+        """Those of the first part that are no longer wanted."""
 
     def copy(self) -> _Kept:
         """Another one with the same audio."""
         other = _Kept(self.rate)
-        other._parts, other._count = self._parts.copy(), self._count
+        other._parts, other._count, other._skipped = self._parts.copy(), self._count, self._skipped
         return other
 
     def add(self, part: Samples) -> None:
         """Keep what there is room for."""
-        part = part[: self._room - self._count]
+        room = self._room + self._skipped - self._count
+        if len(part) > room:
+            part = part[:room]
         self._parts.append(part)
         self._count += len(part)
 
     def shorten(self) -> None:
         """Keep the lead-in of what may begin next."""
-        while self._count > self._lead_in:
-            first = self._parts.popleft()
-            rest = first[self._count - self._lead_in :]
-            self._count -= len(first) - len(rest)
-            if len(rest):
-                self._parts.appendleft(rest)
+        self._skipped = max(self._skipped, self._count - self._lead_in)
+        while self._parts and self._skipped >= len(self._parts[0]):
+            gone = len(self._parts.popleft())
+            self._skipped -= gone
+            self._count -= gone
 
     def frame(self) -> rtc.AudioFrame:
         """All that is kept."""
-        return self.frame_of(np.concatenate(self._parts))
+        return self.frame_of(np.concatenate(self._parts)[self._skipped :])
 
     def frame_of(self, part: Samples) -> rtc.AudioFrame:
         """A part as a frame."""

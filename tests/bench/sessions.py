@@ -174,7 +174,7 @@ async def hold(
     return frames
 
 
-async def _hold_all(
+async def hold_all(
     sessions: int,
     seconds: float,
     *,
@@ -199,7 +199,7 @@ def cost(sessions: int, seconds: float, *, dsn: str | None) -> dict[str, float]:
         asyncio.run(hold(0, 1.0, traced=traced))  # what only a process's first one costs
         settle_memory()
         before = time.process_time()
-        asyncio.run(_hold_all(sessions, seconds, traced=traced))
+        asyncio.run(hold_all(sessions, seconds, traced=traced))
         if runtime is not None:
             runtime.close(30)
         cpu = time.process_time() - before
@@ -215,7 +215,7 @@ def cost_with_speech(sessions: int, seconds: float) -> dict[str, float]:
         asyncio.run(hold(0, 1.0, traced=False, plugins=plugins))
         settle_memory()
         before = time.process_time()
-        asyncio.run(_hold_all(sessions, seconds, traced=False, plugins=plugins))
+        asyncio.run(hold_all(sessions, seconds, traced=False, plugins=plugins))
         return {"cpu": time.process_time() - before}
 
 

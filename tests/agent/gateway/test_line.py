@@ -26,30 +26,45 @@ def frame(number: int) -> bytes:
     return number.to_bytes(2, "little") * 320
 
 
-async def heard(microphone: Microphone) -> list[bytes]:
-    return [bytes(frame.data) async for frame in microphone]
+def window(*frames: bytes, number: int) -> bytes:
+    """One of the windows of 32 ms that frames are handed on in, from 0."""
+    return b"".join(frames)[number * 1024 : (number + 1) * 1024]
+
+
+async def heard(microphone: Microphone) -> bytes:
+    return b"".join([bytes(frame.data) async for frame in microphone])
 
 
 async def test_microphone() -> None:
-    """Frames come out as they went in, those from before the session listened included."""
+    """Audio comes in frames and is handed on in windows, as soon as each is whole; what came before
+    the session listened is among it, and the rest once the call is over."""
     microphone = Microphone(sample_rate=16000)
-    microphone.push(frame(1))
+    sent = [frame(number) for number in range(4)]
+    microphone.push(sent[0])
     microphone.on_attached()
-    first = await anext(microphone)
-    assert (first.sample_rate, first.num_channels, first.samples_per_channel) == (16000, 1, 320)
-    rest: list[bytes] = []
+    found: list[bytes] = []
 
     async def listen() -> None:
-        rest.extend(await heard(microphone))
+        async for each in microphone:
+            assert (each.sample_rate, each.num_channels) == (16000, 1)
+            assert each.samples_per_channel == len(each.data)
+            found.append(bytes(each.data))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
         await anyio.wait_all_tasks_blocked()
-        microphone.push(frame(2))
+        assert found == []
+        microphone.push(sent[1])
         await anyio.wait_all_tasks_blocked()
-        microphone.push(frame(3))
+        assert found == [window(*sent, number=0)]
+        microphone.push(sent[2])
+        await anyio.wait_all_tasks_blocked()
+        assert len(found) == 1
+        microphone.push(sent[3])
+        await anyio.wait_all_tasks_blocked()
+        assert found == [window(*sent, number=0), window(*sent, number=1)]
         microphone.close()
-    assert rest == [frame(2), frame(3)]
+    assert b"".join(found) == b"".join(sent)
 
 
 async def test_voice_taken_late() -> None:
@@ -71,7 +86,7 @@ async def test_slow_session() -> None:
         microphone.push(frame(number))
     microphone.close()
     assert microphone.dropped == 7
-    assert await heard(microphone) == [frame(number) for number in range(7, kept + 7)]
+    assert await heard(microphone) == b"".join(frame(number) for number in range(7, kept + 7))
 
 
 async def test_not_listening() -> None:
@@ -83,7 +98,7 @@ async def test_not_listening() -> None:
     microphone.on_attached()
     microphone.push(frame(3))
     microphone.close()
-    assert await heard(microphone) == [frame(3)]
+    assert await heard(microphone) == frame(3)
     assert microphone.dropped == 0
 
 

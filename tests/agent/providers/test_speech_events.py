@@ -12,6 +12,7 @@ from livekit import rtc
 from livekit.agents import inference
 from livekit.agents.vad import VADEvent, VADEventType
 
+from agent.audio import DETECTION_SECONDS
 from agent.providers.speech_events import (
     ACTIVATION_PROBABILITY,
     DEACTIVATION_PROBABILITY,
@@ -19,6 +20,7 @@ from agent.providers.speech_events import (
     MAX_SPEECH_SECONDS,
     MIN_SILENCE_SECONDS,
     MIN_SPEECH_SECONDS,
+    WINDOW_SECONDS,
     SpeechEvents,
 )
 from agent.simulator.impairment import noise
@@ -149,3 +151,8 @@ def test_a_frame_of_another_rate_has_nothing_in_it() -> None:
     assert ours.hear(frames(silence(0.02))[0]) == []
     other = rtc.AudioFrame(bytes(960), 24_000, 1, 480)
     assert ours.hear(other) == []
+
+
+def test_lines_cut_audio_into_its_windows() -> None:
+    """A line's pieces are those that the model takes."""
+    assert WINDOW_SECONDS == DETECTION_SECONDS
