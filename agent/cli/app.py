@@ -137,7 +137,7 @@ def serve(
     if (warning := process.open_to_all(settings)) is not None:
         terminal.warn(f"parley: warning: {warning}")
     with process.traced(settings):
-        anyio.run(_serve, settings, page)
+        process.run(_serve, settings, page)
 
 
 async def _serve(settings: Settings, page: bool) -> None:
@@ -228,7 +228,7 @@ def reservations(
 
     process.begin(settings.log_level)
     with process.traced(settings):
-        anyio.run(_reservations, settings.reservations_db, host, port)
+        process.run(_reservations, settings.reservations_db, host, port)
 
 
 async def _reservations(db: Path, host: str, port: int) -> None:

@@ -104,7 +104,7 @@ def _run(settings: Settings, server: LiveKit) -> None:
     if settings.job_executor == "process":
         # else Python looks in the working directory first, even for the modules it starts with
         os.environ["PYTHONSAFEPATH"] = "1"
-    anyio.run(_serve, settings, server)
+    process.run(_serve, settings, server)
 
 
 async def _serve(settings: Settings, server: LiveKit) -> None:

@@ -95,7 +95,7 @@ def simulate(settings: Settings, options: Options) -> bool:
         # The verdict needs the traces, so they are kept for the run even when the store is off.
         store = settings.trace_store or Path(scratch) / "traces.db"
         with process.traced(settings, store=str(store)) as runtime:
-            found = anyio.run(
+            found = process.run(
                 functools.partial(
                     _simulate,
                     settings,

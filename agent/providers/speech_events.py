@@ -1,7 +1,7 @@
 """The beginnings and ends of speech in a caller's audio, as LiveKit's ``inference.VAD`` finds them.
 
 No I/O, no tasks: frames go in, LiveKit's events come out. The rules are those of
-``livekit.agents.inference.vad`` (livekit-agents 1.6), and so are the events, but for one thing: of
+``livekit.agents.inference.vad`` (livekit-agents 1.8), and so are the events, but for one thing: of
 windows in which nobody speaks, and nobody has begun to, nothing is said.
 """
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import first_token, hostile, requests, sessions, spans, stall
+from . import density, first_token, hostile, requests, sessions, spans, stall
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "first-token", "sessions", "hostile")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
 
 
 def main() -> None:
@@ -39,6 +39,9 @@ def main() -> None:
                 found = requests.measure(rounds)
             case "first-token":
                 found = first_token.measure(rounds)
+            case "density":
+                sizes = (10,) if given.quick else density.SIZES
+                found = [*density.measure(sizes, 7.0 if given.quick else 24.0)]
             case "hostile":
                 found = []
                 for each in hostile.measure(8.0 if given.quick else 20.0):

@@ -126,7 +126,8 @@ def caller_frames(number: int, *, speaks: bool) -> Iterator[bytes]:
         position = (position + FRAME * 2) % len(turn)
 
 
-def _null_plugins() -> Plugins:
+def null_plugins() -> Plugins:
+    """A session's parts, those that cost much faked."""
     return Plugins(
         vad=voice_activity.detector(), stt=Recognizer(), llm=scripted.LLM(_Script()), tts=Voice()
     )
@@ -137,7 +138,7 @@ async def hold(
     seconds: float,
     *,
     traced: bool,
-    plugins: Callable[[], Plugins] = _null_plugins,
+    plugins: Callable[[], Plugins] = null_plugins,
     speaks: bool = True,
 ) -> int:
     """Hold one session in real time; the number of frames its caller sent."""
@@ -179,7 +180,7 @@ async def hold_all(
     seconds: float,
     *,
     traced: bool,
-    plugins: Callable[[], Plugins] = _null_plugins,
+    plugins: Callable[[], Plugins] = null_plugins,
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
         for number in range(sessions):
