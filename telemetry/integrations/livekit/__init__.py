@@ -16,9 +16,11 @@ LiveKit names about thirteen spans a turn.
 ``tracer``        starts each of LiveKit's spans in the conversation, and where it went before
 ``livekit_span``  such a span, and what it learns
 ``vocabulary``    the op each has; it is ``livekit.<name>`` where the table has none
-``turns``         which turns there are; ``turn`` is one
-``spans``         what LiveKit's spans tell of them
-``events``        what the session's events tell of them
+``turns``         the state machine that says what each turn was; ``turn`` is one
+``spans``         what LiveKit's spans tell it
+``events``        what the session's events tell it
+``record``        puts turns down as spans, and ends the conversation
+``tasks``         the task that something runs in
 ``recognition``   the span that LiveKit lacks
 ``latency``       tiles each turn's response latency
 ``repeats``       sees to it that an error is reported once

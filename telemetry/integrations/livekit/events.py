@@ -1,27 +1,16 @@
-"""Listens to a LiveKit session's events, which tell of its turns.
-
-Which turn a speech of the agent's belongs to is decided when the speech is made, by what made it:
-
-* the task that has just heard the caller or taken their turn (LiveKit's own answer, also one it
-  generates ahead of time): the caller's turn;
-* code that runs in a turn (a tool, a node, ``on_user_turn_completed``): that turn;
-* a realtime model, unprompted: the caller's turn;
-* the ``on_enter`` of an agent that the call was handed to before anything was answered: likewise;
-* anything, while the caller waits for an answer that is being made ("One moment, please"):
-  likewise;
-* anything else spoke unasked: a turn of the agent's own.
-"""
+"""Listens to a LiveKit session's events, which tell of its turns."""
 
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
 from ..harmless import harmless
 from . import repeats
 from .recognition import Recognition
-from .turn import current_task
+from .tasks import current_task
 from .vocabulary import ORIGIN
 
 if TYPE_CHECKING:
@@ -37,7 +26,7 @@ if TYPE_CHECKING:
     from livekit.agents.voice import SpeechHandle
 
     from ...trace.span import Span
-    from .turns import Turns
+    from .record import Record
 
 ON_ENTER = "livekit.on_enter"
 
@@ -45,10 +34,11 @@ ON_ENTER = "livekit.on_enter"
 class EventListener:
     """Listens to a session, until its conversation is closed."""
 
-    def __init__(self, turns: Turns, session: AgentSession[Any]) -> None:
-        self.turns = turns
-        self._conversation = turns.conversation
-        self._recognition = Recognition(session, turns.usage)
+    def __init__(self, record: Record, session: AgentSession[Any]) -> None:
+        self.record = record
+        self._turns = record.turns
+        self._conversation = record.conversation
+        self._recognition = Recognition(session, record)
         self._away: Span | None = None
         for event, listener in (
             ("user_input_transcribed", self._transcribed),
@@ -71,59 +61,51 @@ class EventListener:
             self._away = None
 
     def _transcribed(self, event: UserInputTranscribedEvent) -> None:
-        turn = self.turns.hearing
-        if turn is None:
-            return
-        turn.decider = current_task()
-        if not event.is_final or (turn.is_framed and not turn.caller.is_open):
-            return
-        self._recognition.transcribed(turn, event)
+        now = time.time()
+        turn = self._turns.transcribed(current_task(), now, is_final=event.is_final)
+        if turn is not None:
+            self._recognition.transcribed(turn, event.transcript, now)
 
     def _item_added(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
         role = getattr(item, "role", None)
         if role not in ("user", "assistant") or not (text := getattr(item, "text_content", None)):
             return
-        turn = self.turns.of(self._conversation.current_span()) or self.turns.hearing
+        turn = self.record.of(self._conversation.current_span()) or self._turns.hearing
         if turn is None:
             return
         if role == "user":
-            turn.span.set({names.TURN_INITIATOR: "user"})  # they may have typed it
-            turn.said(names.USER_WORDS, text)
+            self._turns.said(turn, names.USER_WORDS, text)
             return
-        turn.said(names.AGENT_WORDS, text)
-        if turn.speaking is not None:  # LiveKit adds what was played when that has ended
-            turn.speaking.set({names.AGENT_WORDS: text})
+        self._turns.said(turn, names.AGENT_WORDS, text)
+        speaking = self.record.part_of(turn).speaking
+        if speaking is not None:  # LiveKit adds what was played when that has ended
+            speaking.set({names.AGENT_WORDS: text})
 
     def _speech_created(self, event: SpeechCreatedEvent) -> None:
-        """Decide which turn a speech belongs to; see the module's text."""
-        here, hearing = self._conversation.current_span(), self.turns.hearing
-        turn = self.turns.of(here)
-        if hearing is not None:
-            answers = hearing.decider is not None and hearing.decider is current_task()
-            unfinished = hearing.awaits_answer or bool(hearing.speeches)
-            handed_over = unfinished and _is_below(here, ON_ENTER)
-            meanwhile = hearing.awaits_answer and bool(hearing.speeches)
-            prompted = event.user_initiated and not (handed_over or meanwhile)
-            if answers or (turn is None and not prompted):
-                turn = hearing
-        if turn is not None:
-            self.turns.speech_in(turn, event.speech_handle.id)
+        here = self._conversation.current_span()
+        self._turns.speech_made(
+            event.speech_handle.id,
+            self.record.of(here),
+            current_task(),
+            prompted=event.user_initiated,
+            entering=_is_below(here, ON_ENTER),
+        )
         event.speech_handle.add_done_callback(self._speech_done)
 
     @harmless
     def _speech_done(self, speech: SpeechHandle) -> None:
-        self.turns.speech_over(speech.id)
+        self.record.asked_from.pop(speech.id, None)
+        self._turns.speech_over(speech.id, time.time())
 
     def _falsely_interrupted(self, _: AgentFalseInterruptionEvent) -> None:
-        if (turn := self.turns.speaking()) is not None:
-            turn.false_interruptions += 1
+        self._turns.falsely_interrupted()
 
     def _user_changed(self, event: UserStateChangedEvent) -> None:
         """A caller who says nothing is away, until they are heard again."""
         self.close()
         if event.new_state == "away":
-            parent = self.turns.session_span or self._conversation.root
+            parent = self.record.session_span or self._conversation.root
             self._away = parent.start_span(names.OP_USER_AWAY, "away")
             self._away.origin = ORIGIN
 

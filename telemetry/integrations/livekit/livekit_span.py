@@ -7,6 +7,7 @@ made it, each in one place, so that a sum over all spans is right.
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -45,8 +46,8 @@ class Listener(Protocol):
     """
 
     def place(
-        self, name: str, parent: Span, started_at: float | None, facts: Mapping[str, Any]
-    ) -> tuple[Span, float | None] | None:
+        self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any]
+    ) -> tuple[Span, float] | None:
         """Find the parent and start of a span with these attributes, changed or not."""
 
     def started(self, span: LiveKitSpan) -> None:
@@ -58,8 +59,8 @@ class Listener(Protocol):
     def noted(self, span: LiveKitSpan, event: str) -> None:
         """An event was added."""
 
-    def ended(self, span: LiveKitSpan, ended_at: float | None) -> bool | None:
-        """A span is over; True when the listener will finish it itself."""
+    def ended(self, span: LiveKitSpan, ended_at: float, now: float) -> bool | None:
+        """A span is over since ``ended_at``; True when the listener will finish it itself."""
 
 
 class LiveKitSpan(otel.Span):
@@ -155,11 +156,12 @@ class LiveKitSpan(otel.Span):
             return
         self._ended = True
         self.beside.end(end_time)
-        self._finish(None if end_time is None else end_time / 1e9)
+        now = time.time()
+        self._finish(now if end_time is None else end_time / 1e9, now)
 
     @harmless
-    def _finish(self, ended_at: float | None) -> None:
-        if not self._listener.ended(self, ended_at):
+    def _finish(self, ended_at: float, now: float) -> None:
+        if not self._listener.ended(self, ended_at, now):
             self.span.finish(ended_at)
 
     @harmless

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
 from .vocabulary import ORIGIN
 
 if TYPE_CHECKING:
-    from livekit.agents import AgentSession, SessionUsageUpdatedEvent, UserInputTranscribedEvent
+    from livekit.agents import AgentSession, SessionUsageUpdatedEvent
 
     from ...trace.span import Span
-    from .turn import Turn, Usage
+    from .record import Record
+    from .turn import Turn
 
 
 class Recognition:
     """The speech recognition of one session."""
 
-    def __init__(self, session: AgentSession[Any], usage: Usage) -> None:
+    def __init__(self, session: AgentSession[Any], record: Record) -> None:
         self._session = session
-        self._usage = usage
+        self._record = record
         self._latest: tuple[Turn, Span] | None = None
         self._charged = 0.0
 
-    def transcribed(self, turn: Turn, event: UserInputTranscribedEvent) -> None:
+    def transcribed(self, turn: Turn, words: str, at: float) -> None:
         """A final transcript: its span begins at the last voiced sample before it."""
-        marks, now = turn.marks, time.time()
-        marks.transcript_at = now
-        speaking = turn.speaking_since is not None or marks.voiced_until is None
-        started_at = (
-            (turn.speaking_since or turn.span.started_at) if speaking else marks.voiced_until
-        )
+        part, voiced_until = self._record.part_of(turn), turn.marks.voiced_until
+        speaking = turn.speaking_since is not None or voiced_until is None
+        started_at = (turn.speaking_since or turn.started_at) if speaking else voiced_until
         stt = self._session.stt
-        span = turn.span.start_span(
+        span = part.span.start_span(
             names.OP_STT,
             "unknown" if stt is None else stt.model,
             started_at=started_at,
             attributes={
                 names.GEN_AI_REQUEST_MODEL: None if stt is None else stt.model,
                 names.GEN_AI_PROVIDER_NAME: None if stt is None else stt.provider,
-                names.USER_WORDS: event.transcript,
+                names.USER_WORDS: words,
             },
         )
         span.origin = ORIGIN
-        turn.hold(span, now)
+        part.held.append((span, at))
         self._latest = turn, span
 
     def used(self, event: SessionUsageUpdatedEvent) -> None:
@@ -55,9 +52,8 @@ class Recognition:
         seconds, self._charged = charged - self._charged, charged
         if seconds <= 0:
             return
-        self._usage.add("recognized_seconds", seconds)
-        if self._latest is not None:
-            turn, span = self._latest
-            turn.usage.add("recognized_seconds", seconds)
+        turn, span = self._latest or (None, None)
+        self._record.turns.used(turn, "recognized_seconds", seconds)
+        if span is not None:
             known = span.attributes.get(names.STT_AUDIO_SECONDS, 0.0)
             span.set({names.STT_AUDIO_SECONDS: known + seconds})

@@ -18,8 +18,8 @@ from ...trace.conversation import Conversation
 from ...trace.span import current_span
 from . import repeats, tracer
 from .events import EventListener
+from .record import Record
 from .spans import SpanListener
-from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,13 +91,13 @@ def trace(
         headers=headers,
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
-    turns = Turns(conversation)
-    turns.on_close(EventListener(turns, session).close)
-    tracer.listeners[conversation] = SpanListener(turns, voiced_until)
+    record = Record(conversation)
+    record.on_close(EventListener(record, session).close)
+    tracer.listeners[conversation] = SpanListener(record, voiced_until)
     conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
-    _watch_start(session, conversation, turns)
+    _watch_start(session, record)
     if job is not None:
-        job.add_shutdown_callback(_delivered(conversation, turns))
+        job.add_shutdown_callback(_delivered(record))
     return conversation
 
 
@@ -109,7 +109,7 @@ def audible(conversation: Conversation, at: float) -> None:
     """
     listener = tracer.listeners.get(conversation)
     if isinstance(listener, SpanListener):
-        listener.turns.audible(at)
+        listener.record.turns.agent_audible(at)
 
 
 def asked_from(
@@ -126,17 +126,17 @@ def asked_from(
         return
     trace_id, _, span_id = context.partition("-")
     if trace_id == conversation.trace_id:
-        listener.turns.asked_from[speech.id] = span_id
+        listener.record.asked_from[speech.id] = span_id
     else:
         refused_headers.add()
 
 
-def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: Turns) -> None:
+def _watch_start(session: AgentSession[Any], record: Record) -> None:
     """Start the session inside its conversation, wherever that is done, and end it if it fails.
 
     LiveKit has no event for a session that doesn't start, and never ends its span.
     """
-    start = session.start
+    start, conversation = session.start, record.conversation
 
     @functools.wraps(start)
     async def traced_start(*args: Any, **kwargs: Any) -> Any:
@@ -145,7 +145,7 @@ def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: 
             try:
                 return await start(*args, **kwargs)
             except BaseException as error:
-                turns.close(error)
+                record.close(error)
                 raise
             finally:
                 tracer.starting.reset(token)
@@ -177,19 +177,19 @@ def _inside(ask: Callable[..., Any], conversation: Transaction) -> Callable[...,
     return asking
 
 
-def _delivered(conversation: Conversation, turns: Turns) -> Callable[[], Any]:
+def _delivered(record: Record) -> Callable[[], Any]:
     """A job's last step: let the session close, end the conversation, deliver it.
 
     The callbacks of a job run side by side, and one of them closes the session.
     """
     closed, loop = asyncio.Event(), asyncio.get_running_loop()
-    conversation.on_close(lambda: loop.call_soon_threadsafe(closed.set))
+    record.conversation.on_close(lambda: loop.call_soon_threadsafe(closed.set))
 
     async def deliver_conversation() -> None:
-        if turns.is_running:
+        if record.is_running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(closed.wait(), JOB_TIMEOUT)
-        turns.close()
+        record.close()
         await runtime.active().aflush()
 
     return deliver_conversation

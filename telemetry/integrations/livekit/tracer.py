@@ -12,6 +12,7 @@ nobody traces go only there.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,7 @@ def _recorded(
     listener = None if parent is None else listeners.get(parent.conversation)
     if parent is None or listener is None:
         return None
-    started_at = None if start_time is None else start_time / 1e9
+    started_at = time.time() if start_time is None else start_time / 1e9
     node = _node(around)
     op = OPS.get(name, f"livekit.{name}")
     if name in REQUESTS and node is None:

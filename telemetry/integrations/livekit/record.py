@@ -1,0 +1,156 @@
+"""The record of one session: its turns as spans, and its end.
+
+Puts down what :mod:`.turns` says, where LiveKit's spans are.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ... import attributes as names
+from ..harmless import harmless
+from .turns import Turns
+from .vocabulary import ORIGIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...trace.conversation import Conversation
+    from ...trace.span import Span
+    from .latency import Stage
+    from .livekit_span import LiveKitSpan
+    from .turn import Turn
+
+
+class _Part:
+    """What a turn is made of in the trace.
+
+    Attributes:
+        span: the turn's own.
+        held: spans that are over, until it is known how their part of the turn went.
+        requests: LiveKit's spans of requests to providers. It doesn't end that of a synthesis
+            which it discards; they end with the turn at the latest.
+        speaking: the latest ``agent.speech``.
+    """
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self.held: list[tuple[Span, float]] = []
+        self.requests: list[LiveKitSpan] = []
+        self.speaking: Span | None = None
+
+
+class Record:
+    """The record of one session.
+
+    Attributes:
+        conversation: what it is recorded in.
+        turns: its turns.
+        session_span: LiveKit's span of the session, once that has started.
+        asked_from: speeches that haven't begun, and the caller's own span that asked for each.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.turns = Turns(self._over)
+        self.session_span: Span | None = None
+        self.asked_from: dict[str, str] = {}
+        self._parts: dict[int, _Part] = {}
+        self._turn_of: dict[str, Turn] = {}
+        self._on_close: list[Callable[[], object]] = []
+
+    # -- where a turn is -------------------------------------------------------------------------
+
+    def of(self, span: Span | None) -> Turn | None:
+        """The turn that a span is in."""
+        while span is not None:
+            if (turn := self._turn_of.get(span.id)) is not None:
+                return turn
+            span = span.parent
+        return None
+
+    def span_of(self, turn: Turn, parent: Span, started_at: float | None) -> Span:
+        """A turn's span, which begins here if it hasn't."""
+        part = self._parts.get(turn.index)
+        if part is None:
+            span = parent.start_span(names.OP_TURN, f"turn {turn.index}", started_at=started_at)
+            span.origin = ORIGIN
+            part = self._parts[turn.index] = _Part(span)
+            self._turn_of[span.id] = turn
+        return part.span
+
+    def part_of(self, turn: Turn) -> _Part:
+        """What is recorded of a turn that has begun."""
+        return self._parts[turn.index]
+
+    # -- how it went -----------------------------------------------------------------------------
+
+    def played(self, turn: Turn, agent_turn: Span) -> None:
+        """A speech is over: say how it went where it was heard, and who cut it short."""
+        part = self.part_of(turn)
+        mine = [entry for entry in part.held if entry[0].parent is agent_turn]
+        if not mine:
+            return
+        about = agent_turn.attributes
+        how = self.turns.agent_played(
+            turn,
+            cut=about.get(names.INTERRUPTED),
+            by=about.get("lk.interruption.source"),
+            played=about.get(names.PLAYED),
+        )
+        part.held = [entry for entry in part.held if entry not in mine]
+        for span, ended_at in mine:
+            span.set(how)
+            span.finish(ended_at)
+
+    @harmless
+    def _over(self, turn: Turn, ended_at: float, stages: list[Stage]) -> None:
+        """Finish a turn's spans; the response and its stages become spans of their own."""
+        part = self._parts.pop(turn.index)
+        del self._turn_of[part.span.id]
+        for request in part.requests:
+            request.end()
+        for span, span_ended_at in part.held:
+            span.finish(span_ended_at)
+        part.span.set(turn.facts)
+        if stages:
+            started_at = stages[0].started_at
+            about = {name: turn.facts[name] for name in turn.facts if name.startswith(_RESPONSE)}
+            response = part.span.start_span(
+                names.OP_RESPONSE, "response", started_at=started_at, attributes=about
+            )
+            for stage in stages:
+                response.start_span(
+                    f"{names.OP_RESPONSE}.{stage.name}", stage.name, started_at=stage.started_at
+                ).finish(stage.ended_at)
+            response.finish(stages[-1].ended_at)
+        part.span.finish(ended_at)
+
+    # -- the session -----------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        """True from the start of the session until it closes."""
+        return self.session_span is not None and self.session_span.is_open
+
+    def on_close(self, function: Callable[[], object]) -> None:
+        """Call ``function`` when the session is over, before the conversation is closed."""
+        self._on_close.append(harmless(function))
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The session is over: end what is open, sum up, close the conversation."""
+        while self._on_close:
+            self._on_close.pop()()
+        self._sum_up(error, time.time())
+        self.conversation.close(error)
+
+    @harmless
+    def _sum_up(self, error: BaseException | None, now: float) -> None:
+        if error is not None and self.session_span is not None:
+            self.session_span.fail(error)
+            self.session_span.finish()  # LiveKit doesn't end it when it can't start
+        self.conversation.set(self.turns.close(now))
+
+
+_RESPONSE = f"{names.OP_RESPONSE}."

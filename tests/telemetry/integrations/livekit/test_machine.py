@@ -1,0 +1,114 @@
+"""The state machine of turns, told of a session by hand: no session, no span, no clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telemetry import attributes as names
+from telemetry.integrations.livekit.turns import Turns
+
+if TYPE_CHECKING:
+    from telemetry.integrations.livekit.latency import Stage
+    from telemetry.integrations.livekit.turn import Turn
+
+
+class Told(Turns):
+    """A machine, and what it says of turns that are over."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, float]] = []
+        self.stages: dict[int, list[tuple[str, float]]] = {}
+        super().__init__(self._ended)
+
+    def _ended(self, turn: Turn, at: float, stages: list[Stage]) -> None:
+        self.ended.append((turn.index, at))
+        self.stages[turn.index] = [(stage.name, stage.duration) for stage in stages]
+
+    def asked(self, at: float, by: object) -> Turn:
+        """The caller speaks for two seconds, and their turn is taken a second later."""
+        turn = self.caller_begins(at)
+        self.caller_speaks(turn, at)
+        self.caller_silent(turn, at + 2, at + 2)
+        self.transcribed(by, at + 3, is_final=True)
+        self.caller_decided(turn)
+        self.wait_over(turn, at + 3)
+        self.agent_asked(turn, by, failed=False)
+        self.caller_done(turn, at + 3)
+        return turn
+
+
+def test_a_question_and_its_answer() -> None:
+    """The speech that is made by who took the caller's turn is the answer, and ends the turn."""
+    turns, task = Told(), object()
+    turn = turns.asked(10, task)
+    turns.speech_made("s", None, task, prompted=True, entering=False)
+    assert turns.speech_begins("s", 13) == (turn, False)
+    turns.model_asked(turn, 13)
+    turns.model_began(turn, 13, after=1)
+    turns.model_done(turn, 13, 15)
+    turns.voice_asked(turn, 15)
+    turns.voice_began(turn, 16)
+    turns.agent_heard(turn, 18)
+    turns.part_over(turn, 20)
+    assert turns.ended == []  # LiveKit may go on with it
+    turns.speech_over("s", 21)
+    assert turns.ended == [(0, 20)]
+    assert turn.facts[names.RESPONSE_LATENCY] == 6
+    assert turns.stages[0] == [
+        ("transcription", 1),
+        ("llm", 1),
+        ("first_sentence", 1),
+        ("synthesis", 1),
+        ("audio_out", 2),
+    ]
+
+
+def test_what_nobody_asked_for_is_a_turn_of_the_agents() -> None:
+    """It begins with its speech, and has no latency."""
+    turns = Told()
+    turns.speech_made("s", None, object(), prompted=True, entering=False)
+    turn, begins = turns.speech_begins("s", 1)
+    assert begins
+    turns.agent_heard(turn, 2)
+    turns.speech_over("s", 3)
+    assert turns.ended == [(0, 3)]
+    assert turn.facts[names.TURN_INITIATOR] == "agent"
+    assert names.RESPONSE_LATENCY not in turn.facts
+
+
+def test_a_question_stays_open_to_a_late_answer() -> None:
+    """Until the caller asks the next."""
+    turns, task = Told(), object()
+    turns.asked(10, task)
+    assert turns.ended == []
+    turns.caller_begins(20)
+    assert turns.ended == [(0, 13)]
+
+
+@pytest.mark.parametrize("prompted", [True, False])
+def test_a_realtime_model_speaks_unprompted(prompted: bool) -> None:
+    """To whoever has spoken last; what the application asks it for answers nobody."""
+    turns = Told()
+    turn = turns.caller_speaks(None, 1)
+    turns.caller_silent(turn, 2, 2)
+    turns.speech_made("s", None, None, prompted=prompted, entering=False)
+    answers, begins = turns.speech_begins("s", 3)
+    assert (answers is turn) == (not begins) == (not prompted)
+
+
+def test_a_session_that_closes() -> None:
+    """Ends every turn, and says what they come to."""
+    turns, task = Told(), object()
+    turn = turns.asked(10, task)
+    turns.used(turn, "input_tokens", 7)
+    turns.used(None, "input_tokens", 1)
+    turns.speech_made("s", None, task, prompted=True, entering=False)
+    assert turns.close(30) == {
+        names.CONVERSATION_TURNS: 1,
+        names.CONVERSATION_INTERRUPTIONS: 0,
+        names.USAGE + "input_tokens": 8,
+    }
+    assert turns.ended == [(0, 30)]
+    assert turn.facts[names.USAGE + "input_tokens"] == 7
