@@ -71,7 +71,7 @@ class EventListener:
         role = getattr(item, "role", None)
         if role not in ("user", "assistant") or not (text := getattr(item, "text_content", None)):
             return
-        turn = self.record.of(self._conversation.current_span()) or self._turns.hearing
+        turn = self.record.here() or self._turns.hearing
         if turn is None:
             return
         if role == "user":
@@ -84,17 +84,20 @@ class EventListener:
 
     def _speech_created(self, event: SpeechCreatedEvent) -> None:
         here = self._conversation.current_span()
+        speech = event.speech_handle
+        self.record.handles[speech.id] = speech
         self._turns.speech_made(
-            event.speech_handle.id,
+            speech.id,
             self.record.of(here),
             current_task(),
             prompted=event.user_initiated,
             entering=_is_below(here, ON_ENTER),
         )
-        event.speech_handle.add_done_callback(self._speech_done)
+        speech.add_done_callback(self._speech_done)
 
     @harmless
     def _speech_done(self, speech: SpeechHandle) -> None:
+        self.record.handles.pop(speech.id, None)
         self.record.asked_from.pop(speech.id, None)
         self._turns.speech_over(speech.id, time.time())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from opentelemetry import trace as otel
@@ -39,6 +39,15 @@ _NAMED_BY = {
 """Spans that are named after whoever acts in them, by the attribute that says so."""
 
 
+class Place(NamedTuple):
+    """Where a span belongs."""
+
+    parent: Span
+    started_at: float
+    op: str | None = None
+    """What it is, where that isn't what its name says."""
+
+
 class Listener(Protocol):
     """Told of LiveKit's spans as they begin, learn something and end: :mod:`.spans`.
 
@@ -46,9 +55,9 @@ class Listener(Protocol):
     """
 
     def place(
-        self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any]
-    ) -> tuple[Span, float] | None:
-        """Find the parent and start of a span with these attributes, changed or not."""
+        self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any], *, told: bool
+    ) -> Place | None:
+        """Find where a span with these attributes belongs; ``told`` if LiveKit says since when."""
 
     def started(self, span: LiveKitSpan) -> None:
         """A span began."""
@@ -122,6 +131,11 @@ class LiveKitSpan(otel.Span):
         """Heard, not recorded: LiveKit's events repeat what its attributes and spans say."""
         self.beside.add_event(name, attributes, timestamp)
         self._listener.noted(self, name)
+
+    def go_on_as(self, span: Span) -> None:
+        """From now on it is this span of ours, which has begun where LiveKit has taken it."""
+        span.origin, span.name = self.span.origin, self.span.name
+        self.span = span
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Not recorded: LiveKit's links join spans of one conversation."""

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from ... import attributes as names
 from ..harmless import harmless
+from .tracer import current_livekit_span
 from .turns import Turns
-from .vocabulary import ORIGIN
+from .vocabulary import ORIGIN, SPEECH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from livekit.agents import SpeechHandle
 
     from ...trace.conversation import Conversation
     from ...trace.span import Span
@@ -31,6 +34,7 @@ class _Part:
         held: spans that are over, until it is known how their part of the turn went.
         requests: LiveKit's spans of requests to providers. It doesn't end that of a synthesis
             which it discards; they end with the turn at the latest.
+        speeches: the agent's speeches (``agent_turn``), by their ids.
         speaking: the latest ``agent.speech``.
     """
 
@@ -38,6 +42,7 @@ class _Part:
         self.span = span
         self.held: list[tuple[Span, float]] = []
         self.requests: list[LiveKitSpan] = []
+        self.speeches: dict[str, Span] = {}
         self.speaking: Span | None = None
 
 
@@ -48,6 +53,7 @@ class Record:
         conversation: what it is recorded in.
         turns: its turns.
         session_span: LiveKit's span of the session, once that has started.
+        handles: LiveKit's own of speeches that aren't done.
         asked_from: speeches that haven't begun, and the caller's own span that asked for each.
     """
 
@@ -55,6 +61,7 @@ class Record:
         self.conversation = conversation
         self.turns = Turns(self._over)
         self.session_span: Span | None = None
+        self.handles: dict[str, SpeechHandle] = {}
         self.asked_from: dict[str, str] = {}
         self._parts: dict[int, _Part] = {}
         self._turn_of: dict[str, Turn] = {}
@@ -83,6 +90,25 @@ class Record:
     def part_of(self, turn: Turn) -> _Part:
         """What is recorded of a turn that has begun."""
         return self._parts[turn.index]
+
+    def here(self) -> Turn | None:
+        """The turn that LiveKit acts in, or else the application."""
+        return self.of(current_livekit_span()) or self.of(self.conversation.current_span())
+
+    def unused(self, turn: Turn) -> set[str]:
+        """Speeches that were made ahead of time, and not wanted so far."""
+        return {
+            speech
+            for speech in turn.speeches
+            if (handle := self.handles.get(speech)) is not None and not handle.scheduled
+        }
+
+    def take_back(self, turn: Turn, agent_turn: Span) -> None:
+        """The speech of this span won't be heard; LiveKit goes on in it with another turn's."""
+        for speech, span in self.part_of(turn).speeches.items():
+            if span is agent_turn:
+                span.set({SPEECH: speech})
+                self.turns.take_back(turn, {speech})
 
     # -- how it went -----------------------------------------------------------------------------
 
@@ -113,6 +139,8 @@ class Record:
             request.end()
         for span, span_ended_at in part.held:
             span.finish(span_ended_at)
+        for speech in turn.taken_back & part.speeches.keys():
+            part.speeches[speech].finish(ended_at)
         part.span.set(turn.facts)
         if stages:
             started_at = stages[0].started_at

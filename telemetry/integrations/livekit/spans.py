@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
 from ..harmless import harmless
+from .livekit_span import Place
 from .tasks import current_task
-from .vocabulary import SESSION
+from .vocabulary import SESSION, SPEECH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,11 @@ _COUNTED = {
 }
 
 
+_WORK = ("llm_node", "tts_node")
+"""Made for a reply ahead of time, they may go on when it has been taken back."""
+_IDENTITY = (names.GEN_AI_AGENT_NAME, names.GEN_AI_OPERATION_NAME)
+
+
 class SpanListener:
     """Told of each of LiveKit's spans by the tracer: a :class:`~.livekit_span.Listener`."""
 
@@ -38,31 +44,32 @@ class SpanListener:
 
     @harmless
     def place(
-        self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any]
-    ) -> tuple[Span, float]:
+        self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any], *, told: bool
+    ) -> Place:
         """Put a ``user_turn`` or ``agent_turn`` under its turn, a wait where speech ended."""
-        turn: Turn | None
+        turn = self.record.of(parent)
         match name:
             case "user_turn":
                 turn = self._turns.caller_begins(started_at)
-                return self.record.span_of(turn, parent, started_at), started_at
-            case "user_speaking" if self.record.of(parent) is None:
+                return Place(self.record.span_of(turn, parent, started_at), started_at)
+            case "user_speaking" if turn is None and told:
+                # text that is typed holds the caller's turn while it is taken: nobody speaks
+                return Place(parent, started_at, op=f"livekit.{name}")
+            case "user_speaking" if turn is None:
                 # a realtime model hears by itself: it tells of speech, not of turns
                 turn = self._turns.caller_speaks(None, started_at)
-                return self.record.span_of(turn, parent, started_at), started_at
+                return Place(self.record.span_of(turn, parent, started_at), started_at)
             case "agent_turn":
-                return self._place_speech(str(facts.get("lk.speech_id")), parent, started_at)
-            case "eou_wait" if (turn := self.record.of(parent)) is not None:
-                return parent, turn.marks.voiced_until or started_at
+                speech = str(facts.get(SPEECH))
+                turn, begins = self._turns.speech_begins(speech, started_at)
+                span = self.record.span_of(turn, parent, started_at)
+                if begins:
+                    span.parent_id = self.record.asked_from.pop(speech, span.parent_id)
+                return Place(span, started_at)
+            case "eou_wait" if turn is not None:
+                return Place(parent, turn.marks.voiced_until or started_at)
             case _:
-                return parent, started_at
-
-    def _place_speech(self, speech: str, parent: Span, started_at: float) -> tuple[Span, float]:
-        turn, begins = self._turns.speech_begins(speech, started_at)
-        span = self.record.span_of(turn, parent, started_at)
-        if begins:
-            span.parent_id = self.record.asked_from.pop(speech, span.parent_id)
-        return span, started_at
+                return Place(parent, started_at)
 
     @harmless
     def started(self, span: LiveKitSpan) -> None:
@@ -75,9 +82,13 @@ class SpanListener:
         if span.serves is not None:
             self.record.part_of(turn).requests.append(span)
         at = span.span.started_at
+        if span.name in _WORK:
+            self._turns.work_begins(turn)
         match span.name:
             case "user_speaking":
                 self._turns.caller_speaks(turn, at)
+            case "agent_turn":
+                self.record.part_of(turn).speeches[span.span.attributes[SPEECH]] = span.span
             case "llm_node":
                 self._turns.model_asked(turn, at)
             case "realtime_inference":
@@ -98,6 +109,8 @@ class SpanListener:
             self._turns.used(turn, counted, value)
         elif name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
             self._turns.served_by(turn, str(value))
+        if name == SPEECH and span.name == "agent_turn":
+            self._continue(span, turn, str(value))
         if turn is None:
             return
         match name:
@@ -111,12 +124,33 @@ class SpanListener:
             case "lk.eou.outcome" if value == "committed":
                 self._turns.caller_decided(turn)
 
+    def _continue(self, span: LiveKitSpan, turn: Turn | None, speech: str) -> None:
+        """LiveKit goes on in this span with another speech, which may be another turn's.
+
+        So it does with a reply that it made ahead of time and has no use for: its span becomes the
+        next reply's, even if the agent has declined to answer in between.
+        """
+        successor = self._turns.of_speech(speech)
+        if successor is None or successor is turn:
+            return
+        before = span.span
+        if turn is not None:
+            self.record.take_back(turn, before)
+        who = {key: before.attributes[key] for key in _IDENTITY if key in before.attributes}
+        goes_on = self.record.part_of(successor).span.start_span(
+            before.op, before.name, attributes={**who, SPEECH: speech}
+        )
+        span.go_on_as(goes_on)
+        self.record.part_of(successor).speeches[speech] = goes_on
+        if (agent := who.get(names.GEN_AI_AGENT_NAME)) is not None:
+            self._turns.answered_by(successor, agent)
+
     @harmless
     def noted(self, span: LiveKitSpan, event: str) -> None:
         """Note what LiveKit says of a span in passing."""
         turn = self.record.of(span.span)
         if event == "stop_response" and turn is not None:
-            self._turns.declined(turn)
+            self._turns.declined(turn, self.record.unused(turn))
 
     @harmless
     def ended(self, span: LiveKitSpan, ended_at: float, now: float) -> bool:
@@ -129,6 +163,9 @@ class SpanListener:
         return turn is not None and self._ended_in(turn, span, ended_at, now)
 
     def _ended_in(self, turn: Turn, span: LiveKitSpan, ended_at: float, now: float) -> bool:
+        if span.name in _WORK:
+            span.span.finish(ended_at)
+            self._turns.work_over(turn, ended_at)
         match span.name:
             case "user_speaking":
                 heard = self._voiced_until()
@@ -141,7 +178,9 @@ class SpanListener:
             case "eou_wait":
                 self._turns.wait_over(turn, ended_at)
             case "on_user_turn_completed":
-                self._turns.agent_asked(turn, current_task(), failed=span.span.status != "ok")
+                self._turns.agent_asked(turn, current_task())
+                if span.span.status != "ok":  # LiveKit answers nothing then
+                    self._turns.declined(turn, self.record.unused(turn))
             case "user_turn":
                 span.span.finish(ended_at)
                 self._turns.caller_done(turn, ended_at)

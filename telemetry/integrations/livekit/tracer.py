@@ -181,10 +181,10 @@ def _recorded(
     op = OPS.get(name, f"livekit.{name}")
     if name in REQUESTS and node is None:
         op = OPS[REQUESTS[name]]
-    parent, started_at = listener.place(name, parent, started_at, attributes) or (
-        parent,
-        started_at,
-    )
+    told = start_time is not None
+    place = listener.place(name, parent, started_at, attributes, told=told)
+    if place is not None:
+        parent, started_at, op = place.parent, place.started_at, place.op or op
     span = parent.start_span(op, name, started_at=started_at)
     span.origin = ORIGIN
     livekit_span = LiveKitSpan(name, span, listener, node, beside)

@@ -78,10 +78,10 @@ class Turn:
     answer."""
     speeches: set[str] = field(default_factory=set)
     """Ids of the agent's speeches in it that aren't done."""
-    ahead: frozenset[str] = frozenset()
-    """Those of them that were made before the agent was asked about the caller's words."""
+    taken_back: set[str] = field(default_factory=set)
+    """Ids of those that were made ahead of time, and that nobody will hear."""
     work: int = 0
-    """Requests and tools under way that may outlast what they are for."""
+    """Requests under way, which may outlast what they are for."""
     over_at: float | None = None
     """When its last part ended."""
     answered_at: float | None = None

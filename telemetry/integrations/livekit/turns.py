@@ -89,15 +89,14 @@ class Turns:
         if turn.caller is Caller.DECIDED:
             turn.marks.decided_at = at
 
-    def agent_asked(self, turn: Turn, by: object, *, failed: bool) -> None:
+    def agent_asked(self, turn: Turn, by: object) -> None:
         """The agent has been asked about their words, in this task."""
         turn.decider = by
-        if failed:
-            self.declined(turn)  # LiveKit answers nothing then
 
-    def declined(self, turn: Turn) -> None:
-        """The agent won't answer."""
+    def declined(self, turn: Turn, unused: set[str]) -> None:
+        """The agent won't answer; these speeches were made ahead of time and won't be heard."""
         turn.caller = Caller.DECLINED
+        self.take_back(turn, unused)
 
     def caller_done(self, turn: Turn, at: float) -> None:
         """LiveKit's span of their turn is over."""
@@ -151,6 +150,16 @@ class Turns:
         turn = self._begin(Caller.SILENT, at)
         self._speech_in(turn, speech)
         return turn, True
+
+    def of_speech(self, speech: str) -> Turn | None:
+        """The turn that a speech belongs to, until it is done."""
+        return self._spoken_in.get(speech)
+
+    def take_back(self, turn: Turn, speeches: set[str]) -> None:
+        """These won't be heard: the turn waits for what is at work for them, not for LiveKit, which
+        keeps them until there is another one."""
+        turn.taken_back |= speeches
+        turn.speeches -= speeches
 
     def speech_over(self, speech: str, at: float) -> None:
         """A speech is done."""
@@ -218,6 +227,16 @@ class Turns:
         turn.said(name, text)
         if name == names.USER_WORDS:  # they may have typed it
             turn.facts[names.TURN_INITIATOR] = "user"
+
+    def work_begins(self, turn: Turn) -> None:
+        """A request is made that may go on when nobody wants its answer any more."""
+        turn.work += 1
+
+    def work_over(self, turn: Turn, at: float) -> None:
+        """Such a request is done."""
+        turn.work -= 1
+        if turn.taken_back:
+            self.part_over(turn, at)
 
     def model_asked(self, turn: Turn, at: float, *, realtime: bool = False) -> None:
         """A language model is asked, or one that speaks has begun to answer."""

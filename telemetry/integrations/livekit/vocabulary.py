@@ -10,6 +10,9 @@ ORIGIN = "auto.ai.livekit"
 SESSION = "agent_session"
 """The span that a session's other spans are in."""
 
+SPEECH = "lk.speech_id"
+"""On an ``agent_turn``: the speech that it is."""
+
 OPS = {
     "user_speaking": names.OP_USER_SPEECH,
     "eou_wait": names.OP_ENDPOINTING,

@@ -34,7 +34,7 @@ class Told(Turns):
         self.transcribed(by, at + 3, is_final=True)
         self.caller_decided(turn)
         self.wait_over(turn, at + 3)
-        self.agent_asked(turn, by, failed=False)
+        self.agent_asked(turn, by)
         self.caller_done(turn, at + 3)
         return turn
 
