@@ -6,10 +6,11 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
+from livekit.agents import ChatMessage
+
 from ... import attributes as names
 from ..harmless import harmless
 from . import repeats
-from .recognition import Recognition
 from .tasks import current_task
 from .vocabulary import ORIGIN
 
@@ -26,19 +27,23 @@ if TYPE_CHECKING:
     from livekit.agents.voice import SpeechHandle
 
     from ...trace.span import Span
+    from .recognition import Recognition
     from .record import Record
 
+_WORDS = {"user": names.USER_WORDS, "assistant": names.AGENT_WORDS}
 ON_ENTER = "livekit.on_enter"
 
 
 class EventListener:
     """Listens to a session, until its conversation is closed."""
 
-    def __init__(self, record: Record, session: AgentSession[Any]) -> None:
+    def __init__(
+        self, record: Record, recognition: Recognition, session: AgentSession[Any]
+    ) -> None:
         self.record = record
         self._turns = record.turns
         self._conversation = record.conversation
-        self._recognition = Recognition(session, record)
+        self._recognition = recognition
         self._away: Span | None = None
         for event, listener in (
             ("user_input_transcribed", self._transcribed),
@@ -61,26 +66,29 @@ class EventListener:
             self._away = None
 
     def _transcribed(self, event: UserInputTranscribedEvent) -> None:
-        now = time.time()
-        turn = self._turns.transcribed(current_task(), now, is_final=event.is_final)
+        now, item = time.time(), event.item_id or None
+        turn = self._turns.transcribed(current_task(), now, is_final=event.is_final, item=item)
         if turn is not None:
             self._recognition.transcribed(turn, event.transcript, now)
+            if item is None:
+                self._turns.transcript_over(turn, now)
 
     def _item_added(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
-        role = getattr(item, "role", None)
-        if role not in ("user", "assistant") or not (text := getattr(item, "text_content", None)):
+        if not isinstance(item, ChatMessage) or item.role not in _WORDS:
             return
-        turn = self.record.here() or self._turns.hearing
+        heard = self._turns.of_item(item.id)
+        turn = heard or self.record.here() or self._turns.hearing
         if turn is None:
             return
-        if role == "user":
-            self._turns.said(turn, names.USER_WORDS, text)
-            return
-        self._turns.said(turn, names.AGENT_WORDS, text)
-        speaking = self.record.part_of(turn).speaking
-        if speaking is not None:  # LiveKit adds what was played when that has ended
-            speaking.set({names.AGENT_WORDS: text})
+        if text := item.text_content:
+            name = _WORDS[item.role]
+            self._turns.said(turn, name, text)
+            speaking = self.record.part_of(turn).speaking
+            if name == names.AGENT_WORDS and speaking is not None:
+                speaking.set({name: text})  # LiveKit adds what was played when that has ended
+        if heard is not None:
+            self._turns.transcript_over(heard, time.time())
 
     def _speech_created(self, event: SpeechCreatedEvent) -> None:
         here = self._conversation.current_span()

@@ -80,7 +80,7 @@ def tile(marks: Marks) -> list[Stage]:
     first_frame = marks.first_frame_at or end
     boundaries: list[tuple[str, float | None]] = [
         ("endpointing", marks.speech_ended),
-        ("transcription", marks.transcript_at),
+        ("transcription", None if _is_late(marks) else marks.transcript_at),
         ("turn_decision", marks.decided_at),
     ]
     spoken_at = marks.synthesis_at or first_frame
@@ -111,6 +111,12 @@ def tile(marks: Marks) -> list[Stage]:
             stages.append(Stage(name, reached, until))
             reached = until
     return stages
+
+
+def _is_late(marks: Marks) -> bool:
+    """True if a realtime model had begun to answer before it had a transcript: nobody waited."""
+    transcript_at, decided_at = marks.transcript_at, marks.decided_at
+    return transcript_at is not None and decided_at is not None and transcript_at > decided_at
 
 
 def percentiles(latencies: list[float]) -> dict[str, float]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from livekit.agents import llm, stt, utils
+
 from ... import attributes as names
+from .turn import Late
 from .vocabulary import ORIGIN
 
 if TYPE_CHECKING:
@@ -29,20 +32,41 @@ class Recognition:
         part, voiced_until = self._record.part_of(turn), turn.marks.voiced_until
         speaking = turn.speaking_since is not None or voiced_until is None
         started_at = (turn.speaking_since or turn.started_at) if speaking else voiced_until
-        stt = self._session.stt
+        heard_by = self._heard_by()
         span = part.span.start_span(
             names.OP_STT,
-            "unknown" if stt is None else stt.model,
+            "unknown" if heard_by is None else heard_by.model,
             started_at=started_at,
             attributes={
-                names.GEN_AI_REQUEST_MODEL: None if stt is None else stt.model,
-                names.GEN_AI_PROVIDER_NAME: None if stt is None else stt.provider,
+                names.GEN_AI_REQUEST_MODEL: None if heard_by is None else heard_by.model,
+                names.GEN_AI_PROVIDER_NAME: None if heard_by is None else heard_by.provider,
                 names.USER_WORDS: words,
             },
         )
         span.origin = ORIGIN
         part.held.append((span, at))
         self._latest = turn, span
+
+    def late(self) -> set[Late]:
+        """What may still come of words that a realtime model has heard the end of."""
+        match self._heard_by():
+            case None:
+                return set()
+            case llm.RealtimeModel():
+                return {Late.WORDS}
+            case _:
+                return {Late.WORDS, Late.FRAME}
+
+    def _heard_by(self) -> stt.STT[Any] | llm.RealtimeModel | None:
+        """Who makes the transcripts: the agent's own comes before the session's."""
+        try:
+            agent = self._session.current_agent
+        except RuntimeError:  # none has begun
+            return self._session.stt
+        model = agent.llm if utils.is_given(agent.llm) else self._session.llm
+        if isinstance(model, llm.RealtimeModel) and model.capabilities.user_transcription:
+            return model
+        return agent.stt if utils.is_given(agent.stt) else self._session.stt
 
     def used(self, event: SessionUsageUpdatedEvent) -> None:
         """Recognition is charged for after its transcript: credit the latest one."""

@@ -18,6 +18,7 @@ from ...trace.conversation import Conversation
 from ...trace.span import current_span
 from . import repeats, tracer
 from .events import EventListener
+from .recognition import Recognition
 from .record import Record
 from .spans import SpanListener
 
@@ -92,8 +93,9 @@ def trace(
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
     record = Record(conversation)
-    record.on_close(EventListener(record, session).close)
-    tracer.listeners[conversation] = SpanListener(record, voiced_until)
+    recognition = Recognition(session, record)
+    record.on_close(EventListener(record, recognition, session).close)
+    tracer.listeners[conversation] = SpanListener(record, recognition, voiced_until)
     conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
     _watch_start(session, record)
     if job is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ...trace.span import Span
     from .livekit_span import LiveKitSpan
+    from .recognition import Recognition
     from .record import Record
     from .turn import Turn
 
@@ -37,9 +38,12 @@ _IDENTITY = (names.GEN_AI_AGENT_NAME, names.GEN_AI_OPERATION_NAME)
 class SpanListener:
     """Told of each of LiveKit's spans by the tracer: a :class:`~.livekit_span.Listener`."""
 
-    def __init__(self, record: Record, voiced_until: Callable[[], float | None]) -> None:
+    def __init__(
+        self, record: Record, recognition: Recognition, voiced_until: Callable[[], float | None]
+    ) -> None:
         self.record = record
         self._turns = record.turns
+        self._recognition = recognition
         self._voiced_until = harmless(voiced_until)
 
     @harmless
@@ -49,8 +53,7 @@ class SpanListener:
         """Put a ``user_turn`` or ``agent_turn`` under its turn, a wait where speech ended."""
         turn = self.record.of(parent)
         match name:
-            case "user_turn":
-                turn = self._turns.caller_begins(started_at)
+            case "user_turn" if (turn := self._turns.caller_begins(started_at)) is not None:
                 return Place(self.record.span_of(turn, parent, started_at), started_at)
             case "user_speaking" if turn is None and told:
                 # text that is typed holds the caller's turn while it is taken: nobody speaks
@@ -173,7 +176,7 @@ class SpanListener:
                 last = ended_at if heard is None else min(heard, ended_at)
                 last = max(last, span.span.started_at)
                 span.span.finish(last)
-                self._turns.caller_silent(turn, last, now)
+                self._turns.caller_silent(turn, last, now, self._recognition.late())
                 return True
             case "eou_wait":
                 self._turns.wait_over(turn, ended_at)

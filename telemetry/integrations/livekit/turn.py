@@ -32,6 +32,15 @@ class Caller(Enum):
         return self in (Caller.SPEAKING, Caller.DECIDED)
 
 
+class Late(Enum):
+    """What may come when a turn that a realtime model hears by itself is over."""
+
+    WORDS = auto()
+    """The transcript of what the caller said."""
+    FRAME = auto()
+    """LiveKit's ``user_turn``, made of what a recogniser beside the model has heard."""
+
+
 class Usage:
     """The models that were used, and how much of them."""
 
@@ -65,8 +74,8 @@ class Turn:
     hears by itself only tells of speech."""
     is_realtime: bool = False
     """Whether the model makes the sound itself."""
-    is_unread: bool = False
-    """Whether a realtime model's transcript of the caller's words is still to come."""
+    kept_for: set[Late] = field(default_factory=set)
+    """What it is kept for when it is over, until the caller's next turn is."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What is known of it, as attributes."""
     marks: Marks = field(default_factory=Marks)

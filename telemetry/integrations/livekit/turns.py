@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 from ... import attributes as names
 from ..harmless import harmless
 from .latency import Step, percentiles
-from .turn import Caller, Turn, Usage
+from .turn import Caller, Late, Turn, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .latency import Stage
 
@@ -51,28 +51,42 @@ class Turns:
         self._over = over
         self._open: dict[int, Turn] = {}
         self._spoken_in: dict[str, Turn] = {}
+        self._items: dict[str, Turn] = {}
+        self._modelled_until = 0.0
         self._count = 0
         self._interruptions = 0
         self._latencies: list[float] = []
 
     # -- the caller ------------------------------------------------------------------------------
 
-    def caller_begins(self, at: float) -> Turn:
-        """The caller's turn begins, and LiveKit will say when it is over."""
-        return self._begin(Caller.SPEAKING, at)
+    def caller_begins(self, at: float) -> Turn | None:
+        """The caller's turn begins, and LiveKit will say when it is over.
+
+        Where a realtime model has heard them already, it is that turn, as a recogniser beside it
+        is heard later; none if that turn is over.
+        """
+        turn = None if self.hearing is None or self.hearing.is_framed else self.hearing
+        if turn is not None and (turn.caller is Caller.SPEAKING or Late.FRAME in turn.kept_for):
+            turn.kept_for.add(Late.FRAME)
+            return turn
+        return None if at <= self._modelled_until else self._begin(Caller.SPEAKING, at)
 
     def caller_speaks(self, turn: Turn | None, at: float) -> Turn:
         """The caller is heard: in their turn, or without LiveKit knowing of turns."""
         if turn is None:
             turn = self.hearing
-            if turn is None or not turn.caller.is_open:
+            if turn is None or not turn.caller.is_open or turn.is_heard:
                 turn = self._begin(Caller.SPEAKING, at)
                 turn.is_framed = False
         turn.speaking_since = at
         return turn
 
-    def caller_silent(self, turn: Turn, last: float, at: float) -> None:
-        """The caller was heard until ``last``, which was known at ``at``."""
+    def caller_silent(self, turn: Turn, last: float, at: float, late: Iterable[Late] = ()) -> None:
+        """The caller was heard until ``last``, which was known at ``at``; this may come late."""
+        if not turn.is_framed:
+            turn.kept_for.update(late)
+            if turn.marks.transcript_at is not None:
+                turn.kept_for.discard(Late.WORDS)
         turn.marks.voiced_until = last
         turn.marks.speech_ended = at
         turn.speaking_since = None
@@ -82,7 +96,8 @@ class Turns:
 
     def caller_decided(self, turn: Turn) -> None:
         """Their turn is taken to be over."""
-        turn.caller = Caller.DECIDED
+        if turn.is_framed:
+            turn.caller = Caller.DECIDED
 
     def wait_over(self, turn: Turn, at: float) -> None:
         """The wait for more of their words has ended."""
@@ -100,23 +115,55 @@ class Turns:
 
     def caller_done(self, turn: Turn, at: float) -> None:
         """LiveKit's span of their turn is over."""
-        match turn.caller:
+        turn.kept_for.discard(Late.FRAME)
+        match turn.caller if turn.is_framed else None:
             case Caller.SPEAKING:
                 turn.caller = Caller.DROPPED
             case Caller.DECIDED:
                 turn.caller = Caller.ASKED
         self.part_over(turn, at)
 
-    def transcribed(self, by: object, at: float, *, is_final: bool) -> Turn | None:
-        """Words of the caller's were understood, in this task; the turn, if they are its last."""
-        turn = self.hearing
+    def transcribed(
+        self, by: object, at: float, *, is_final: bool, item: str | None = None
+    ) -> Turn | None:
+        """Words of the caller's were understood, in this task; the turn, if they are its last.
+
+        A realtime model's have the id of an item of its own, and may come late.
+        """
+        turn = self._whose(item)
         if turn is None:
             return None
-        turn.decider = by
+        if turn.is_framed:
+            turn.decider = by
+        if item is not None:
+            self._items[item] = turn
         if not is_final or (turn.is_framed and not turn.caller.is_open):
             return None
         turn.marks.transcript_at = at
         return turn
+
+    def of_item(self, item: str) -> Turn | None:
+        """The turn of words that have this id."""
+        return self._items.get(item)
+
+    def transcript_over(self, turn: Turn, at: float) -> None:
+        """All that comes of a transcript has come."""
+        turn.kept_for.discard(Late.WORDS)
+        self.part_over(turn, turn.over_at or at)
+
+    def _whose(self, item: str | None) -> Turn | None:
+        """The turn that words belong to.
+
+        A model understands what it has heard when that is over, if at all: while the caller speaks
+        again, or has been understood, it is the turn before that waits for words.
+        """
+        if item is not None and (known := self._items.get(item)) is not None:
+            return known
+        hearing = self.hearing
+        if hearing is not None and Late.WORDS in hearing.kept_for:
+            return hearing
+        waiting = [turn for turn in self._newest_first() if Late.WORDS in turn.kept_for]
+        return waiting[0] if waiting else hearing
 
     # -- the agent's speeches --------------------------------------------------------------------
 
@@ -293,8 +340,9 @@ class Turns:
     def part_over(self, turn: Turn, at: float) -> None:
         """End the turn if that was its last part; a question stays open to a late answer."""
         turn.over_at = max(at, turn.over_at or at)
-        if not turn.is_open and not (turn.awaits_answer and turn is self.hearing):
-            self._end(turn, at)
+        if turn.is_open or turn.kept_for or (turn.awaits_answer and turn is self.hearing):
+            return
+        self._end(turn, at)
 
     def close(self, at: float) -> dict[str, Any]:
         """The session is over, and so is every turn: what they come to, as attributes."""
@@ -308,7 +356,8 @@ class Turns:
         }
 
     def _begin(self, caller: Caller, at: float) -> Turn:
-        if (before := self.hearing) is not None and not before.is_open:
+        before = self.hearing
+        if before is not None and not before.is_open and not before.kept_for:
             self._end(before, at)  # it waited for an answer; none will come now
         turn = self._open[self._count] = Turn(self._count, caller, at)
         turn.facts[names.TURN_INDEX] = self._count
@@ -324,11 +373,19 @@ class Turns:
             return
         if self.hearing is turn:
             self.hearing = None
+        for item in [item for item, whose in self._items.items() if whose is turn]:
+            del self._items[item]
         ended_at = at if turn.is_open or turn.over_at is None else turn.over_at
+        if not turn.is_framed:
+            self._modelled_until = max(ended_at, self._modelled_until)
         stages = turn.sum_up()
         if stages:
             self._latencies.append(turn.facts[names.RESPONSE_LATENCY])
         self._over(turn, max(ended_at, turn.marks.audible_at or ended_at), stages)
+        if turn.caller is not Caller.SILENT:
+            for earlier in list(self._open.values()):
+                if earlier.index < turn.index and earlier.kept_for and not earlier.is_open:
+                    self._end(earlier, at)
 
     def _speech_in(self, turn: Turn, speech: str) -> None:
         turn.speeches.add(speech)

@@ -15,7 +15,7 @@ from .providers import Activity, Ear, Microphone, Mind, Speaker, Tone
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from livekit.agents import ConversationItemAddedEvent, llm, tts
+    from livekit.agents import ConversationItemAddedEvent, UserInputTranscribedEvent, llm, tts
 
     from telemetry import Conversation
 
@@ -61,6 +61,7 @@ class Call:
             **options,
         )
         self.items: list[tuple[str, str]] = []
+        self.transcripts: list[str] = []
         self._changed = asyncio.Event()
         self.listen()
 
@@ -69,6 +70,7 @@ class Call:
         self.session.input.audio = self.microphone
         self.session.output.audio = self.speaker
         self.session.on("conversation_item_added", self._added)
+        self.session.on("user_input_transcribed", self._transcribed)
         for event in ("agent_state_changed", "user_input_transcribed", "close", "error"):
             self.session.on(event, lambda _: self._changed.set())
 
@@ -92,6 +94,10 @@ class Call:
         """How many items of the conversation are theirs."""
         return sum(who == role for who, _ in self.items)
 
+    def has_heard(self, words: str) -> bool:
+        """Whether a final transcript of these words has been there."""
+        return words in self.transcripts
+
     @property
     def is_listening(self) -> bool:
         """Whether the agent has nothing to say."""
@@ -107,6 +113,10 @@ class Call:
                         await self._changed.wait()
                 except TimeoutError:
                     pass
+
+    def _transcribed(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self.transcripts.append(event.transcript)
 
     def _added(self, event: ConversationItemAddedEvent) -> None:
         role = getattr(event.item, "role", event.item.type)

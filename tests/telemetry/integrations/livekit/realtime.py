@@ -18,12 +18,12 @@ from .providers import RATE, tone
 class Oracle(llm.RealtimeModel):
     """Its one session is told what the caller says and what it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, transcribes: bool = True) -> None:
         super().__init__(
             capabilities=llm.RealtimeCapabilities(
                 message_truncation=False,
                 turn_detection=True,
-                user_transcription=True,
+                user_transcription=transcribes,
                 auto_tool_reply_generation=False,
                 audio_output=True,
                 manual_function_calls=False,
@@ -60,13 +60,23 @@ class Trance(llm.RealtimeSession[Any]):
 
     def stops_speaking(self, words: str) -> None:
         """It ends, and is understood."""
+        self.falls_silent()
+        self.understands(words)
+
+    def falls_silent(self) -> None:
+        """It ends."""
+        transcribes = self.realtime_model.capabilities.user_transcription
         self.emit(
-            "input_speech_stopped", llm.InputSpeechStoppedEvent(user_transcription_enabled=True)
+            "input_speech_stopped",
+            llm.InputSpeechStoppedEvent(user_transcription_enabled=transcribes),
         )
+
+    def understands(self, words: str, *, is_final: bool = True) -> None:
+        """What was said; a model may not know before it has answered."""
         self.emit(
             "input_audio_transcription_completed",
             llm.InputTranscriptionCompleted(
-                item_id=f"item_{words}", transcript=words, is_final=True
+                item_id=f"item_{words}", transcript=words, is_final=is_final
             ),
         )
 

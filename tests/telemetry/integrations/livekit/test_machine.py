@@ -29,6 +29,7 @@ class Told(Turns):
     def asked(self, at: float, by: object) -> Turn:
         """The caller speaks for two seconds, and their turn is taken a second later."""
         turn = self.caller_begins(at)
+        assert turn is not None
         self.caller_speaks(turn, at)
         self.caller_silent(turn, at + 2, at + 2)
         self.transcribed(by, at + 3, is_final=True)
