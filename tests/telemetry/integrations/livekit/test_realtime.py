@@ -220,6 +220,7 @@ async def test_a_recogniser_beside_a_realtime_model(captured: Captured, when: st
     found = turns(spans)
     assert [turn.attributes[names.AGENT_WORDS] for turn in found] == ["Who knows"] * 2
     heard = [span for span in spans if span.op == names.OP_STT]
+    heard.sort(key=lambda span: span.started_at)
     assert [above(spans, span, names.OP_TURN) for span in heard] == found
     assert {span.name for span in heard} == {"ear-1"}
     for turn in found:
