@@ -52,6 +52,7 @@ GEN_AI_TIME_TO_FIRST_TOKEN: Final = "gen_ai.response.time_to_first_chunk"  # noq
 GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 GEN_AI_TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 GEN_AI_TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
 GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
@@ -136,6 +137,8 @@ ERROR_TYPE: Final = "error.type"
 STARTED_AT: Final = "telemetry.started_at"
 """Unix seconds, on a span that Sentry has begin later than it did."""
 
+OUTLIVES_PARENT: Final = "telemetry.outlives_parent"
+"""On a span that a framework let go on when the span it is in was over: true."""
 CUT: Final = "telemetry.cut"
 """On a span, as Sentry gets it: names of attributes that were too long for it, and were cut. The
 local store has them whole."""

@@ -12,6 +12,7 @@ from ... import attributes as names
 from ..harmless import harmless
 from . import repeats
 from .tasks import current_task
+from .tracer import current_livekit_span
 from .vocabulary import ORIGIN
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         AgentSession,
         ConversationItemAddedEvent,
         ErrorEvent,
+        FunctionToolsExecutedEvent,
         SpeechCreatedEvent,
         UserInputTranscribedEvent,
         UserStateChangedEvent,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from .recognition import Recognition
     from .record import Record
 
-_WORDS = {"user": names.USER_WORDS, "assistant": names.AGENT_WORDS}
 ON_ENTER = "livekit.on_enter"
 
 
@@ -49,6 +50,7 @@ class EventListener:
             ("user_input_transcribed", self._transcribed),
             ("conversation_item_added", self._item_added),
             ("speech_created", self._speech_created),
+            ("function_tools_executed", self._tools_executed),
             ("agent_false_interruption", self._falsely_interrupted),
             ("user_state_changed", self._user_changed),
             ("session_usage_updated", self._recognition.used),
@@ -75,18 +77,16 @@ class EventListener:
 
     def _item_added(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
-        if not isinstance(item, ChatMessage) or item.role not in _WORDS:
+        if not isinstance(item, ChatMessage) or item.role not in ("user", "assistant"):
             return
         heard = self._turns.of_item(item.id)
         turn = heard or self.record.here() or self._turns.hearing
         if turn is None:
             return
-        if text := item.text_content:
-            name = _WORDS[item.role]
-            self._turns.said(turn, name, text)
-            speaking = self.record.part_of(turn).speaking
-            if name == names.AGENT_WORDS and speaking is not None:
-                speaking.set({name: text})  # LiveKit adds what was played when that has ended
+        if (text := item.text_content) and item.role == "assistant":
+            self.record.said(turn, text, cut=item.interrupted)
+        elif text:
+            self._turns.said(turn, names.USER_WORDS, text)
         if heard is not None:
             self._turns.transcript_over(heard, time.time())
 
@@ -108,6 +108,31 @@ class EventListener:
         self.record.handles.pop(speech.id, None)
         self.record.asked_from.pop(speech.id, None)
         self._turns.speech_over(speech.id, time.time())
+
+    def _tools_executed(self, event: FunctionToolsExecutedEvent) -> None:
+        """Record tools that LiveKit made no span of: it couldn't call them."""
+        agent_turn = current_livekit_span()
+        if agent_turn is None or (turn := self.record.of(agent_turn)) is None:
+            return
+        known = self.record.part_of(turn).tools
+        for call, output in event.zipped():
+            if call.call_id in known:
+                continue
+            span = agent_turn.start_span(
+                names.OP_TOOL,
+                call.name,
+                started_at=call.created_at,
+                attributes={
+                    names.GEN_AI_OPERATION_NAME: "execute_tool",
+                    names.GEN_AI_TOOL_NAME: call.name,
+                    names.GEN_AI_TOOL_CALL_ARGUMENTS: call.arguments,
+                    names.GEN_AI_TOOL_CALL_RESULT: None if output is None else output.output,
+                    names.GEN_AI_TOOL_CALL_ID: call.call_id,
+                    names.ERROR_TYPE: "tool_error",
+                },
+            )
+            span.origin, span.status = ORIGIN, "internal_error"
+            span.finish()
 
     def _falsely_interrupted(self, _: AgentFalseInterruptionEvent) -> None:
         self._turns.falsely_interrupted()

@@ -175,6 +175,9 @@ class LiveKitSpan(otel.Span):
 
     @harmless
     def _finish(self, ended_at: float, now: float) -> None:
+        over = None if self.span.parent is None else self.span.parent.ended_at
+        if over is not None and over < ended_at:
+            self.span.set({names.OUTLIVES_PARENT: True})
         if not self._listener.ended(self, ended_at, now):
             self.span.finish(ended_at)
 

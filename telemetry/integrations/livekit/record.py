@@ -36,6 +36,7 @@ class _Part:
             which it discards; they end with the turn at the latest.
         speeches: the agent's speeches (``agent_turn``), by their ids.
         speaking: the latest ``agent.speech``.
+        tools: ids of the calls of tools that are recorded.
     """
 
     def __init__(self, span: Span) -> None:
@@ -44,6 +45,7 @@ class _Part:
         self.requests: list[LiveKitSpan] = []
         self.speeches: dict[str, Span] = {}
         self.speaking: Span | None = None
+        self.tools: set[str] = set()
 
 
 class Record:
@@ -112,21 +114,34 @@ class Record:
 
     # -- how it went -----------------------------------------------------------------------------
 
+    def said(self, turn: Turn, text: str, *, cut: bool) -> None:
+        """Words of the agent's are in the history, as far as they were played."""
+        self.turns.said(turn, names.AGENT_WORDS, text, cut=cut)
+        span = self.part_of(turn).speaking
+        if span is not None:  # a realtime model's messages may share one
+            about = span.attributes
+            before = about.get(names.AGENT_WORDS)
+            about[names.AGENT_WORDS] = text if before is None else f"{before} {text}"
+            about[names.INTERRUPTED] = cut or about.get(names.INTERRUPTED, False)
+
     def played(self, turn: Turn, agent_turn: Span) -> None:
-        """A speech is over: say how it went where it was heard, and who cut it short."""
-        part = self.part_of(turn)
+        """A speech is over: say how it went where it was heard, and who cut it short.
+
+        What the history says of a message stands. LiveKit's span is about the speech: that may have
+        been stopped in a tool, when all its words had been played.
+        """
+        part, about = self.part_of(turn), agent_turn.attributes
         mine = [entry for entry in part.held if entry[0].parent is agent_turn]
-        if not mine:
-            return
-        about = agent_turn.attributes
-        how = self.turns.agent_played(
-            turn,
-            cut=about.get(names.INTERRUPTED),
-            by=about.get("lk.interruption.source"),
-            played=about.get(names.PLAYED),
-        )
         part.held = [entry for entry in part.held if entry not in mine]
-        for span, ended_at in mine:
+        stopped = bool(about.get(names.INTERRUPTED))
+        for number, (span, ended_at) in enumerate(mine, start=1):
+            is_last = number == len(mine)
+            how = self.turns.agent_played(
+                turn,
+                cut=span.attributes.get(names.INTERRUPTED, stopped and is_last),
+                by=about.get("lk.interruption.source", "programmatic") if stopped else None,
+                played=about.get(names.PLAYED) if is_last else None,
+            )
             span.set(how)
             span.finish(ended_at)
 
@@ -138,6 +153,8 @@ class Record:
         for request in part.requests:
             request.end()
         for span, span_ended_at in part.held:
+            if span_ended_at > ended_at:  # a transcript that came late
+                span.set({names.OUTLIVES_PARENT: True})
             span.finish(span_ended_at)
         for speech in turn.taken_back & part.speeches.keys():
             part.speeches[speech].finish(ended_at)

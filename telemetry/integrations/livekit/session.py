@@ -16,11 +16,13 @@ from ...headers import valid
 from ...stats import refused_headers
 from ...trace.conversation import Conversation
 from ...trace.span import current_span
+from ..harmless import harmless
 from . import repeats, tracer
 from .events import EventListener
 from .recognition import Recognition
 from .record import Record
 from .spans import SpanListener
+from .tasks import current_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,6 +102,8 @@ def trace(
     _watch_start(session, record)
     if job is not None:
         job.add_shutdown_callback(_delivered(record))
+        if (entrypoint := current_task()) is not None:
+            entrypoint.add_done_callback(functools.partial(_crashed, conversation))
     return conversation
 
 
@@ -177,6 +181,13 @@ def _inside(ask: Callable[..., Any], conversation: Transaction) -> Callable[...,
             return ask(*args, **kwargs)
 
     return asking
+
+
+@harmless
+def _crashed(conversation: Conversation, entrypoint: asyncio.Task[Any]) -> None:
+    """Mark the conversation failed, if that is how the job's entrypoint has ended."""
+    if not entrypoint.cancelled() and (error := entrypoint.exception()) is not None:
+        conversation.fail(error)
 
 
 def _delivered(record: Record) -> Callable[[], Any]:

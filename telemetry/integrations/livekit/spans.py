@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
 from ..harmless import harmless
+from . import vocabulary
 from .livekit_span import Place
 from .tasks import current_task
 from .vocabulary import SESSION, SPEECH
@@ -124,6 +125,8 @@ class SpanListener:
                     self._turns.model_began(turn, span.span.started_at, value)
             case names.TTS_TIME_TO_FIRST_BYTE:
                 self._turns.voice_began(turn, time.time())
+            case vocabulary.TOOL_CALL:
+                self.record.part_of(turn).tools.add(str(value))
             case "lk.eou.outcome" if value == "committed":
                 self._turns.caller_decided(turn)
 

@@ -238,23 +238,22 @@ class Turns:
         turn.facts[names.GEN_AI_AGENT_NAME] = agent
 
     def agent_played(
-        self, turn: Turn, *, cut: bool | None, by: str | None, played: float | None
+        self, turn: Turn, *, cut: bool, by: str | None, played: float | None
     ) -> dict[str, Any]:
         """What was heard of a speech has ended: the facts of it.
 
         Args:
             turn: its turn.
-            cut: whether it was cut short, if that is known.
-            by: LiveKit's word for who did.
+            cut: whether it was cut short.
+            by: LiveKit's word for who interrupted it; None if nobody did, and it broke off.
             played: seconds of it that were played, where they were counted.
         """
-        how: dict[str, Any] = {} if cut is None else {names.INTERRUPTED: cut}
+        how: dict[str, Any] = {names.INTERRUPTED: cut}
         if played is not None:
             how[names.PLAYED] = played
-        if cut:
-            by_user = by is not None and by != "programmatic"
+        if cut and by is not None:
+            by_user = by != "programmatic"
             how[names.INTERRUPTED_BY] = "user" if by_user else "application"
-            self._interruptions += 1
             if by_user and self.hearing is not None and self.hearing is not turn:
                 self.hearing.facts[names.INTERRUPTS] = turn.index
         turn.facts |= how
@@ -269,9 +268,10 @@ class Turns:
 
     # -- words and work --------------------------------------------------------------------------
 
-    def said(self, turn: Turn, name: str, text: str) -> None:
-        """Words have become part of the history, the caller's or the agent's."""
+    def said(self, turn: Turn, name: str, text: str, *, cut: bool = False) -> None:
+        """Words have become part of the history, the caller's or the agent's, cut short or not."""
         turn.said(name, text)
+        self._interruptions += cut
         if name == names.USER_WORDS:  # they may have typed it
             turn.facts[names.TURN_INITIATOR] = "user"
 

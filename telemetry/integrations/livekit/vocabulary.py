@@ -13,6 +13,9 @@ SESSION = "agent_session"
 SPEECH = "lk.speech_id"
 """On an ``agent_turn``: the speech that it is."""
 
+TOOL_CALL = "lk.function_tool.id"
+"""On a ``function_tool``: the call that it answers."""
+
 OPS = {
     "user_speaking": names.OP_USER_SPEECH,
     "eou_wait": names.OP_ENDPOINTING,

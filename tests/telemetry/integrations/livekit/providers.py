@@ -160,13 +160,14 @@ class Sound(tts.ChunkedStream):
 class Ear(stt.STT[Never]):
     """Hears what :meth:`hear` says it does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, model: str = "ear-1") -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
         self.events = aio.Chan[stt.SpeechEvent]()
+        self._name = model
 
     @property
     def model(self) -> str:
-        return "ear-1"
+        return self._name
 
     @property
     def provider(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telemetry import attributes as names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,9 +22,12 @@ def complete(captured: Captured) -> list[list[SpanRecord]]:
     """The spans of each conversation, and nothing was lost, late, left open or misplaced."""
     conversations = [captured.spans(event) for event in captured.conversations]
     for spans in conversations:
-        known = {span.span_id for span in spans}
+        known = {span.span_id: span for span in spans}
         assert all(span.parent_span_id in known for span in spans[1:])
         assert all(span.ended_at >= span.started_at for span in spans)
+        for span in spans[1:]:
+            outlives = span.ended_at > known[span.parent_span_id or ""].ended_at
+            assert outlives == span.attributes.get(names.OUTLIVES_PARENT, False), span
     stats = captured.runtime.stats()
     assert (stats.orphan_spans, stats.late_spans, stats.dropped_spans, stats.open_at_finish) == (
         0,
