@@ -16,7 +16,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from ... import attributes as names
 from ..harmless import harmless
-from .vocabulary import ADAPTERS, LEFT_OUT, RENAMED, REQUESTS
+from .vocabulary import ADAPTERS, LEFT_OUT, RENAMED, REPEATS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,7 +191,8 @@ class LiveKitSpan(otel.Span):
             return
         name = RENAMED.get(key, key)
         if name.startswith("gen_ai.usage.") and isinstance(value, (int, float)):
-            self._count(name, value)
+            if self.name not in REPEATS:
+                self._count(name, value)
             return
         self.span.attributes[name] = value
         if self.serves is not None and name.startswith("gen_ai."):

@@ -55,6 +55,8 @@ class Record:
         conversation: what it is recorded in.
         turns: its turns.
         session_span: LiveKit's span of the session, once that has started.
+        requests: those that the application makes by itself, until they are over. LiveKit doesn't
+            end a judge's; they end with the session at the latest.
         handles: LiveKit's own of speeches that aren't done.
         asked_from: speeches that haven't begun, and the caller's own span that asked for each.
     """
@@ -63,6 +65,7 @@ class Record:
         self.conversation = conversation
         self.turns = Turns(self._over)
         self.session_span: Span | None = None
+        self.requests: set[LiveKitSpan] = set()
         self.handles: dict[str, SpeechHandle] = {}
         self.asked_from: dict[str, str] = {}
         self._parts: dict[int, _Part] = {}
@@ -195,6 +198,8 @@ class Record:
         if error is not None and self.session_span is not None:
             self.session_span.fail(error)
             self.session_span.finish()  # LiveKit doesn't end it when it can't start
+        for request in list(self.requests):
+            request.end()
         self.conversation.set(self.turns.close(now))
 
 

@@ -10,7 +10,7 @@ from ..harmless import harmless
 from . import vocabulary
 from .livekit_span import Place
 from .tasks import current_task
-from .vocabulary import SESSION, SPEECH
+from .vocabulary import REQUESTS, SESSION, SPEECH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +80,8 @@ class SpanListener:
         """Note what begins."""
         if span.name == SESSION:
             self.record.session_span = span.span
+        if span.name in REQUESTS and span.serves is None:
+            self.record.requests.add(span)
         turn = self.record.of(span.span)
         if turn is None:
             return
@@ -94,13 +96,13 @@ class SpanListener:
             case "agent_turn":
                 self.record.part_of(turn).speeches[span.span.attributes[SPEECH]] = span.span
             case "llm_node":
-                self._turns.model_asked(turn, at)
+                turn.marks.model_asked(at)
             case "realtime_inference":
-                self._turns.model_asked(turn, at, realtime=True)
+                self._turns.model_begins(turn, at)
             case "function_tool":
-                self._turns.tool_called(turn, at)
+                turn.marks.tool_called(at)
             case "tts_request":
-                self._turns.voice_asked(turn, at)
+                turn.marks.voice_asked(at)
             case "agent_speaking":
                 self._turns.agent_heard(turn, at)
                 self.record.part_of(turn).speaking = span.span
@@ -122,9 +124,9 @@ class SpanListener:
                 self._turns.answered_by(turn, str(value))
             case names.GEN_AI_TIME_TO_FIRST_TOKEN if span.name == "llm_node":
                 if isinstance(value, (int, float)):
-                    self._turns.model_began(turn, span.span.started_at, value)
+                    turn.marks.model_began(span.span.started_at, value)
             case names.TTS_TIME_TO_FIRST_BYTE:
-                self._turns.voice_began(turn, time.time())
+                turn.marks.voice_began(time.time())
             case vocabulary.TOOL_CALL:
                 self.record.part_of(turn).tools.add(str(value))
             case "lk.eou.outcome" if value == "committed":
@@ -165,6 +167,7 @@ class SpanListener:
             span.span.finish(ended_at)
             self.record.close()
             return True
+        self.record.requests.discard(span)
         turn = self.record.of(span.span)
         return turn is not None and self._ended_in(turn, span, ended_at, now)
 
@@ -192,9 +195,9 @@ class SpanListener:
                 self._turns.caller_done(turn, ended_at)
                 return True
             case "llm_node" | "realtime_inference":
-                self._turns.model_done(turn, span.span.started_at, ended_at)
+                turn.marks.model_done(span.span.started_at, ended_at)
             case "function_tool":
-                self._turns.tool_done(turn, ended_at)
+                turn.marks.tool_done(ended_at)
             case "agent_speaking" if span.span.parent is not None and span.span.parent.is_open:
                 self.record.part_of(turn).held.append((span.span, ended_at))
                 return True

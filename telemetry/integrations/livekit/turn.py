@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from ... import attributes as names
-from .latency import Marks, Stage, Step, tile
+from .latency import Marks, Stage, tile
 
 
 class Caller(Enum):
@@ -64,7 +64,9 @@ class Usage:
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """One turn; :mod:`.turns` alone changes it. Times are Unix seconds."""
+    """One turn; :mod:`.turns` changes it, but for what is at work (:attr:`marks`). Times are Unix
+    seconds.
+    """
 
     index: int
     caller: Caller
@@ -119,12 +121,6 @@ class Turn:
         """Add words of the caller's or the agent's, under the attribute's name."""
         self._words.setdefault(name, []).append(text)
         self.facts[name] = " ".join(self._words[name])
-
-    def step(self, started_at: float) -> Step | None:
-        """The request to the model that started then, else the last one."""
-        steps = self.marks.steps
-        same = (step for step in steps if step.started_at == started_at)
-        return next(same, steps[-1] if steps else None)
 
     def sum_up(self) -> list[Stage]:
         """Add what it comes to to its facts; the stages of its response, none if it has none."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
 from ..harmless import harmless
-from .latency import Step, percentiles
+from .latency import percentiles
 from .turn import Caller, Late, Turn, Usage
 
 if TYPE_CHECKING:
@@ -285,43 +285,11 @@ class Turns:
         if turn.taken_back:
             self.part_over(turn, at)
 
-    def model_asked(self, turn: Turn, at: float, *, realtime: bool = False) -> None:
-        """A language model is asked, or one that speaks has begun to answer."""
-        if realtime:
-            turn.is_realtime = True
-            turn.marks.decided_at = turn.marks.decided_at or at
-        turn.marks.steps.append(Step(at))
-
-    def model_began(self, turn: Turn, asked_at: float, after: float) -> None:
-        """The model that was asked then has given its first word, after so many seconds."""
-        if step := turn.step(asked_at):
-            step.first_token_at = step.started_at + after
-
-    def model_done(self, turn: Turn, asked_at: float, at: float) -> None:
-        """The model that was asked then is done."""
-        if step := turn.step(asked_at):
-            step.ended_at = at
-
-    def tool_called(self, turn: Turn, at: float) -> None:
-        """A tool begins to work."""
-        steps = turn.marks.steps
-        if steps and steps[-1].tools_at is None:
-            steps[-1].tools_at = at
-
-    def tool_done(self, turn: Turn, at: float) -> None:
-        """A tool is done."""
-        if turn.marks.steps:
-            turn.marks.steps[-1].tools_ended_at = at
-
-    def voice_asked(self, turn: Turn, at: float) -> None:
-        """Synthesis is given text."""
-        if turn.marks.synthesis_at is None:
-            turn.marks.synthesis_at = at
-
-    def voice_began(self, turn: Turn, at: float) -> None:
-        """Synthesis has returned sound."""
-        if turn.marks.first_byte_at is None:
-            turn.marks.first_byte_at = at
+    def model_begins(self, turn: Turn, at: float) -> None:
+        """A model that makes the sound itself has begun to answer."""
+        turn.is_realtime = True
+        turn.marks.decided_at = turn.marks.decided_at or at
+        turn.marks.model_asked(at)
 
     def used(self, turn: Turn | None, name: str, amount: float) -> None:
         """So much of a model was used, in a turn or outside of any."""

@@ -36,6 +36,9 @@ belongs to the node's span; a request outside a node is that span itself."""
 ADAPTERS = frozenset({"llm_fallback_adapter", "tts_fallback_adapter", "tts_stream_adapter"})
 """Stand between a node and its requests: they know which of several models answered."""
 
+REPEATS = frozenset({"judge_evaluation"})
+"""Say again how many tokens the request in them has used."""
+
 RENAMED = {
     "lk.pii.function_tool.arguments": names.GEN_AI_TOOL_CALL_ARGUMENTS,
     "lk.pii.function_tool.output": names.GEN_AI_TOOL_CALL_RESULT,

@@ -11,6 +11,7 @@ from livekit.agents import Agent, AgentSession, TurnHandlingOptions
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .providers import Activity, Ear, Microphone, Mind, Speaker, Tone
+from .tree import sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -130,6 +131,7 @@ async def calling(
 ) -> AsyncIterator[Conversation]:
     """A call that has been accepted, in a task as a worker would have it, and then hung up."""
     conversation = livekit_telemetry.trace(call.session, name="call", **options)
+    sessions[conversation.trace_id] = call.session
     await call.session.start(agent or Agent(instructions="Be brief."))
     try:
         yield conversation

@@ -45,9 +45,16 @@ class Reply:
 class Mind(llm.LLM[Never]):
     """Answers by the last thing in the conversation: words heard, or a tool's result."""
 
-    def __init__(self, answers: Mapping[str, Reply | str], *, model: str = "mind-1") -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, Reply | str],
+        *,
+        model: str = "mind-1",
+        otherwise: Reply | None = None,
+    ) -> None:
         super().__init__()
         self.answers = answers
+        self._otherwise = otherwise
         self.requests = 0
         self.gates: dict[str, asyncio.Event] = {}
         """An answer waits for the event of its question, if it has one."""
@@ -69,7 +76,7 @@ class Mind(llm.LLM[Never]):
                 asked = item.output
             elif isinstance(item, llm.ChatMessage) and item.role == "user":
                 asked = item.text_content or ""
-        found = self.answers.get(asked, f"You said {asked}")
+        found = self.answers.get(asked, self._otherwise or f"You said {asked}")
         return asked, found if isinstance(found, Reply) else Reply(found)
 
     def chat(

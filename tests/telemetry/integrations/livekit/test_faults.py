@@ -10,6 +10,7 @@ from livekit.agents import Agent
 from telemetry.integrations import harmless
 from telemetry.integrations.livekit import (
     events,
+    latency,
     livekit_span,
     recognition,
     record,
@@ -29,7 +30,7 @@ BREAKABLE = [
     (turns.Turns, "speech_made"),
     (turns.Turns, "agent_played"),
     (turns.Turns, "part_over"),
-    (turns, "Step"),
+    (latency, "Step"),
     (record.Record, "of"),
     (record.Record, "span_of"),
     (record.Record, "part_of"),

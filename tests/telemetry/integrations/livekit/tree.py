@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from telemetry import attributes as names
+from telemetry.testing import agrees
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from livekit.agents import AgentSession
+
     from telemetry.records import SpanRecord
     from telemetry.testing import Captured
+
+sessions: WeakValueDictionary[str, AgentSession[Any]] = WeakValueDictionary()
+"""The sessions of calls, by their traces."""
 
 _MEASURED = "conversation.response."
 """A response's stages: which of them take any time depends on the machine."""
@@ -19,7 +26,10 @@ _ATTEMPTS = ("livekit.llm_request", "livekit.tts_request", "livekit.tts_stream_a
 
 
 def complete(captured: Captured) -> list[list[SpanRecord]]:
-    """The spans of each conversation, and nothing was lost, late, left open or misplaced."""
+    """The spans of each conversation, and nothing was lost, late, left open or misplaced.
+
+    Where its session is known, its history says the same.
+    """
     conversations = [captured.spans(event) for event in captured.conversations]
     for spans in conversations:
         known = {span.span_id: span for span in spans}
@@ -35,6 +45,11 @@ def complete(captured: Captured) -> list[list[SpanRecord]]:
         0,
         0,
     )
+    for event, spans in zip(captured.conversations, conversations, strict=True):
+        session = sessions.get(event["contexts"]["trace"]["trace_id"])
+        if session is not None:
+            agreement = agrees(session, spans)
+            assert agreement, f"{agreement}\n{captured.tree(event)}"
     assert stats.conversations == len(conversations)
     assert stats.spans == sum(len(spans) - 1 for spans in conversations)
     return conversations
