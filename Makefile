@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate test test-system lint types bench fuzz lift locks remedies \
+.PHONY: help setup simulate test test-system lint types bench fuzz fuzz-sessions lift locks remedies \
         test-sentry test-sentry-oldest test-sentry-newest
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -41,6 +41,11 @@ fuzz: setup ## Hold 500 pairs of conversations in random surroundings; FUZZ_SEED
 	@export FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} FUZZ_SEED=$${FUZZ_SEED:-$$($(RUN)/python -c 'import secrets; print(secrets.randbits(32))')}; \
 	echo "FUZZ_SEED=$$FUZZ_SEED"; \
 	$(RUN)/pytest --show-capture=no tests/telemetry/conformance/test_surroundings.py
+
+fuzz-sessions: setup ## Hold 200 LiveKit sessions at random: history and trace agree; FUZZ_SEED=… repeats a run
+	@export FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_SEED=$${FUZZ_SEED:-$$($(RUN)/python -c 'import secrets; print(secrets.randbits(32))')}; \
+	echo "FUZZ_SEED=$$FUZZ_SEED"; \
+	$(RUN)/pytest --show-capture=no tests/telemetry/integrations/livekit/test_at_random.py
 
 lift: setup ## Copy telemetry/ elsewhere, under another name, and run its tests there
 	$(RUN)/python -m tests.lift

@@ -72,6 +72,8 @@ def agrees(session: Session, trace: Sequence[SpanRecord]) -> Agreement:
       answer (``StopResponse``), and says something else instead;
     * a speech that is under way when the caller says more (a tool asks back; a task of its own)
       goes on behind that, and is in the turn in which it began;
+    * a message is made when a turn is taken, and a turn begins when the caller does: what is typed
+      while they speak stands before what they say;
     * words that code gives in the caller's name within a turn are in that turn;
     * an asynchronous tool is listed again for each of its reports and for its result, with the
       first call's id and a suffix: the trace has the call;
@@ -98,6 +100,13 @@ class _Turn:
     @property
     def is_agents(self) -> bool:
         return bool(self.span.attributes.get(names.TURN_INITIATOR) == "agent")
+
+    def has(self, role: str, text: str) -> bool:
+        """True if these are all of the words that are left, or of one speech."""
+        said = role == "assistant" and any(
+            _plain(_said(speech)) == text for speech in self.speeches
+        )
+        return said or self.left.get(role) == text
 
     def take(self, role: str, text: str) -> bool:
         """Take a message's words off those that are left; False if they don't begin with them."""
@@ -161,7 +170,7 @@ class _Comparison:
             if turn is None:
                 yield f"no turn has what the {item.role} said: {text!r}"
             elif item.role == "user":
-                if asked is not None and turn.index < asked.index:
+                if asked is not None and turn.span.ended_at < asked.span.started_at:
                     yield f"{text!r} stands behind turn {asked.index}, and is in {turn.index}"
                 asked = turn
             else:
@@ -175,9 +184,16 @@ class _Comparison:
                     yield f"the history lacks what the {role} said in turn {turn.index}: {words!r}"
 
     def _take(self, role: str, text: str, asked: _Turn | None) -> _Turn | None:
-        """The turn that these words are in: that of what was asked, else the first one."""
-        first = [asked] if asked is not None and role == "assistant" else []
-        turns = (*first, *(turn for turn in self._turns.values() if turn is not asked or not first))
+        """The turn that these words are in: as one piece if there is one, that of what was asked
+        rather than another, the first of them."""
+        turns = sorted(
+            self._turns.values(),
+            key=lambda turn: (
+                not turn.has(role, text),
+                role == "user" or turn is not asked,
+                turn.index,
+            ),
+        )
         return next((turn for turn in turns if turn.take(role, text)), None)
 
     def _may_stand_behind(self, turn: _Turn, asked: _Turn | None, role: str, text: str) -> bool:

@@ -79,16 +79,22 @@ class EventListener:
         item = event.item
         if not isinstance(item, ChatMessage) or item.role not in ("user", "assistant"):
             return
-        heard = self._turns.of_item(item.id)
-        turn = heard or self.record.here() or self._turns.hearing
-        if turn is None:
-            return
-        if (text := item.text_content) and item.role == "assistant":
-            self.record.said(turn, text, cut=item.interrupted)
-        elif text:
+        now, text, turn = time.time(), item.text_content, self._turns.of_item(item.id)
+        if turn is not None:
+            if text:
+                self._turns.said(turn, names.USER_WORDS, text)
+            self._turns.transcript_over(turn, now)
+        elif text and item.role == "user":
+            turn = self.record.here()
+            if turn is not None:
+                turn = self.record.asked_in(turn)
+            elif self.record.is_closing:  # LiveKit keeps what was said last
+                turn = self._turns.hearing
+            turn = turn or self._turns.typed(current_task(), now)
+            self.record.span_of(turn, self.record.session_span or self._conversation.root, now)
             self._turns.said(turn, names.USER_WORDS, text)
-        if heard is not None:
-            self._turns.transcript_over(heard, time.time())
+        elif text and (turn := self.record.here() or self._turns.hearing) is not None:
+            self.record.said(turn, text, cut=item.interrupted)
 
     def _speech_created(self, event: SpeechCreatedEvent) -> None:
         here = self._conversation.current_span()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ... import attributes as names
 from ..harmless import harmless
-from .tracer import current_livekit_span
+from .tracer import current_livekit_span, current_span_of_livekit
 from .turns import Turns
 from .vocabulary import ORIGIN, SPEECH
 
@@ -57,6 +57,7 @@ class Record:
         session_span: LiveKit's span of the session, once that has started.
         requests: those that the application makes by itself, until they are over. LiveKit doesn't
             end a judge's; they end with the session at the latest.
+        is_closing: whether it has begun to close.
         handles: LiveKit's own of speeches that aren't done.
         asked_from: speeches that haven't begun, and the caller's own span that asked for each.
     """
@@ -66,6 +67,7 @@ class Record:
         self.turns = Turns(self._over)
         self.session_span: Span | None = None
         self.requests: set[LiveKitSpan] = set()
+        self.is_closing = False
         self.handles: dict[str, SpeechHandle] = {}
         self.asked_from: dict[str, str] = {}
         self._parts: dict[int, _Part] = {}
@@ -108,19 +110,44 @@ class Record:
             if (handle := self.handles.get(speech)) is not None and not handle.scheduled
         }
 
-    def take_back(self, turn: Turn, agent_turn: Span) -> None:
-        """The speech of this span won't be heard; LiveKit goes on in it with another turn's."""
-        for speech, span in self.part_of(turn).speeches.items():
-            if span is agent_turn:
-                span.set({SPEECH: speech})
-                self.turns.take_back(turn, {speech})
+    def go_on(self, agent_turn: LiveKitSpan, speech: str, turn: Turn | None) -> None:
+        """LiveKit's span of a speech is that of this one from now on, which may be another turn's.
+
+        So it is with a reply that was made ahead of time and is no use: its span becomes the next
+        reply's, even if the agent has declined to answer in between. And so with one that was made
+        of the first words of a turn, before the caller was heard to begin it.
+        """
+        before = agent_turn.span
+        if turn is None or (whose := self.of(before)) is turn:
+            return
+        if whose is not None:
+            for earlier, span in self.part_of(whose).speeches.items():
+                if span is before:
+                    span.set({SPEECH: earlier})
+                    self.turns.take_back(whose, {earlier})
+        part = self.part_of(turn)
+        who = {key: before.attributes[key] for key in _IDENTITY if key in before.attributes}
+        span = part.span.start_span(before.op, before.name, attributes={**who, SPEECH: speech})
+        agent_turn.go_on_as(span)
+        part.speeches[speech] = span
+        self.turns.give(speech, turn)
+        if (agent := who.get(names.GEN_AI_AGENT_NAME)) is not None:
+            self.turns.answered_by(turn, agent)
+
+    def asked_in(self, turn: Turn) -> Turn:
+        """The turn of words that are answered by the speech that is made here, in this one."""
+        whose, agent_turn = self.turns.answered_in(turn), current_span_of_livekit()
+        if whose is not turn and agent_turn is not None and agent_turn.name == "agent_turn":
+            self.go_on(agent_turn, agent_turn.span.attributes[SPEECH], whose)
+        return whose
 
     # -- how it went -----------------------------------------------------------------------------
 
     def said(self, turn: Turn, text: str, *, cut: bool) -> None:
         """Words of the agent's are in the history, as far as they were played."""
         self.turns.said(turn, names.AGENT_WORDS, text, cut=cut)
-        span = self.part_of(turn).speaking
+        part = self._parts.get(turn.index)
+        span = None if part is None else part.speaking
         if span is not None:  # a realtime model's messages may share one
             about = span.attributes
             before = about.get(names.AGENT_WORDS)
@@ -186,11 +213,11 @@ class Record:
         """Call ``function`` when the session is over, before the conversation is closed."""
         self._on_close.append(harmless(function))
 
-    def close(self, error: BaseException | None = None) -> None:
+    def close(self, error: BaseException | None = None, *, at: float | None = None) -> None:
         """The session is over: end what is open, sum up, close the conversation."""
         while self._on_close:
             self._on_close.pop()()
-        self._sum_up(error, time.time())
+        self._sum_up(error, time.time() if at is None else at)
         self.conversation.close(error)
 
     @harmless
@@ -204,3 +231,4 @@ class Record:
 
 
 _RESPONSE = f"{names.OP_RESPONSE}."
+_IDENTITY = (names.GEN_AI_AGENT_NAME, names.GEN_AI_OPERATION_NAME)

@@ -33,7 +33,6 @@ _COUNTED = {
 
 _WORK = ("llm_node", "tts_node")
 """Made for a reply ahead of time, they may go on when it has been taken back."""
-_IDENTITY = (names.GEN_AI_AGENT_NAME, names.GEN_AI_OPERATION_NAME)
 
 
 class SpanListener:
@@ -65,7 +64,7 @@ class SpanListener:
                 return Place(self.record.span_of(turn, parent, started_at), started_at)
             case "agent_turn":
                 speech = str(facts.get(SPEECH))
-                turn, begins = self._turns.speech_begins(speech, started_at)
+                turn, begins = self._turns.speech_begins(speech, started_at, current_task())
                 span = self.record.span_of(turn, parent, started_at)
                 if begins:
                     span.parent_id = self.record.asked_from.pop(speech, span.parent_id)
@@ -80,6 +79,8 @@ class SpanListener:
         """Note what begins."""
         if span.name == SESSION:
             self.record.session_span = span.span
+        elif span.name == "session_close":
+            self.record.is_closing = True
         if span.name in REQUESTS and span.serves is None:
             self.record.requests.add(span)
         turn = self.record.of(span.span)
@@ -116,7 +117,7 @@ class SpanListener:
         elif name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
             self._turns.served_by(turn, str(value))
         if name == SPEECH and span.name == "agent_turn":
-            self._continue(span, turn, str(value))
+            self.record.go_on(span, str(value), self._turns.of_speech(str(value)))
         if turn is None:
             return
         match name:
@@ -132,27 +133,6 @@ class SpanListener:
             case "lk.eou.outcome" if value == "committed":
                 self._turns.caller_decided(turn)
 
-    def _continue(self, span: LiveKitSpan, turn: Turn | None, speech: str) -> None:
-        """LiveKit goes on in this span with another speech, which may be another turn's.
-
-        So it does with a reply that it made ahead of time and has no use for: its span becomes the
-        next reply's, even if the agent has declined to answer in between.
-        """
-        successor = self._turns.of_speech(speech)
-        if successor is None or successor is turn:
-            return
-        before = span.span
-        if turn is not None:
-            self.record.take_back(turn, before)
-        who = {key: before.attributes[key] for key in _IDENTITY if key in before.attributes}
-        goes_on = self.record.part_of(successor).span.start_span(
-            before.op, before.name, attributes={**who, SPEECH: speech}
-        )
-        span.go_on_as(goes_on)
-        self.record.part_of(successor).speeches[speech] = goes_on
-        if (agent := who.get(names.GEN_AI_AGENT_NAME)) is not None:
-            self._turns.answered_by(successor, agent)
-
     @harmless
     def noted(self, span: LiveKitSpan, event: str) -> None:
         """Note what LiveKit says of a span in passing."""
@@ -165,7 +145,7 @@ class SpanListener:
         """Note what ends; True when the span is finished here, or later with its turn."""
         if span.name == SESSION:
             span.span.finish(ended_at)
-            self.record.close()
+            self.record.close(at=ended_at)
             return True
         self.record.requests.discard(span)
         turn = self.record.of(span.span)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from opentelemetry import trace as otel
@@ -247,7 +247,13 @@ def _node(around: otel.Span) -> LiveKitSpan | None:
     return around if around.name in REQUESTS.values() else around.node
 
 
+def current_span_of_livekit() -> LiveKitSpan | None:
+    """LiveKit's span in OpenTelemetry's own context, if it is recorded."""
+    around = otel.get_current_span()
+    return around if isinstance(around, LiveKitSpan) else None
+
+
 def current_livekit_span() -> Span | None:
-    """The span in OpenTelemetry's own context, for :data:`.chain.framework_span`."""
-    around: Any = otel.get_current_span()
-    return around.span if isinstance(around, LiveKitSpan) else None
+    """Ours of it, for :data:`.chain.framework_span`."""
+    around = current_span_of_livekit()
+    return None if around is None else around.span

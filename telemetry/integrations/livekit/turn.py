@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from ... import attributes as names
-from .latency import Marks, Stage, tile
+from .latency import Marks, Stage, percentiles, tile
 
 
 class Caller(Enum):
@@ -60,6 +60,26 @@ class Usage:
         """All of it as attributes."""
         sums: dict[str, Any] = {names.USAGE + name: total for name, total in self._sums.items()}
         return sums | ({names.MODELS: list(self._models)} if self._models else {})
+
+
+@dataclass(eq=False, slots=True)
+class Totals:
+    """The sums of a conversation's turns, and of what was used outside of any."""
+
+    turns: int = 0
+    interruptions: int = 0
+    latencies: list[float] = field(default_factory=list)
+    """Of the responses, in seconds."""
+    usage: Usage = field(default_factory=Usage)
+
+    def attributes(self) -> dict[str, Any]:
+        """All of it as attributes."""
+        return {
+            names.CONVERSATION_TURNS: self.turns,
+            names.CONVERSATION_INTERRUPTIONS: self.interruptions,
+            **percentiles(self.latencies),
+            **self.usage.attributes(),
+        }
 
 
 @dataclass(eq=False, slots=True)
@@ -121,6 +141,22 @@ class Turn:
         """Add words of the caller's or the agent's, under the attribute's name."""
         self._words.setdefault(name, []).append(text)
         self.facts[name] = " ".join(self._words[name])
+
+    def played(self, *, cut: bool, by: str | None, played: float | None) -> dict[str, Any]:
+        """What was heard of a speech has ended: the facts of it, and of the turn with the last.
+
+        Args:
+            cut: whether it was cut short.
+            by: LiveKit's word for who interrupted it; None if nobody did, and it broke off.
+            played: seconds of it that were played, where they were counted.
+        """
+        how: dict[str, Any] = {names.INTERRUPTED: cut}
+        if played is not None:
+            how[names.PLAYED] = played
+        if cut and by is not None:
+            how[names.INTERRUPTED_BY] = "application" if by == "programmatic" else "user"
+        self.facts |= how
+        return how
 
     def sum_up(self) -> list[Stage]:
         """Add what it comes to to its facts; the stages of its response, none if it has none."""

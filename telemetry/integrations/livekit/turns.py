@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
 from ..harmless import harmless
-from .latency import percentiles
-from .turn import Caller, Late, Turn, Usage
+from .turn import Caller, Late, Totals, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .latency import Stage
+    from .turn import Usage
 
 
 class Turns:
@@ -41,21 +41,18 @@ class Turns:
 
     Attributes:
         hearing: the caller's latest turn, until it is over.
-        usage: what models were used in all, in turns and outside of them.
     """
 
     def __init__(self, over: Callable[[Turn, float, list[Stage]], object]) -> None:
         """``over`` is given each turn as it ends, when that was, and its response's stages."""
         self.hearing: Turn | None = None
-        self.usage = Usage()
         self._over = over
         self._open: dict[int, Turn] = {}
+        self._asked: Turn | None = None
         self._spoken_in: dict[str, Turn] = {}
         self._items: dict[str, Turn] = {}
         self._modelled_until = 0.0
-        self._count = 0
-        self._interruptions = 0
-        self._latencies: list[float] = []
+        self._totals = Totals()
 
     # -- the caller ------------------------------------------------------------------------------
 
@@ -107,6 +104,7 @@ class Turns:
     def agent_asked(self, turn: Turn, by: object) -> None:
         """The agent has been asked about their words, in this task."""
         turn.decider = by
+        self._asked = turn
 
     def declined(self, turn: Turn, unused: set[str]) -> None:
         """The agent won't answer; these speeches were made ahead of time and won't be heard."""
@@ -141,6 +139,30 @@ class Turns:
             return None
         turn.marks.transcript_at = at
         return turn
+
+    def typed(self, by: object, at: float) -> Turn:
+        """Words of the caller's have become part of the history, outside of any turn: the turn.
+
+        LiveKit has them before the speech that answers them, which this task will make.
+        """
+        turn = self.hearing
+        if turn is None or not turn.is_framed or names.USER_WORDS in turn.facts:
+            turn = self._begin(Caller.ASKED, at)
+            turn.decider = by
+        return turn
+
+    def answered_in(self, turn: Turn) -> Turn:
+        """The turn whose words are answered by a speech that was made in this one.
+
+        What LiveKit makes ahead of time may be of words that turn out to be the caller's next turn.
+        """
+        asked = self._asked
+        if asked is None or asked is turn or asked.index not in self._open:
+            return turn
+        if turn.caller is Caller.SILENT or names.USER_WORDS in asked.facts:
+            return turn
+        is_spent = turn.caller is Caller.DECLINED or names.USER_WORDS in turn.facts
+        return asked if is_spent else turn
 
     def of_item(self, item: str) -> Turn | None:
         """The turn of words that have this id."""
@@ -180,19 +202,31 @@ class Turns:
             entering: whether an ``on_enter`` asked for it.
         """
         turn, hearing = within, self.hearing
-        if hearing is not None:
-            answers = hearing.decider is not None and hearing.decider is by
+        if (asked := self._decided_by(by)) is not None:
+            turn = asked
+        elif hearing is not None and turn is None:
             handed_over = entering and (hearing.awaits_answer or bool(hearing.speeches))
             meanwhile = hearing.awaits_answer and bool(hearing.speeches)
-            if answers or (turn is None and (not prompted or handed_over or meanwhile)):
+            if not prompted or handed_over or meanwhile:
                 turn = hearing
         if turn is not None:
             self._speech_in(turn, speech)
 
-    def speech_begins(self, speech: str, at: float) -> tuple[Turn, bool]:
-        """A speech begins to be made: its turn, and whether that begins with it."""
+    def _decided_by(self, task: object) -> Turn | None:
+        """The caller's newest turn that this task was the last to decide something in.
+
+        The caller may have begun the next one while the agent was asked about this.
+        """
+        decided = (turn for turn in self._newest_first() if turn.decider is task)
+        return None if task is None else next(decided, None)
+
+    def speech_begins(self, speech: str, at: float, by: object) -> tuple[Turn, bool]:
+        """A speech begins to be made, in this task: its turn, and whether that begins with it."""
         turn = self._spoken_in.get(speech)
         if turn is not None:
+            return turn, False
+        if (turn := self._decided_by(by)) is not None:
+            self._speech_in(turn, speech)
             return turn, False
         turn = self._begin(Caller.SILENT, at)
         self._speech_in(turn, speech)
@@ -201,6 +235,12 @@ class Turns:
     def of_speech(self, speech: str) -> Turn | None:
         """The turn that a speech belongs to, until it is done."""
         return self._spoken_in.get(speech)
+
+    def give(self, speech: str, turn: Turn) -> None:
+        """A speech turns out to be another turn's."""
+        if (before := self._spoken_in.get(speech)) is not None:
+            self.take_back(before, {speech})
+        self._speech_in(turn, speech)
 
     def take_back(self, turn: Turn, speeches: set[str]) -> None:
         """These won't be heard: the turn waits for what is at work for them, not for LiveKit, which
@@ -240,23 +280,11 @@ class Turns:
     def agent_played(
         self, turn: Turn, *, cut: bool, by: str | None, played: float | None
     ) -> dict[str, Any]:
-        """What was heard of a speech has ended: the facts of it.
-
-        Args:
-            turn: its turn.
-            cut: whether it was cut short.
-            by: LiveKit's word for who interrupted it; None if nobody did, and it broke off.
-            played: seconds of it that were played, where they were counted.
-        """
-        how: dict[str, Any] = {names.INTERRUPTED: cut}
-        if played is not None:
-            how[names.PLAYED] = played
-        if cut and by is not None:
-            by_user = by != "programmatic"
-            how[names.INTERRUPTED_BY] = "user" if by_user else "application"
-            if by_user and self.hearing is not None and self.hearing is not turn:
-                self.hearing.facts[names.INTERRUPTS] = turn.index
-        turn.facts |= how
+        """What was heard of a speech has ended: the facts of it; see :meth:`.Turn.played`."""
+        how = turn.played(cut=cut, by=by, played=played)
+        other = self.hearing
+        if how.get(names.INTERRUPTED_BY) == "user" and other is not None and other is not turn:
+            other.facts[names.INTERRUPTS] = turn.index
         return how
 
     def falsely_interrupted(self) -> None:
@@ -271,7 +299,7 @@ class Turns:
     def said(self, turn: Turn, name: str, text: str, *, cut: bool = False) -> None:
         """Words have become part of the history, the caller's or the agent's, cut short or not."""
         turn.said(name, text)
-        self._interruptions += cut
+        self._totals.interruptions += cut
         if name == names.USER_WORDS:  # they may have typed it
             turn.facts[names.TURN_INITIATOR] = "user"
 
@@ -282,8 +310,7 @@ class Turns:
     def work_over(self, turn: Turn, at: float) -> None:
         """Such a request is done."""
         turn.work -= 1
-        if turn.taken_back:
-            self.part_over(turn, at)
+        self.part_over(turn, at)
 
     def model_begins(self, turn: Turn, at: float) -> None:
         """A model that makes the sound itself has begun to answer."""
@@ -293,15 +320,16 @@ class Turns:
 
     def used(self, turn: Turn | None, name: str, amount: float) -> None:
         """So much of a model was used, in a turn or outside of any."""
-        self.usage.add(name, amount)
-        if turn is not None:
-            turn.usage.add(name, amount)
+        for usage in self._usages(turn):
+            usage.add(name, amount)
 
     def served_by(self, turn: Turn | None, model: str) -> None:
         """A model took part."""
-        self.usage.served_by(model)
-        if turn is not None:
-            turn.usage.served_by(model)
+        for usage in self._usages(turn):
+            usage.served_by(model)
+
+    def _usages(self, turn: Turn | None) -> list[Usage]:
+        return [self._totals.usage] if turn is None else [self._totals.usage, turn.usage]
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -316,22 +344,18 @@ class Turns:
         """The session is over, and so is every turn: what they come to, as attributes."""
         for turn in list(self._open.values()):
             harmless(self._end)(turn, at)
-        return {
-            names.CONVERSATION_TURNS: self._count,
-            names.CONVERSATION_INTERRUPTIONS: self._interruptions,
-            **percentiles(self._latencies),
-            **self.usage.attributes(),
-        }
+        return self._totals.attributes()
 
     def _begin(self, caller: Caller, at: float) -> Turn:
         before = self.hearing
         if before is not None and not before.is_open and not before.kept_for:
             self._end(before, at)  # it waited for an answer; none will come now
-        turn = self._open[self._count] = Turn(self._count, caller, at)
-        turn.facts[names.TURN_INDEX] = self._count
+        turn = Turn(self._totals.turns, caller, at)
+        turn.facts[names.TURN_INDEX] = turn.index
         turn.facts[names.TURN_INITIATOR] = "agent" if caller is Caller.SILENT else "user"
-        self._count += 1
-        if caller is Caller.SPEAKING:
+        self._open[turn.index] = turn
+        self._totals.turns += 1
+        if caller is not Caller.SILENT:
             self.hearing = turn
         return turn
 
@@ -348,7 +372,7 @@ class Turns:
             self._modelled_until = max(ended_at, self._modelled_until)
         stages = turn.sum_up()
         if stages:
-            self._latencies.append(turn.facts[names.RESPONSE_LATENCY])
+            self._totals.latencies.append(turn.facts[names.RESPONSE_LATENCY])
         self._over(turn, max(ended_at, turn.marks.audible_at or ended_at), stages)
         if turn.caller is not Caller.SILENT:
             for earlier in list(self._open.values()):

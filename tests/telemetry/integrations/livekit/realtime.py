@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from typing import Any, Literal
 
@@ -40,6 +41,7 @@ class Oracle(llm.RealtimeModel):
         return "tests"
 
     def session(self, *, turn_detection_disabled: bool = False) -> Trance:
+        self.hears.context = contextvars.copy_context()  # its own task would have it
         return self.hears
 
     async def aclose(self) -> None:
@@ -53,6 +55,11 @@ class Trance(llm.RealtimeSession[Any]):
         super().__init__(model)
         self._chat_ctx = llm.ChatContext.empty()
         self._responses = 0
+        self.context = contextvars.copy_context()
+
+    def emit(self, event: Any, *args: Any) -> None:
+        """Tell LiveKit, in the session's own context."""
+        self.context.run(super().emit, event, *args)
 
     def starts_speaking(self) -> None:
         """Speech is detected."""

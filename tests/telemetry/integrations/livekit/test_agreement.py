@@ -94,8 +94,8 @@ async def test_words_in_another_turn(told: Told) -> None:
     assert (
         agrees(session, moved).differences[0] == "'There is soup' answers turn 0, and is in turn 1"
     )
-    swapped = changed(spans, first, TURN_INDEX=1)
-    swapped = changed(swapped, second, TURN_INDEX=0)
+    swapped = changed(spans, first, USER_WORDS="Well")
+    swapped = changed(swapped, second, USER_WORDS="Menu?")
     assert not agrees(session, swapped)
 
 

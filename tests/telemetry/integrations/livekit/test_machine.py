@@ -45,7 +45,7 @@ def test_a_question_and_its_answer() -> None:
     turns, task = Told(), object()
     turn = turns.asked(10, task)
     turns.speech_made("s", None, task, prompted=True, entering=False)
-    assert turns.speech_begins("s", 13) == (turn, False)
+    assert turns.speech_begins("s", 13, task) == (turn, False)
     turn.marks.model_asked(13)
     turn.marks.model_began(13, after=1)
     turn.marks.model_done(13, 15)
@@ -70,7 +70,7 @@ def test_what_nobody_asked_for_is_a_turn_of_the_agents() -> None:
     """It begins with its speech, and has no latency."""
     turns = Told()
     turns.speech_made("s", None, object(), prompted=True, entering=False)
-    turn, begins = turns.speech_begins("s", 1)
+    turn, begins = turns.speech_begins("s", 1, object())
     assert begins
     turns.agent_heard(turn, 2)
     turns.speech_over("s", 3)
@@ -95,7 +95,7 @@ def test_a_realtime_model_speaks_unprompted(prompted: bool) -> None:
     turn = turns.caller_speaks(None, 1)
     turns.caller_silent(turn, 2, 2)
     turns.speech_made("s", None, None, prompted=prompted, entering=False)
-    answers, begins = turns.speech_begins("s", 3)
+    answers, begins = turns.speech_begins("s", 3, object())
     assert (answers is turn) == (not begins) == (not prompted)
 
 
