@@ -113,6 +113,50 @@ def _ask_as_it_is() -> None:
     put(session, "ASKED", ())()
 
 
+# LiveKit's parts are imported only where LiveKit is.
+
+
+def _never_go_on() -> None:
+    from telemetry.integrations.livekit import record
+
+    put(record.Record, "go_on", lambda self, agent_turn, speech, turn: None)()
+
+
+def _take_typing_for_speech() -> None:
+    from telemetry.integrations.livekit import spans
+
+    place: Any = spans.SpanListener.place
+    put(spans.SpanListener, "place", lambda *where, told: place(*where, told=False))()
+
+
+def _expect_nothing_late() -> None:
+    from telemetry.integrations.livekit import recognition
+
+    put(recognition.Recognition, "late", lambda self: set())()
+
+
+def _wait_for_every_transcript() -> None:
+    from telemetry.integrations.livekit import latency
+
+    put(latency, "_is_late", lambda marks: False)()
+
+
+def _count_judges_twice() -> None:
+    from telemetry.integrations.livekit import livekit_span
+
+    put(livekit_span, "REPEATS", frozenset())()
+
+
+def _ask_in_the_latest_turn_only() -> None:
+    from telemetry.integrations.livekit import turns
+
+    def decided_by(self: Any, task: object) -> Any:
+        hearing = self.hearing
+        return hearing if hearing is not None and hearing.decider is task else None
+
+    put(turns.Turns, "_decided_by", decided_by)()
+
+
 _capture_event = client.Client.capture_event
 _valid = headers.valid
 _trace_headers = Span.trace_headers
@@ -472,6 +516,61 @@ REMEDIES = (
         "../integrations/livekit/test_whose_reply.py::test_a_reply_is_its_sessions"
         "[{lifecycle}-before-another conversation]",
         put(chain, "_is_entered_in", lambda link, theirs: True),
+    ),
+    Remedy(
+        "another-process",
+        "What a process logs is reported there, not where its record is passed on",
+        "delivery.logs._is_of_another_process",
+        "../integrations/livekit/test_processes.py"
+        "::test_what_a_job_logs_is_reported_in_its_own_process[{lifecycle}]",
+        put(logs, "_is_of_another_process", lambda record: False),
+    ),
+    Remedy(
+        "goes-on",
+        "A reply that LiveKit goes on with in another turn is that turn's",
+        "integrations.livekit.record.Record.go_on",
+        "../integrations/livekit/test_stopped.py::test_what_is_asked_after_a_declined_turn"
+        "[{lifecycle}-Ignore me]",
+        _never_go_on,
+    ),
+    Remedy(
+        "typed",
+        "Text that is typed in a room is nobody's speech",
+        "integrations.livekit.spans.SpanListener.place",
+        "../integrations/livekit/test_from_outside.py::test_text_typed_in_a_room"
+        "[{lifecycle}-inside]",
+        _take_typing_for_speech,
+    ),
+    Remedy(
+        "late-words",
+        "A turn waits for a realtime model's transcript of it",
+        "integrations.livekit.recognition.Recognition.late",
+        "../integrations/livekit/test_realtime.py::test_a_transcript_that_comes_when_it_comes"
+        "[{lifecycle}-after the answer]",
+        _expect_nothing_late,
+    ),
+    Remedy(
+        "no-wait",
+        "Nobody waits for a transcript once the model has begun to answer",
+        "integrations.livekit.latency._is_late",
+        "../integrations/livekit/test_realtime.py::test_a_transcript_that_comes_when_it_comes"
+        "[{lifecycle}-with the answer]",
+        _wait_for_every_transcript,
+    ),
+    Remedy(
+        "judged-once",
+        "A judge's tokens are counted once",
+        "integrations.livekit.vocabulary.REPEATS",
+        "../integrations/livekit/test_kinds.py::test_a_judge_has_tokens_of_its_own[{lifecycle}]",
+        _count_judges_twice,
+    ),
+    Remedy(
+        "decided-by",
+        "A reply is the turn's whose taker asked for it, though the next one has begun",
+        "integrations.livekit.turns.Turns._decided_by",
+        "../integrations/livekit/test_machine.py"
+        "::test_the_next_turn_begins_while_the_agent_is_asked_about_this_one",
+        _ask_in_the_latest_turn_only,
     ),
     Remedy(
         "worth",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from telemetry import attributes as names
+from telemetry.integrations.livekit.turn import Late
 from telemetry.integrations.livekit.turns import Turns
 
 if TYPE_CHECKING:
@@ -113,3 +114,74 @@ def test_a_session_that_closes() -> None:
     }
     assert turns.ended == [(0, 30)]
     assert turn.facts[names.USAGE + "input_tokens"] == 7
+
+
+def test_the_next_turn_begins_while_the_agent_is_asked_about_this_one() -> None:
+    """The reply is this one's: the task that took it asks for the reply."""
+    turns, task = Told(), object()
+    turn = turns.caller_begins(10)
+    assert turn is not None
+    turns.caller_decided(turn)
+    assert turns.caller_begins(14) is not turn
+    turns.agent_asked(turn, task)
+    turns.speech_made("s", None, task, prompted=True, entering=False)
+    assert turns.of_speech("s") is turn
+
+
+def test_a_declined_turn_waits_for_what_is_at_work_and_not_for_livekit() -> None:
+    """LiveKit keeps a reply that it made ahead of time, until there is another."""
+    turns, task = Told(), object()
+    turn = turns.asked(10, task)
+    turns.speech_made("s", None, task, prompted=True, entering=False)
+    turns.work_begins(turn)
+    turns.declined(turn, {"s"})
+    turns.part_over(turn, 14)
+    assert turns.ended == []
+    turns.work_over(turn, 15)
+    assert turns.ended == [(0, 15)]
+
+
+def test_words_that_come_late() -> None:
+    """A turn that a model has heard the end of is kept for them until the caller's next is over."""
+    turns = Told()
+    for number, words in enumerate(("one", None)):
+        turn = turns.caller_speaks(None, 10 * number + 1)
+        turns.caller_silent(turn, 10 * number + 2, 10 * number + 2, {Late.WORDS})
+        turns.speech_made(f"s{number}", None, None, prompted=False, entering=False)
+        turns.agent_heard(turn, 10 * number + 3)
+        turns.part_over(turn, 10 * number + 4)
+        turns.speech_over(f"s{number}", 10 * number + 4)
+        assert turns.ended == []
+        if words is not None:
+            turns.caller_speaks(None, 9)
+            assert turns.transcribed(None, 10, is_final=True, item=words) is turn
+            assert turns.of_item(words) is turn
+            turns.said(turn, names.USER_WORDS, words)
+            turns.transcript_over(turn, 10)
+            assert turns.ended == [(0, 4)]
+            turns.ended.clear()
+    assert turns.close(30)[names.CONVERSATION_TURNS] == 2
+
+
+def test_typed_words_begin_the_turn_of_the_speech_that_answers_them() -> None:
+    """LiveKit tells a realtime model them before it makes the speech."""
+    turns, task = Told(), object()
+    turn = turns.typed(task, 1)
+    turns.said(turn, names.USER_WORDS, "Hello")
+    turns.speech_made("s", None, object(), prompted=True, entering=False)
+    assert turns.speech_begins("s", 2, task) == (turn, False)
+    assert turn.facts[names.TURN_INITIATOR] == "user"
+
+
+def test_a_reply_that_was_made_of_the_next_turns_first_words() -> None:
+    """Whose it is shows when its question is part of the history."""
+    turns, task, next_task = Told(), object(), object()
+    turn = turns.asked(10, task)
+    turns.speech_made("s", None, task, prompted=True, entering=False)
+    turns.declined(turn, {"s"})
+    asked = turns.asked(14, next_task)
+    assert turns.answered_in(turn) is asked
+    turns.give("s", asked)
+    assert turns.of_speech("s") is asked
+    turns.said(asked, names.USER_WORDS, "Hello")
+    assert turns.answered_in(turn) is turn  # what code asks for in it, then
