@@ -20,6 +20,8 @@ From the top down; each imports only those below it:
     Speech and language, local and remote.
 ``proxies``
     Proxies of the environment: this machine is reached without one.
+``certificates``
+    Certificates that the environment names and that can't be used.
 ``audio``
     The one measure of audibility that all of them use.
 ``errors``

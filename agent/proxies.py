@@ -7,6 +7,7 @@ service that the agent runs beside would seem to be down.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from agent import certificates
 from agent.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,9 +39,13 @@ def of_environment(url: str) -> Iterator[bool]:
     """A block that makes a client of the server at ``url``, with httpx or httpx2.
 
     Yields its ``trust_env``: False where no proxy may be asked. Raises :class:`ProxyError` when
-    a proxy can't be used.
+    a proxy can't be used, :class:`~agent.certificates.CertificatesError` when the server is asked
+    over TLS and certificates can't.
     """
-    host = urlsplit(url).hostname or ""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "ws"):
+        certificates.require(host or "the server", os.environ)
     if _is_here(host):
         yield False
         return

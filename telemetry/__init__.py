@@ -17,6 +17,7 @@ application, and is renamed by renaming it. The map:
 ``context``       the spans that are current, in each task, thread and callback
 ``records``       finished spans and conversations as values
 ``headers``       trace headers that strangers send
+``printable``     text of other people's, as it can be shown
 ``attributes``    every attribute name and op, and which of them are content
 ``options``       options of ``sentry_sdk.init`` that aren't simply passed on
 ``errors``        the errors of telemetry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import sentry_sdk
 
 from . import runtime
-from .context.node import Marker
+from .context.scopes import others_span
 from .headers import valid
 from .trace import span as spans
 from .trace.binding import bound
@@ -17,9 +17,6 @@ from .trace.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
-
-    from sentry_sdk import tracing
-    from sentry_sdk.traces import StreamedSpan
 
     from .trace.span import Span, SpanHandle
 
@@ -94,8 +91,8 @@ def span(
     here = spans.nearest_span()
     if here is not None:
         return here.start_span(op, name, attributes=attributes)
-    around = _sentrys_span()
-    if around is not None and not isinstance(around, Marker):
+    around = others_span(sentry_sdk.get_current_scope())
+    if around is not None:
         return ForeignSpan(around, op, name, attributes=attributes)
     return runtime.active().orphan(op, name, attributes)
 
@@ -142,9 +139,10 @@ def trace_headers() -> dict[str, str]:
     here = spans.nearest_span()
     if here is not None:
         return here.trace_headers()
-    if _sentrys_span() is None:
+    scope = sentry_sdk.get_current_scope()
+    if scope.span is None and scope.streamed_span is None:
         return {}
-    return dict(sentry_sdk.get_current_scope().iter_trace_propagation_headers())
+    return dict(scope.iter_trace_propagation_headers())
 
 
 def inject(carrier: MutableMapping[str, Any]) -> None:
@@ -169,8 +167,3 @@ def extract(carrier: object, *, trusted: bool = False) -> dict[str, str]:
         trusted: also believe what the sender says of sampling.
     """
     return valid(carrier, trusted=trusted)
-
-
-def _sentrys_span() -> tracing.Span | StreamedSpan | None:
-    scope = sentry_sdk.get_current_scope()
-    return scope.span or scope.streamed_span

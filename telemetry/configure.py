@@ -20,7 +20,7 @@ from .delivery.connections import OPTIONS
 from .delivery.drops import CALLBACK_ERROR
 from .delivery.hooks import guarded, harmless
 from .delivery.log_events import dated
-from .delivery.logs import LogCapture
+from .delivery.logs import PACKAGE, LogCapture
 from .delivery.queue_transport import QueueTransport
 from .delivery.sender import AT_ONCE, Sender
 from .delivery.thread import Delivery
@@ -129,6 +129,7 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
                 options.pop("traces_sampler", None),
                 lambda: delivery.drop(CALLBACK_ERROR, 1),
             ),
+            in_app_exclude=[*(options.pop("in_app_exclude", None) or ()), PACKAGE],
             stream_gen_ai_spans=options.pop("stream_gen_ai_spans", False),
             auto_session_tracking=False,
             send_client_reports=False,

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from . import attributes as names
+from .printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -229,12 +230,12 @@ def _title(record: ConversationRecord) -> Iterator[str]:
     if record.ended_at is None:
         state = "not ended: it is running, or its process died"
     else:
-        state = f"{record.ended_at - record.started_at:.3f} s  {record.status}"
-    yield f"{_printable(record.name)}  {_printable(record.id)}  {began}  {state}"
-    about = [f"trace {record.trace_id}"]
+        state = f"{record.ended_at - record.started_at:.3f} s  {printable(record.status)}"
+    yield f"{printable(record.name)}  {printable(record.id)}  {began}  {state}"
+    about = [f"trace {printable(record.trace_id)}"]
     for kind, values in (("user", record.user), ("tags", record.tags)):
         if values:
-            pairs = (f"{_printable(key)}={_printable(value)}" for key, value in values.items())
+            pairs = (f"{printable(key)}={printable(value)}" for key, value in values.items())
             about.append(f"{kind} {' '.join(pairs)}")
     yield "  ".join(about)
 
@@ -242,24 +243,24 @@ def _title(record: ConversationRecord) -> Iterator[str]:
 def _label(span: SpanRecord) -> str:
     """Op and name; the name only if it says more than the op."""
     name = "" if span.name == span.op or span.op.endswith(f".{span.name}") else span.name
-    return _printable(f"{span.op} {name}")
+    return printable(f"{span.op} {name}")
 
 
 def _facts(span: SpanRecord) -> Iterator[str]:
     """The facts of a span that one wants at a glance."""
     known = span.attributes
     if span.status != "ok":
-        yield span.status
+        yield printable(span.status)
     if error := known.get(names.ERROR_TYPE):
-        yield _printable(error)
+        yield printable(error)
     if outcome := known.get(names.CONVERSATION_OUTCOME):
-        yield _printable(outcome)
+        yield printable(outcome)
     model = known.get(names.GEN_AI_RESPONSE_MODEL) or known.get(names.GEN_AI_REQUEST_MODEL)
     if model and str(model) not in span.name:
-        yield _printable(model)
+        yield printable(model)
     tool = known.get(names.GEN_AI_TOOL_NAME)
     if tool and str(tool) not in span.name:
-        yield _printable(tool)
+        yield printable(tool)
     if (first := known.get(names.GEN_AI_TIME_TO_FIRST_TOKEN)) is not None:
         yield f"first token {_ms(first)}"
     if (first := known.get(names.TTS_TIME_TO_FIRST_BYTE)) is not None:
@@ -270,7 +271,7 @@ def _facts(span: SpanRecord) -> Iterator[str]:
     ]
     if any(count is not None for count in tokens):
         yield (
-            " → ".join("?" if count is None else _printable(count) for count in tokens) + " tokens"
+            " → ".join("?" if count is None else printable(count) for count in tokens) + " tokens"
         )
     if known.get(names.INTERRUPTED):
         played = known.get(names.PLAYED)
@@ -283,14 +284,14 @@ def _notes(span: SpanRecord, *, words: bool) -> Iterator[str]:
     if words:
         for name, who in _SAID:
             if said := known.get(name):
-                yield f'{who} "{_printable(said)}"'
+                yield f'{who} "{printable(said)}"'
         for name, what in _DONE:
             if known.get(name) is not None:
-                yield f"{what} {_printable(known[name])}"
+                yield f"{what} {printable(known[name])}"
     latency = known.get(names.RESPONSE_LATENCY)
     if span.op in (names.OP_TURN, names.OP_CALLER_TURN) and latency is not None:
         stages = ", ".join(
-            f"{_printable(stage)} {_ms(seconds, unit='')}" for stage, seconds in _stages(known)
+            f"{printable(stage)} {_ms(seconds, unit='')}" for stage, seconds in _stages(known)
         )
         yield f"answered in {_ms(latency)}" + (stages and f": {stages}")
 
@@ -308,16 +309,11 @@ def _stages(known: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _ms(seconds: object, unit: str = " ms") -> str:
     if isinstance(seconds, (int, float)):
         return f"{seconds * 1000:.0f}{unit}"
-    return _printable(seconds)
+    return printable(seconds)
 
 
 def _seconds(value: object) -> str:
-    return f"{value:.1f} s" if isinstance(value, (int, float)) else _printable(value)
-
-
-def _printable(value: object) -> str:
-    """One line of text that a terminal shows and doesn't obey: callers choose some of it."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return f"{value:.1f} s" if isinstance(value, (int, float)) else printable(value)
 
 
 def _wrap(text: str, width: int | None) -> list[str]:

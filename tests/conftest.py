@@ -23,10 +23,11 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def same_environment() -> Iterator[None]:
     """An environment that each test leaves as it found it: others would fail for it, far away."""
-    pytests = {"PYTEST_CURRENT_TEST": ""}
-    before = os.environ | pytests
+    # pytest's own, and what loading a model sets for the rest of the process
+    others = {"PYTEST_CURRENT_TEST": "", "MOONSHINE_ORT_SINGLE_THREAD": "1"}
+    before = os.environ | others
     yield
-    after = os.environ | pytests
+    after = os.environ | others
     os.environ.clear()
     os.environ.update(before)
     assert after == before, "the test changed the environment and did not put it back"

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
+from agent import certificates
 from agent.errors import InputError
 from agent.proxies import spare_loopback
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
+from telemetry.printable import printable
 from telemetry.store import TraceStore
 
 from . import rooms, simulate, terminal
@@ -79,8 +81,8 @@ def new(
     from .new import make
 
     for path in make(folder):
-        terminal.say(str(path))
-    terminal.say(f"Next: cd {folder} && parley simulate")
+        terminal.say(printable(path))
+    terminal.say(f"Next: cd {printable(folder)} && parley simulate")
 
 
 @app.command(rich_help_panel=START)
@@ -101,7 +103,7 @@ def check(
     from . import check as checking
     from . import process
 
-    process.log_to_stderr("CRITICAL")
+    process.begin("CRITICAL", warns=False)
     raise typer.Exit(0 if checking.check(settings, limit=timeout) else 1)
 
 
@@ -131,7 +133,7 @@ def serve(
     settings = load(gateway_host=host, gateway_port=port)
     from . import process
 
-    process.log_to_stderr(settings.log_level)
+    process.begin(settings.log_level)
     if (warning := process.open_to_all(settings)) is not None:
         terminal.warn(f"parley: warning: {warning}")
     with process.traced(settings):
@@ -224,7 +226,7 @@ def reservations(
     settings = load()
     from . import process
 
-    process.log_to_stderr(settings.log_level)
+    process.begin(settings.log_level)
     with process.traced(settings):
         anyio.run(_reservations, settings.reservations_db, host, port)
 
@@ -255,6 +257,7 @@ def _run() -> int | str | None:
         _find_modules_here()
         export_dotenv()
         spare_loopback(os.environ)
+        certificates.set_aside(os.environ)
         app()
     except SystemExit as end:
         return end.code

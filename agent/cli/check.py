@@ -13,6 +13,9 @@ import anyio
 from livekit.agents.utils import http_context
 from rich.text import Text
 
+from agent import certificates
+from telemetry.printable import printable
+
 from . import probes, process, terminal
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     Probe = Callable[[], Awaitable[str]]
 
 _SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|DSN", re.IGNORECASE)
+_PATH: Final = re.compile(r"FILE(_SET_ASIDE)?$", re.IGNORECASE)
+"""A variable that names a file: which one may be shown."""
 _STYLES: Final = {"ok": "green", "problem": "bold red", "warning": "yellow", "not set": "dim"}
 
 
@@ -54,8 +59,9 @@ def check(settings: Settings, *, limit: float) -> bool:
         says = finding.says
         for secret in hidden:
             says = says.replace(secret, "***")
+        says = printable(says)
         row = Text(f"{finding.state:<8}", _STYLES[finding.state])
-        row.append(f" {finding.name:<{width}}  ", "bold")
+        row.append(f" {printable(finding.name):<{width}}  ", "bold")
         row.append(says, "")
         if finding.ms is not None:
             row.append(f"  {finding.ms} ms", "dim")
@@ -115,6 +121,8 @@ def _at_once(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", "settings", "can be read")
     if (warning := process.open_to_all(settings)) is not None:
         yield Finding("warning", "gateway token", warning)
+    for warning in certificates.warnings(os.environ):
+        yield Finding("warning", "certificates", warning)
     if settings.trace_store is None:
         yield Finding("not set", "trace store", "PARLEY_TRACE_STORE is off: no local traces")
     if settings.sentry_dsn is None:
@@ -151,5 +159,9 @@ def _secrets(settings: Settings) -> list[str]:
         *os.environ.items(),
         *((name, str(value)) for o in options for own in o.values() for name, value in own.items()),
     ]
-    values = {value for name, value in named if _SECRET.search(name) and len(value) > 5}
+    values = {
+        value
+        for name, value in named
+        if _SECRET.search(name) and not _PATH.search(name) and len(value) > 5
+    }
     return sorted(values, key=len, reverse=True)

@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sqlite3
+import ssl
 import time
 import wave
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import httpx
 from livekit import api, rtc
 from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm, stt
 
-from agent import desk, providers, proxies
+from agent import certificates, desk, providers, proxies
 from agent.errors import InputError
 from agent.session import load_agent
 from config import question
@@ -157,7 +158,8 @@ async def sentry(dsn: str) -> str:
     envelope: tuple[dict[str, object], ...] = ({}, {"type": "client_report"}, report)
     try:
         with proxies.of_environment(dsn) as trusted:
-            client = httpx.AsyncClient(trust_env=trusted)
+            bundle = certificates.bundle(os.environ) if parts.scheme == "https" else None
+            client = httpx.AsyncClient(verify=_trusting(bundle), trust_env=trusted)
         async with client as http:
             answer = await http.post(
                 f"{parts.scheme}://{host}{path}/api/{project}/envelope/",
@@ -178,6 +180,12 @@ async def sentry(dsn: str) -> str:
     if not answer.is_success:
         raise Problem(f"{host} answers HTTP {answer.status_code}: look at its status page")
     return f"{host} takes envelopes of project {project}"
+
+
+def _trusting(bundle: str | None) -> ssl.SSLContext:
+    if bundle is None:
+        return httpx.create_ssl_context(trust_env=False)
+    return ssl.create_default_context(cafile=bundle)
 
 
 async def trace_store(path: Path) -> str:
@@ -229,6 +237,8 @@ async def gateway_port(host: str, port: int) -> str:
 
 async def livekit(url: str, key: str, secret: str) -> str:
     """Have the server list its rooms."""
+    if urlsplit(url).scheme in ("wss", "https"):
+        certificates.require(urlsplit(url).hostname or "LiveKit", os.environ)
     try:
         async with api.LiveKitAPI(url, key, secret) as server:
             rooms = await server.room.list_rooms(api.ListRoomsRequest())

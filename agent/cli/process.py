@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import asynccontextmanager, contextmanager
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 import telemetry
+from agent import certificates
+from agent.errors import InputError
 from agent.providers import Choice
 from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
+from telemetry.printable import printable
 
 from . import terminal
 
@@ -27,13 +31,68 @@ if TYPE_CHECKING:
     from telemetry.integrations.httpx2 import Httpx2Integration
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+LEAST_FILES = 64
+"""Files and sockets that a command gets at least, where the machine allows that."""
 _CHATTY = ("httpx", "livekit", "websockets", "asyncio")
 """Loggers whose INFO a trace tells better."""
 
 
-def log_to_stderr(level: str) -> None:
+class PrintableFormatter(logging.Formatter):
+    """A formatter whose records are each one line of text, whatever was given to it; tracebacks
+    follow, a line each, back from the margin: no text can begin what looks like a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record. What another handler's formatter has made of its traceback isn't used."""
+        record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        parts = [printable(self.formatMessage(record))]
+        if record.exc_info:
+            parts.append(_set_back(self.formatException(record.exc_info)))
+        elif record.exc_text:  # of another process: it is all there is
+            parts.append(_set_back(record.exc_text))
+        if record.stack_info:
+            parts.append(_set_back(self.formatStack(record.stack_info)))
+        return "\n".join(parts)
+
+
+def _set_back(text: str) -> str:
+    lines = text.splitlines()
+    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
+    return "\n".join(
+        f"    {' ' * indent}{printable(line)}" for indent, line in zip(indents, lines, strict=True)
+    )
+
+
+def begin(level: str, *, warns: bool = True) -> None:
+    """Log to stderr, libraries a level less; and warn of what can't be used in the surroundings.
+
+    Raises:
+        InputError: nothing could run in them.
+    """
+    _open_enough()
+    for warning in certificates.warnings(os.environ) if warns else ():
+        terminal.warn(f"parley: warning: {warning}")
+    _log_to_stderr(level)
+
+
+def _open_enough() -> None:
+    """Raise the limit of open files, where it is so low that native code would end the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= LEAST_FILES or soft == resource.RLIM_INFINITY:
+        return
+    if LEAST_FILES > hard != resource.RLIM_INFINITY:
+        raise InputError(
+            f"only {hard} files may be open at once: raise the limit, as by `ulimit -n 1024`"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_FILES, hard))
+
+
+def _log_to_stderr(level: str) -> None:
     """Log to stderr; libraries a level less."""
-    logging.basicConfig(level=level, format=_FORMAT)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter(_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     logging.captureWarnings(True)
@@ -42,9 +101,11 @@ def log_to_stderr(level: str) -> None:
 @contextmanager
 def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetry.Runtime]:
     """Telemetry as the settings say, delivered at the end; ``store`` overrides its local file."""
-    dsn = settings.sentry_dsn
+    dsn = None if settings.sentry_dsn is None else settings.sentry_dsn.get_secret_value()
+    if dsn is not None and dsn.startswith("https:"):
+        certificates.require("Sentry", os.environ)
     with telemetry.init(
-        dsn=None if dsn is None else dsn.get_secret_value(),
+        dsn=dsn,
         environment=settings.sentry_environment,
         release=settings.sentry_release,
         sample_rate=settings.sample_rate,

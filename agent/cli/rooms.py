@@ -8,10 +8,12 @@ import os
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import anyio
 import typer
 
+from agent import certificates
 from agent.errors import InputError
 from agent.proxies import hide_from_livekit
 from config import load
@@ -91,6 +93,9 @@ def livekit(settings: Settings) -> LiveKit:
             f"{', '.join(missing)} not set: the LiveKit server to take calls from "
             "(`parley dev` knows those of `livekit-server --dev`)"
         )
+    parts = urlsplit(url)
+    if parts.scheme in ("wss", "https"):
+        certificates.require(parts.hostname or "LiveKit", os.environ)
     hide_from_livekit(url, os.environ)
     return LiveKit(url, key, secret.get_secret_value())
 
@@ -98,7 +103,7 @@ def livekit(settings: Settings) -> LiveKit:
 def _run(settings: Settings, server: LiveKit) -> None:
     from . import process
 
-    process.log_to_stderr(settings.log_level)
+    process.begin(settings.log_level)
     if settings.job_executor == "process":
         # else Python looks in the working directory first, even for the modules it starts with
         os.environ["PYTHONSAFEPATH"] = "1"

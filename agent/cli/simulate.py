@@ -61,7 +61,7 @@ def command(
     settings = load()
     from . import process, simulation
 
-    process.log_to_stderr("WARNING")
+    process.begin("WARNING")
     options = given.Options(
         scenarios=tuple(scenarios or ()),
         callers=callers,

@@ -17,6 +17,7 @@ import anyio
 
 from agent import desk, simulator
 from agent.desk.reservations import Faults
+from telemetry.printable import printable
 from telemetry.store import TraceStore
 
 from . import process, scenarios, terminal, transports
@@ -118,7 +119,8 @@ def simulate(settings: Settings, options: Options) -> bool:
     console.print(simulator.render(found))
     if settings.trace_store is not None and found.calls:
         worst = min(found.calls, key=lambda call: call.passed)
-        console.print(f"See a conversation: parley traces show {worst.id}")
+        shown = printable(worst.id)
+        console.print(f"See a conversation: parley traces show {shown}", markup=False)
     if unwritten:
         raise simulator.ScenarioError("\n".join(unwritten))
     return found.passed

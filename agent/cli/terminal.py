@@ -18,8 +18,12 @@ from typing import Any, Final, TextIO
 
 from rich.console import Console
 
+from telemetry.printable import printable
+
 LEAST_COLUMNS: Final = 60
 """Columns that a table gets at least: on a narrower screen its lines are broken, not its words."""
+_WIDTH: Final = "TERMINAL_WIDTH"
+"""Variable by which typer takes the width of its help, even where that is none."""
 _NEAREST: Final = "parley.nearest"
 """Name of our way with characters that an encoding doesn't have."""
 _STAND_INS: Final = {
@@ -41,6 +45,8 @@ def adapt() -> None:
             os.fstat(descriptor)
         except OSError:  # closed: a file or socket opened next would be taken for the terminal
             os.open(os.devnull, os.O_RDWR)
+    if not os.environ.get(_WIDTH, "").isdecimal() or int(os.environ[_WIDTH]) < LEAST_COLUMNS:
+        os.environ.pop(_WIDTH, None)
     sys.stdout = _taking_all(sys.stdout)
     sys.stderr = _taking_all(sys.stderr)
 
@@ -72,8 +78,9 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def warn(text: str) -> None:
-    """Write a line of text to stderr."""
-    sys.stderr.write(f"{text}\n")
+    """Write a line of text to stderr; of several, those that follow stand back from the margin."""
+    lines = [printable(line) for line in text.split("\n")]
+    sys.stderr.write("\n  ".join(lines) + "\n")
     sys.stderr.flush()
 
 

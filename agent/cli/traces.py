@@ -16,6 +16,7 @@ from rich.text import Text
 
 from telemetry import TelemetryError
 from telemetry.attributes import OP_CONVERSATION
+from telemetry.printable import printable
 from telemetry.store import AmbiguousId, TraceStore
 from telemetry.tree import render
 
@@ -37,9 +38,9 @@ def list_conversations(paths: Sequence[Path], limit: int) -> None:
         seconds = "" if row.ended_at is None else f"{row.ended_at - row.started_at:.1f}"
         table.add_row(
             f"{started:%Y-%m-%d %H:%M:%S}",
-            Text(row.id),
-            Text(row.name),
-            row.status,
+            Text(printable(row.id)),
+            Text(printable(row.name)),
+            Text(printable(row.status)),
             seconds,
             str(row.span_count),
         )

@@ -6,6 +6,7 @@
 ``toolkit``        the common part of both agents' tools
 ``client``         :class:`Reservations`: the tools' way to the reservations service
 ``reservations``   the service: :func:`create_app`, :func:`serve`
+``limits``         the size, the time and the number of what is asked of it
 ``house``          the restaurant: opening hours, seats
 ``ledger``         the reservations book, in SQLite
 ``wire``           the JSON that service, client and tools exchange

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from agent import proxies
+from agent import certificates, proxies
 from agent.desk.speech import spoken_choice, spoken_time
 from agent.desk.wire import (
     Availability,
@@ -45,7 +45,7 @@ _RESERVATIONS: Final = TypeAdapter(list[Reservation])
 def _tls() -> ssl.SSLContext:
     """The TLS context, made once: that takes up to 0.16 s, and in a LiveKit worker each call has
     its own client."""
-    return httpx.create_ssl_context()
+    return certificates.context(httpx.create_ssl_context)
 
 
 class ReservationsError(Exception):
@@ -75,7 +75,7 @@ class Reservations:
         """A client of the service at ``url``; a request fails when the service takes longer
         than ``patience`` seconds to be connected to, or to send the next part of its answer.
 
-        Raises :class:`~agent.proxies.ProxyError` when it can't be asked as the environment says.
+        Raises :class:`~agent.errors.InputError` when it can't be asked as the environment says.
         """
         with proxies.of_environment(url) as trusted:
             http = httpx.AsyncClient(
@@ -172,6 +172,11 @@ def _sentence(problem: Problem) -> str:
             return (
                 "I'm sorry, our reservations book is being looked after at the moment. "
                 "Please try again later."
+            )
+        case Reason.BUSY:
+            return (
+                "I'm sorry, our reservations book is very busy at the moment. "
+                "Please try again in a minute."
             )
         case Reason.INVALID:
             return "I'm sorry, I did not get that right. Could you say it again?"

@@ -18,6 +18,7 @@ from agent.desk.house import House, distance
 from agent.desk.wire import Availability, Booking, Change, Problem, Reason, Reservation, Seating
 from agent.errors import InputError
 from telemetry.attributes import DB_SYSTEM_NAME, OP_DB_QUERY
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -36,6 +37,8 @@ CREATE INDEX IF NOT EXISTS reservations_by_slot ON reservations (date, time);
 CREATE INDEX IF NOT EXISTS reservations_by_name ON reservations (name);
 """
 _MAX_ALTERNATIVES: Final = 2
+BUSY_SECONDS: Final = 1.0
+"""Time to wait for another writer of the book, less than any caller waits for an answer."""
 _SQLITE: Final = {DB_SYSTEM_NAME: "sqlite"}
 
 
@@ -198,9 +201,15 @@ class Ledger:
             _query(db, "COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         db.row_factory = sqlite3.Row
         return db
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """True when another writer, or whoever locks the book, was waited for in vain."""
+    code: int = getattr(error, "sqlite_errorcode", 0)  # not set by every error
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _query(db: sqlite3.Connection, sql: str, *parameters: str | int) -> list[Any]:
@@ -236,4 +245,6 @@ def _reservation(row: sqlite3.Row) -> Reservation:
 
 
 def _unknown(id: str) -> Problem:
-    return Problem(reason=Reason.UNKNOWN_RESERVATION, detail=f"id: no reservation {id}")
+    return Problem(
+        reason=Reason.UNKNOWN_RESERVATION, detail=f"id: no reservation {printable(id, 100)}"
+    )

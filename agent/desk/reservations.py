@@ -14,8 +14,9 @@ DELETE /reservations/{id}                                        204
 
 The models are in :mod:`agent.desk.wire`. A request that can't be granted is answered by a
 :class:`~agent.desk.wire.Problem`: 422 for input that is not valid, 404 for a reservation that
-doesn't exist, 409 for what the house can't offer. ``?approved=true`` is the manager's word that a
-party larger than the house's largest may come.
+doesn't exist, 409 for what the house can't offer, 503 with ``Retry-After`` while the book is
+locked; 413 and 408 for what is too large and too slow (:mod:`agent.desk.limits`).
+``?approved=true`` is the manager's word that a party larger than the house's largest may come.
 
 Each request but ``/health`` is a transaction below the span of whoever made it, with the queries it
 took, when the process has telemetry (``telemetry.init``).
@@ -26,12 +27,15 @@ Started with :class:`Faults`, the service is slow, out of order or silent for ce
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
+import math
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
@@ -42,9 +46,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.desk.house import COPPER_KETTLE, House, local_now
-from agent.desk.ledger import Ledger, RequestRefusedError, ServiceError
+from agent.desk.ledger import (
+    BUSY_SECONDS,
+    Ledger,
+    RequestRefusedError,
+    ServiceError,
+    is_busy,
+)
+from agent.desk.limits import LIMITS, BoundedBody, BoundedConnection, Limits
 from agent.desk.wire import Booking, Change, Name, Problem, Reason, Seating
 from telemetry.integrations.asgi import TraceRequests
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,10 +70,16 @@ _STATUS: Final = {
     Reason.INVALID: 422,
     Reason.UNKNOWN_RESERVATION: 404,
     Reason.MAINTENANCE: 503,
+    Reason.BUSY: 503,
 }
 _NAME: Final = TypeAdapter(Name)
+_SHOWN_CHARACTERS: Final = 100
+"""Length of what is repeated of a field's name."""
 _GRACE_SECONDS: Final = 2
 """Time a request in progress has when the service stops."""
+
+_Found = TypeVar("_Found")
+_Given = TypeVarTuple("_Given")
 
 Clock = Callable[[], dt.datetime]
 
@@ -99,10 +117,12 @@ def create_app(
     house: House = COPPER_KETTLE,
     now: Clock = local_now,
     faults: Faults | None = None,
+    limits: Limits = LIMITS,
 ) -> TraceRequests:
     """The service, an ASGI application over the SQLite file ``db``, which is made if it is missing.
 
-    ``now`` is what the service takes for the current wall-clock time; ``faults`` are none.
+    ``now`` is what the service takes for the current wall-clock time; ``faults`` are none. Of the
+    ``limits`` those of a body are held.
 
     Raises:
         ServiceError: ``db`` can't be used.
@@ -122,7 +142,7 @@ def create_app(
         ],
         exception_handlers={RequestRefusedError: _refused, ValidationError: _invalid},
     )
-    return TraceRequests(app)
+    return TraceRequests(BoundedBody(app, limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +163,18 @@ class _Service:
         seating = Seating.model_validate(dict(request.query_params))
         await self._meet_faults(seating.date)
         ledger = self.ledger
-        return _answer(await anyio.to_thread.run_sync(ledger.availability, seating, self.now()))
+        return _answer(await _in_book(ledger.availability, seating, self.now()))
 
     async def find(self, request: Request) -> Response:
         name = _NAME.validate_python(request.query_params.get("name", ""))
-        found = await anyio.to_thread.run_sync(self.ledger.under, name, self.now())
+        found = await _in_book(self.ledger.under, name, self.now())
         return JSONResponse([reservation.model_dump(mode="json") for reservation in found])
 
     async def book(self, request: Request) -> Response:
         booking = Booking.model_validate_json(await request.body())
         approved = request.query_params.get("approved") == "true"
         await self._meet_faults(booking.date)
-        added = await anyio.to_thread.run_sync(self.ledger.add, booking, self.now(), approved)
+        added = await _in_book(self.ledger.add, booking, self.now(), approved)
         return _answer(added, status=201)
 
     async def change(self, request: Request) -> Response:
@@ -162,15 +182,33 @@ class _Service:
         id = request.path_params["id"]
         if wanted.date is not None:
             await self._meet_faults(wanted.date)
-        return _answer(await anyio.to_thread.run_sync(self.ledger.change, id, wanted, self.now()))
+        return _answer(await _in_book(self.ledger.change, id, wanted, self.now()))
 
     async def cancel(self, request: Request) -> Response:
-        await anyio.to_thread.run_sync(self.ledger.remove, request.path_params["id"])
+        await _in_book(self.ledger.remove, request.path_params["id"])
         return Response(status_code=204)
 
     async def _meet_faults(self, day: dt.date) -> None:
         if self.faults is not None:
             await self.faults.meet(day)
+
+
+async def _in_book(operation: Callable[[Unpack[_Given]], _Found], *given: *_Given) -> _Found:
+    """Do something in the book, in a thread.
+
+    Raises:
+        RequestRefusedError: it is locked, or there is no thread in time because it is.
+    """
+    try:
+        with anyio.fail_after(BUSY_SECONDS):  # waits for a thread; one that runs is not given up
+            return await anyio.to_thread.run_sync(operation, *given)
+    except TimeoutError:
+        pass
+    except sqlite3.Error as error:
+        if not is_busy(error):
+            raise
+    detail = "the reservations book is locked: try again in a moment"
+    raise RequestRefusedError(Problem(reason=Reason.BUSY, detail=detail))
 
 
 async def serve(
@@ -181,6 +219,7 @@ async def serve(
     house: House = COPPER_KETTLE,
     now: Clock = local_now,
     faults: Faults | None = None,
+    limits: Limits = LIMITS,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the service until cancelled. Reports its URL when ready; port 0 takes a free one.
@@ -189,7 +228,7 @@ async def serve(
         ServiceError: ``db`` can't be used, or the address can't be listened on.
     """
     app = await anyio.to_thread.run_sync(
-        lambda: create_app(db, house=house, now=now, faults=faults)
+        lambda: create_app(db, house=house, now=now, faults=faults, limits=limits)
     )
     with _listen(host, port) as listener:
         address, bound = listener.getsockname()[:2]
@@ -197,6 +236,9 @@ async def serve(
         server = _EmbeddedServer(
             uvicorn.Config(
                 app,
+                http=functools.partial(BoundedConnection, limits),  # type: ignore[arg-type]  # makes one
+                h11_max_incomplete_event_size=limits.head_bytes,
+                limit_concurrency=limits.connections + 1,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -257,12 +299,15 @@ def _answer(model: BaseModel, *, status: int = 200) -> Response:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefusedError)
-    return _answer(error.problem, status=_STATUS.get(error.problem.reason, 409))
+    answer = _answer(error.problem, status=_STATUS.get(error.problem.reason, 409))
+    if error.problem.reason is Reason.BUSY:
+        answer.headers["Retry-After"] = str(math.ceil(BUSY_SECONDS))
+    return answer
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "body"
-    detail = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    where = printable(".".join(str(part) for part in first["loc"]), _SHOWN_CHARACTERS) or "body"
+    detail = printable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")
     return _answer(Problem(reason=Reason.INVALID, detail=detail), status=422)

@@ -2,12 +2,16 @@
 
 A pure function of the conversation so far. It replays the caller's words and the tools' answers
 through a :class:`~agent.desk.dialogue.Dialogue` and puts the outcome into short spoken English.
+Where a conversation has got to is remembered, so that a reply costs what is new in it, and not what
+the whole of a long conversation does: it is made on the event loop that other callers share.
 """
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, Final
+import threading
+from collections import OrderedDict
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from livekit.agents import llm
 
@@ -20,7 +24,7 @@ from agent.providers import CallTool, Say
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _QUESTIONS: Final = {
     Slot.PARTY: "For how many people?",
@@ -48,32 +52,76 @@ def local_today() -> dt.date:
     return local_now().date()
 
 
+_REMEMBERED: Final = 2000
+"""Number of states of conversations that are kept: a few for each that goes on."""
+
+
 class DeskScript:
-    """The front desk's :class:`~agent.providers.Script`.
+    """The front desk's :class:`~agent.providers.Script`; any number of conversations may share it.
 
     ``today`` says which day "today" and "Friday" are counted from.
     """
 
     def __init__(self, today: Callable[[], dt.date] = local_today) -> None:
         self._today = today
+        self._states: OrderedDict[int, Dialogue] = OrderedDict()
+        """Dialogues by the hash of all that was said in them, the one used last at the end."""
+        self._guard = threading.Lock()
+        """For the states: rooms are in threads."""
 
     def reply(self, chat_ctx: llm.ChatContext) -> Say | CallTool:
         """The words to say, or the tool to call, after this conversation."""
         today = self._today()
-        dialogue = Dialogue()
-        for item in chat_ctx.items:
-            match item:
-                case llm.ChatMessage(role="user"):
-                    dialogue = dialogue.hear(item.text_content or "", today=today)
-                case llm.FunctionCallOutput():
-                    dialogue = _learn(dialogue, item)
-                case _:
-                    pass  # what was asked follows from the dialogue itself
+        said = [each for item in chat_ctx.items if (each := _said(item)) is not None]
+        # each the hash of everything up to there: a text that was seen before isn't read again
+        keys = list(accumulate(said, lambda key, each: hash((key, each)), initial=hash(today)))
+        dialogue, position = self._furthest(keys)
+        for key, each in zip(keys[position + 1 :], said[position:], strict=True):
+            if isinstance(each, str):
+                dialogue = dialogue.hear(each, today=today)
+            else:
+                dialogue = _learn(dialogue, each)
+            self._remember(key, dialogue)
         return _call(dialogue) or Say(_say(dialogue))
 
+    def _furthest(self, keys: Sequence[int]) -> tuple[Dialogue, int]:
+        """The latest state that is known of a conversation, and its position."""
+        with self._guard:
+            for position in range(len(keys) - 1, 0, -1):
+                if (found := self._states.get(keys[position])) is not None:
+                    self._states.move_to_end(keys[position])
+                    return found, position
+        return Dialogue(), 0
 
-def _learn(dialogue: Dialogue, result: llm.FunctionCallOutput) -> Dialogue:
-    match result.name:
+    def _remember(self, key: int, dialogue: Dialogue) -> None:
+        with self._guard:
+            self._states[key] = dialogue
+            if len(self._states) > _REMEMBERED:
+                self._states.popitem(last=False)
+
+
+class _Answer(NamedTuple):
+    """A tool's answer."""
+
+    tool: str
+    output: str
+    is_error: bool
+
+
+def _said(item: llm.ChatItem) -> str | _Answer | None:
+    """The part of an item that matters; None for others: what was asked follows from the dialogue
+    itself."""
+    match item:
+        case llm.ChatMessage(role="user"):
+            return item.text_content or ""
+        case llm.FunctionCallOutput():
+            return _Answer(item.name, item.output, item.is_error)
+        case _:
+            return None
+
+
+def _learn(dialogue: Dialogue, result: _Answer) -> Dialogue:
+    match result.tool:
         case "speak_to_manager" | "back_to_desk":
             return dialogue.not_handed_over() if result.is_error else dialogue.handed_over()
         case _ if result.is_error:

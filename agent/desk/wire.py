@@ -112,6 +112,7 @@ class Reason(enum.StrEnum):
     PARTY_TOO_LARGE = "party_too_large"
     UNKNOWN_RESERVATION = "unknown_reservation"
     MAINTENANCE = "maintenance"
+    BUSY = "busy"
 
 
 class Problem(_Model):

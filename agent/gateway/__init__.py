@@ -5,7 +5,10 @@ module         contents
 =============  ===================================================================================
 ``protocol``   the wire protocol ``parley.v1``: messages, limits, close codes; no I/O
 ``exchange``   the order of a call's messages, as a state machine; no I/O
+``budget``     a caller's share: audio ahead of real time, typed turns; no I/O
 ``server``     listening: handshake, cap, shutdown, ``/health``
+``connection`` a connection: its frames are counted, before it is admitted and after
+``strangers``  connections without a call, in a bounded number; no I/O
 ``admission``  refuses those who may not come in: host, origin, token; no I/O
 ``page``       the page to talk from in a browser
 ``call``       one call: a session and its connection, from ``start`` to the close frame
@@ -26,6 +29,7 @@ Errors::
 
 from __future__ import annotations
 
+from .budget import FramePace, TypedTurns
 from .client import Call, ConnectError, Disconnected, connect
 from .exchange import Exchange, Phase
 from .protocol import (
@@ -49,7 +53,6 @@ from .protocol import (
     Text,
     Tool,
     TurnedAwayError,
-    TypedTurns,
     Words,
     encode,
     frame_size,
@@ -75,6 +78,7 @@ __all__ = [
     "Ended",
     "Exchange",
     "Flush",
+    "FramePace",
     "GatewayError",
     "GatewayMessage",
     "ListenError",

@@ -18,12 +18,16 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from telemetry.printable import printable
+
 from .protocol import token_subprotocol
 
 if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
 _AUTHORITY: Final = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_SHOWN_CHARACTERS: Final = 100
+"""Length of what is repeated of a header."""
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -54,7 +58,8 @@ def check_host(headers: Headers, known: str) -> Refusal | None:
     host = _host_of(given)
     if host is not None and (is_loopback(host) or host == known.lower()):
         return None
-    text = f"Host {given!r} is not this gateway's: it listens on loopback, as 127.0.0.1.\n"
+    name = printable(given, _SHOWN_CHARACTERS)
+    text = f"Host '{name}' is not this gateway's: it listens on loopback, as 127.0.0.1.\n"
     return Refusal(http.HTTPStatus.MISDIRECTED_REQUEST, text)
 
 
@@ -65,7 +70,8 @@ def check_origin(headers: Headers, *, own_page: bool) -> Refusal | None:
     origin = _only(headers, "Origin")
     if own_page and _is_same(origin, _only(headers, "Host")):
         return None
-    return Refusal(http.HTTPStatus.FORBIDDEN, f"Origin {origin!r} may not call this gateway.\n")
+    name = printable(origin, _SHOWN_CHARACTERS)
+    return Refusal(http.HTTPStatus.FORBIDDEN, f"Origin '{name}' may not call this gateway.\n")
 
 
 def check_token(headers: Headers, token: str) -> Refusal | None:

@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from agent.session.line import Outcome, Session
 
-from .protocol import CloseCode, End, ProtocolError, Started, Text, TypedTurns
+from .budget import TypedTurns
+from .protocol import CloseCode, End, ProtocolError, Started, Text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,8 +31,12 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 """Time a caller has to take the messages still unsent, and then to answer the close frame."""
-_CLOSED_BY_WEBSOCKETS: Final = (CloseCode.BROKEN_FRAME, CloseCode.INVALID, CloseCode.TOO_BIG)
-"""Codes that websockets itself closes with, before this protocol sees the message."""
+_CLOSED_BELOW: Final = (
+    *(CloseCode.BROKEN_FRAME, CloseCode.INVALID, CloseCode.TOO_BIG),
+    CloseCode.TOO_FAST,
+)
+"""Codes that websockets, or our :class:`~agent.gateway.connection.Connection`, closes with before
+this protocol sees the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,8 @@ class Limits:
     """Limit of hearing nothing from the caller, neither audio nor text."""
     max_duration: float = 1800.0
     """Limit of the whole call."""
-    start_timeout: float = 10.0
-    """Limit from connecting to ``start``."""
+    start_timeout: float = 5.0
+    """Limit from connecting to the end of the handshake, and from there to ``start``."""
     grace: float = 10.0
     """Limit of a session's closing, once it was asked to end; then it is cancelled."""
 
@@ -167,6 +172,7 @@ class Call:
             message = self._exchange.from_caller(data)
             if isinstance(message, Text):
                 self._typed.count(self._heard_at)
+                self._typed.measure(self._heard_at, len(message.text))
         except ProtocolError as error:
             self._refuse(error.code, error.reason)
             return
@@ -223,6 +229,6 @@ class Call:
 def lost(closed: ConnectionClosed) -> Ending:
     """The ending of a call whose connection closed before it had ended."""
     sent = closed.sent
-    if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BY_WEBSOCKETS:
+    if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BELOW:
         return Ending(Outcome.REFUSED, CloseCode(sent.code), sent.reason)
     return Ending(Outcome.HUNG_UP)

@@ -13,9 +13,11 @@ caller sends        fields                                                      
                     ``id`` (no other live call's), ``user`` (object of
                     plain values), ``tags``
                     (object of strings), ``headers``
-frame               the caller's microphone, in real time                       after ``started``
+frame               the caller's microphone, in real time: at most ten          after ``started``
+                    seconds ahead of it
 ``text``            ``text``: a turn typed instead of spoken; at most ten       after ``started``
-                    in any ten seconds; optional ``headers``
+                    in any ten seconds, 20,000 characters in any sixty;
+                    optional ``headers``
 ``end``             the caller hangs up; frames in flight are ignored           after ``started``
 ==================  ==========================================================  ================
 
@@ -48,7 +50,6 @@ from __future__ import annotations
 import base64
 import enum
 import math
-from collections import deque
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
@@ -64,6 +65,7 @@ from pydantic import (
 import telemetry
 from agent.errors import InputError
 from agent.session.line import Outcome  # noqa: TC001 (pydantic needs it at run time)
+from telemetry.printable import printable
 
 _Text = TypeVar("_Text")
 
@@ -72,10 +74,6 @@ FRAME_SECONDS: Final = 0.02
 SAMPLE_RATES_HZ: Final = (8000, 16000, 24000, 48000)
 MAX_MESSAGE_BYTES: Final = 16 * 1024
 """Size of a caller's longest message. (The largest frame, at 48 kHz, has 1,920 bytes.)"""
-MAX_TYPED_TURNS: Final = 10
-"""Number of typed turns taken in any :data:`TYPED_WITHIN_SECONDS`: more than anybody types, and
-each one may cost a request to a language model."""
-TYPED_WITHIN_SECONDS: Final = 10.0
 MAX_TEXT_CHARACTERS: Final = 4000
 """Length of a typed turn, at most."""
 _TOKEN: Final = "parley.token."  # noqa: S105 (what a token is recognised by)
@@ -114,7 +112,7 @@ class CloseCode(enum.IntEnum):
     INTERNAL_ERROR = 1011
     """The gateway or the session failed."""
     TRY_AGAIN_LATER = 1013
-    """The gateway holds as many sessions as it may."""
+    """The gateway holds as many sessions as it may, or as many connections without ``start``."""
     OUT_OF_ORDER = 4400
     """A message the protocol has, but not now: audio before ``started``, a second ``start``."""
     NO_START = 4401
@@ -122,7 +120,8 @@ class CloseCode(enum.IntEnum):
     TOO_SLOW = 4402
     """The caller doesn't read what it is sent."""
     TOO_FAST = 4403
-    """More than :data:`MAX_TYPED_TURNS` typed turns in :data:`TYPED_WITHIN_SECONDS`."""
+    """More than a caller may send: audio too far ahead of real time, too many typed turns or
+    characters (:mod:`agent.gateway.budget`)."""
     ID_TAKEN = 4404
     """The ``id`` in ``start`` is another call's, which has not ended: two calls never share a
     conversation."""
@@ -137,28 +136,13 @@ class TurnedAwayError(GatewayError):
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         self.code = code
-        text = " ".join(reason.split())  # parts of it are the other side's words
+        text = printable(reason, _MAX_REASON_BYTES)  # parts of it are the other side's words
         self.reason = text.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
         super().__init__(f"{self.reason} (close code {code.value})")
 
 
 class ProtocolError(TurnedAwayError):
     """The other side broke the protocol."""
-
-
-class TypedTurns:
-    """The times of a call's last typed turns, over whatever transport."""
-
-    def __init__(self) -> None:
-        self._at: deque[float] = deque(maxlen=MAX_TYPED_TURNS)
-
-    def count(self, now: float) -> None:
-        """Count one more, at ``now`` (seconds, on a clock that doesn't jump). Raises
-        :class:`ProtocolError` for one too many, which isn't counted."""
-        if len(self._at) == MAX_TYPED_TURNS and now - self._at[0] < TYPED_WITHIN_SECONDS:
-            limit = f"more than {MAX_TYPED_TURNS} typed turns in {TYPED_WITHIN_SECONDS:g} s"
-            raise ProtocolError(CloseCode.TOO_FAST, limit)
-        self._at.append(now)
 
 
 # -- messages ------------------------------------------------------------------------------------

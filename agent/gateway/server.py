@@ -7,6 +7,7 @@ tasks and its own bounded queues, and what goes wrong in one ends that one.
 
 from __future__ import annotations
 
+import functools
 import http
 import json
 import logging
@@ -23,6 +24,7 @@ from agent.session.line import OpenSession, SessionRequest
 
 from . import admission
 from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits
+from .connection import Connection
 from .exchange import Exchange
 from .line import GatewayLine
 from .page import HEADERS, Page
@@ -34,6 +36,7 @@ from .protocol import (
     Start,
     TurnedAwayError,
 )
+from .strangers import MAX_STRANGERS, Strangers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,15 +67,17 @@ async def serve(
     max_sessions: int = 20,
     idle_timeout: float = 60.0,
     max_duration: float = 1800.0,
-    start_timeout: float = 10.0,
+    start_timeout: float = 5.0,
+    max_strangers: int = MAX_STRANGERS,
     grace: float = 10.0,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take calls until cancelled; then end them all, giving each ``grace`` seconds to close.
 
     ``port`` 0 is any free one: ``task_status`` is started with the URL that is listened on. Times
-    are seconds, and mean what :class:`~agent.gateway.call.Limits` says. ``GET /health`` on the same
-    port says how many calls there are; with ``page``, ``GET /`` is the page to talk from, and that
+    are seconds, and mean what :class:`~agent.gateway.call.Limits` says; ``max_strangers`` bounds
+    connections without a call (:mod:`~agent.gateway.strangers`). ``GET /health`` on the same port
+    says how many calls there are; with ``page``, ``GET /`` is the page to talk from, and that
     page alone may call from a browser. Raises :class:`ListenError`.
     """
     limits = Limits(
@@ -88,6 +93,7 @@ async def serve(
         token=token,
         page=Page() if page else None,
         max_sessions=max_sessions,
+        max_strangers=max_strangers,
     )
     server = await _listen(gateway, host, port, open_timeout=start_timeout)
     try:
@@ -111,6 +117,7 @@ async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: floa
         host,
         port,
         process_request=gateway.check,
+        create_connection=functools.partial(Connection, gateway.strangers),  # type: ignore[arg-type]  # documented: or a wrapper
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         compression=None,  # speech doesn't compress, and trying costs every frame
         max_size=MAX_MESSAGE_BYTES,
@@ -137,7 +144,9 @@ class _Gateway:
         token: str | None,
         page: Page | None,
         max_sessions: int,
+        max_strangers: int,
     ) -> None:
+        self.strangers: Strangers[ServerConnection] = Strangers(self._send_away, most=max_strangers)
         self._open_session = open_session
         self._limits = limits
         self._host = host
@@ -145,10 +154,10 @@ class _Gateway:
         self._page = page
         self._max_sessions = max_sessions
         self._held = 0
-        """Connections that count against the cap."""
+        """Calls that were opened and have not ended."""
         self._ids: set[str] = set()
         """Ids that callers gave their calls; no other call may have one of them meanwhile."""
-        self._waiting: set[anyio.CancelScope] = set()
+        self._waiting: dict[ServerConnection, anyio.CancelScope] = {}
         """The scopes around each wait for ``start``."""
         self._shutdown = anyio.Event()
 
@@ -198,8 +207,15 @@ class _Gateway:
     def shut_down(self) -> None:
         """Ask every call to end."""
         self._shutdown.set()
-        for waiting in self._waiting:
+        for waiting in self._waiting.values():
             waiting.cancel()
+
+    def _send_away(self, websocket: ServerConnection) -> None:
+        """Close a connection that has no call, to make room for another."""
+        if (waiting := self._waiting.pop(websocket, None)) is not None:
+            waiting.cancel()  # it is told why
+        else:
+            websocket.transport.abort()  # it hasn't come as far as WebSocket, or is being closed
 
     async def hold(self, websocket: ServerConnection) -> None:
         """Take one connection from its handshake to its close frame."""
@@ -215,23 +231,26 @@ class _Gateway:
             await _close(websocket, CloseCode.INTERNAL_ERROR, "the call could not be opened")
 
     async def _admit(self, websocket: ServerConnection) -> None:
-        if self._held >= self._max_sessions:
-            taken = f"all {self._max_sessions} sessions are taken: try again later"
-            raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, taken)
-        self._held += 1
-        try:
-            await self._hold_call(websocket)
-        finally:
-            self._held -= 1
-
-    async def _hold_call(self, websocket: ServerConnection) -> None:
+        """Wait for ``start``; a session's place is taken only by who has sent it."""
+        self._check_room()  # who can't have one need not wait to hear it
         _bound_send_buffer(websocket)
         exchange = Exchange()
         start = await self._receive_start(websocket, exchange)
-        with self._claimed(start.id), GatewayLine(exchange) as line:
-            session = self._open_session(_request(start), line)
-            call = Call(websocket, exchange, line, session, self._limits, self._shutdown)
-            await call.run()
+        self._check_room()
+        self.strangers.leave(websocket)
+        self._held += 1
+        try:
+            with self._claimed(start.id), GatewayLine(exchange) as line:
+                session = self._open_session(_request(start), line)
+                call = Call(websocket, exchange, line, session, self._limits, self._shutdown)
+                await call.run()
+        finally:
+            self._held -= 1
+
+    def _check_room(self) -> None:
+        if self._held >= self._max_sessions:
+            taken = f"all {self._max_sessions} sessions are taken: try again later"
+            raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, taken)
 
     @contextmanager
     def _claimed(self, id: str | None) -> Iterator[None]:
@@ -249,16 +268,20 @@ class _Gateway:
 
     async def _receive_start(self, websocket: ServerConnection, exchange: Exchange) -> Start:
         patience = self._limits.start_timeout
+        crowded = False
         with anyio.move_on_after(0 if self._shutdown.is_set() else patience) as waiting:
-            self._waiting.add(waiting)
+            self._waiting[websocket] = waiting
             try:
                 message = exchange.from_caller(await websocket.recv())
             finally:
-                self._waiting.discard(waiting)
+                crowded = self._waiting.pop(websocket, None) is None
             assert isinstance(message, Start)  # the exchange lets nothing else through
             return message
         if self._shutdown.is_set():
             raise TurnedAwayError(CloseCode.GOING_AWAY, "the gateway is shutting down")
+        if crowded:
+            many = "too many connections without 'start': send it at once, or try again later"
+            raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, many)
         raise TurnedAwayError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
 
 

@@ -16,7 +16,7 @@ import httpx2
 import openai
 from livekit.plugins import openai as plugin
 
-from agent import proxies
+from agent import certificates, proxies
 
 from . import connections
 
@@ -25,7 +25,7 @@ _POOL: Final = httpx2.Limits(
     max_keepalive_connections=50,
     keepalive_expiry=120,
 )
-_TLS: Final = httpx2.create_ssl_context()
+_TLS: Final = certificates.context(httpx2.create_ssl_context)
 """The TLS context, made at import, before the first call: that takes up to 0.16 s, in which an
 event loop would stand still."""
 

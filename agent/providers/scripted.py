@@ -79,6 +79,7 @@ class LLM(llm.LLM[Never]):
         self._script = script
         self._first_token = first_token
         self._token = token
+        self._usage = _Usage()
 
     @property
     def model(self) -> str:
@@ -108,6 +109,7 @@ class LLM(llm.LLM[Never]):
             tools=tools or [],
             conn_options=conn_options,
             delays=(self._first_token, self._token),
+            usage=self._usage,
         )
 
 
@@ -123,10 +125,12 @@ class LLMStream(llm.LLMStream):
         tools: list[llm.Tool],
         conn_options: APIConnectOptions,
         delays: tuple[float, float],
+        usage: _Usage,
     ) -> None:
         super().__init__(parent, chat_ctx=chat_ctx, tools=tools, conn_options=conn_options)
         self._script = script
         self._first_token, self._token = delays
+        self._usage = usage
 
     async def _run(self) -> None:
         request_id = utils.shortuuid("chat_")
@@ -148,21 +152,37 @@ class LLMStream(llm.LLMStream):
         for index, delta in enumerate(deltas):
             await anyio.sleep_until(first + index * self._token)
             self._event_ch.send_nowait(llm.ChatChunk(id=request_id, delta=delta))
-        usage = _usage(self._chat_ctx.items, tokens)
+        usage = self._usage.of(self._chat_ctx.items, tokens)
         self._event_ch.send_nowait(llm.ChatChunk(id=request_id, usage=usage))
 
 
-def _usage(prompt: Sequence[llm.ChatItem], completion: Sequence[str]) -> llm.CompletionUsage:
-    """Usage with words for tokens: those of the messages and tool results, those of the reply."""
-    words = 0
-    for item in prompt:
-        match item:
-            case llm.ChatMessage():
-                words += len((item.text_content or "").split())
-            case llm.FunctionCallOutput():
-                words += len(item.output.split())
-    return llm.CompletionUsage(
-        prompt_tokens=words,
-        completion_tokens=len(completion),
-        total_tokens=words + len(completion),
-    )
+class _Usage:
+    """Usage with words for tokens: those of the messages and tool results, those of the reply.
+
+    The words of a conversation that goes on are counted once, as they are added to it.
+    """
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[str, int], int] = {}
+        """Words of each item of the last prompt, by its id and length."""
+
+    def of(self, prompt: Sequence[llm.ChatItem], completion: Sequence[str]) -> llm.CompletionUsage:
+        """The usage of one reply."""
+        before, self._counted = self._counted, {}
+        for item in prompt:
+            match item:
+                case llm.ChatMessage():
+                    text = item.raw_text_content or ""
+                case llm.FunctionCallOutput():
+                    text = item.output
+                case _:
+                    continue
+            key = item.id, len(text)
+            known = before.get(key)
+            self._counted[key] = len(text.split()) if known is None else known
+        words = sum(self._counted.values())
+        return llm.CompletionUsage(
+            prompt_tokens=words,
+            completion_tokens=len(completion),
+            total_tokens=words + len(completion),
+        )

@@ -20,7 +20,7 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.utils import wait_for_participant
 
 import telemetry
-from agent.gateway import End, ProtocolError, Text, TypedTurns, parse_caller_message
+from agent.gateway import End, FramePace, ProtocolError, Text, TypedTurns, parse_caller_message
 from agent.session import Outcome
 from telemetry import attributes as names
 
@@ -30,7 +30,7 @@ from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC, RoomLine
 from .request import ASK_TIMEOUT_SECONDS, CONVERSATION, TRACE, from_participant, who_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from livekit.agents import JobContext
 
@@ -133,6 +133,7 @@ class Call:
         self._ending: tuple[Outcome, str] | None = None
         self._asked_to_end = anyio.Event()
         self._caller: rtc.RemoteParticipant | None = None
+        self._pace = FramePace()
         self._typed = TypedTurns()
         self._cut_off_at: float | None = None
         """The time of losing the connection to the server, on the loop's clock; None with one."""
@@ -357,28 +358,34 @@ class Call:
         sender = packet.participant
         if packet.topic != TOPIC or sender is None or not self._is_caller(sender.identity):
             return
+        if not self._afford(self._pace.count):
+            return
         try:
             message = parse_caller_message(packet.data.decode(errors="replace"))
         except ProtocolError as error:
             log.info("rooms: %s: a message is ignored: %s", self._room.name, error)
             return
         match message:
-            case Text(text=text, headers=headers) if self._may_type():
-                self._session.hear(text, headers)
+            case Text(text=text, headers=headers) if self._afford(self._typed.count):
+                self._typed_text(text, headers)
             case End():
                 self.end(Outcome.HUNG_UP, "the caller hung up")
 
     def _chatted(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        if self._is_caller(identity) and self._may_type():
-            read = functools.partial(chat.read, reader, self._session.hear)
+        if self._is_caller(identity) and self._afford(self._typed.count):
+            read = functools.partial(chat.read, reader, self._typed_text)
             self._tasks.start_soon(self._guarded, read)
         else:
             reader.close()
 
-    def _may_type(self) -> bool:
-        """Count a typed turn; one too many ends the call."""
+    def _typed_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        if self._afford(lambda now: self._typed.measure(now, len(text))):
+            self._session.hear(text, headers)
+
+    def _afford(self, count: Callable[[float], None]) -> bool:
+        """Count something of the caller's; too much of it ends the call."""
         try:
-            self._typed.count(anyio.current_time())
+            count(anyio.current_time())
         except ProtocolError as error:
             self.end(Outcome.REFUSED, error.reason)
         return self._ending is None

@@ -8,6 +8,8 @@ from prometheus_client import REGISTRY, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from telemetry.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -30,6 +32,11 @@ _COUNTS: Final = {
     "refused_headers": "Trace headers that somebody sent and that were passed over",
     "faults": "Bugs of telemetry's that calls went on in spite of",
 }
+
+
+_MOST_CHARACTERS: Final = 64
+"""Length of a label's value. Labels are reasons of telemetry's, of which there are few; nothing a
+caller sends is one."""
 
 
 class Worker(Collector):
@@ -60,7 +67,7 @@ class Worker(Collector):
             "parley_telemetry_dropped", "Dropped by telemetry, by reason", labels=["reason"]
         )
         for reason, count in stats.dropped.items():
-            dropped.add_metric([reason], count)
+            dropped.add_metric([printable(reason, _MOST_CHARACTERS)], count)
         yield dropped
 
     def __enter__(self) -> None:

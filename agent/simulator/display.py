@@ -19,6 +19,7 @@ from agent.simulator.report import (
     same_words,
 )
 from telemetry.attributes import STAGES
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
     """
     if not console.is_terminal:
         yield lambda event: console.print(
-            f"{event.conversation} {event.turn}/{event.turns} {event.what}",
+            printable(f"{event.conversation} {event.turn}/{event.turns} {event.what}"),
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -56,8 +57,11 @@ def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
         def show(event: Progress) -> None:
             call = calls.get(event.conversation)
             if call is None:
-                call = calls[event.conversation] = bars.add_task(event.conversation, what="")
-            bars.update(call, total=event.turns, completed=event.turn, what=event.what)
+                call = calls[event.conversation] = bars.add_task(
+                    printable(event.conversation), what=""
+                )
+            what = printable(event.what)
+            bars.update(call, total=event.turns, completed=event.turn, what=what)
 
         yield show
 
@@ -81,37 +85,45 @@ def _call(call: CallResult) -> RenderableType:
     table.add_column("at the caller", justify="right")
     for turn in call.turns:
         table.add_row(_heard(turn), _replied(turn), _ms(turn.e2e_ms), _ms(turn.measured_ms))
-    line = "" if call.line == "clean" else f"line {call.line}  "
+    line = "" if call.line == "clean" else f"line {printable(call.line)}  "
     return Group(
         Text.assemble(
-            (call.id, "bold"), f"  {call.outcome or 'no outcome'}  ", (line, "dim"), _trace(call)
+            (printable(call.id), "bold"),
+            f"  {printable(call.outcome or 'no outcome')}  ",
+            (line, "dim"),
+            _trace(call),
         ),
         table,
-        *(Text(failure, style="red") for failure in call.all_failures),
+        *(_red(failure) for failure in call.all_failures),
     )
 
 
+def _red(failure: str) -> Text:
+    return Text(printable(failure), style="red")
+
+
 def _heard(turn: TurnResult) -> Text:
+    caller, words, heard = map(printable, (turn.caller, turn.words, turn.heard))
     if not turn.reached:
-        return Text.assemble((f"{turn.caller} (not reached)", "dim"))
+        return Text.assemble((f"{caller} (not reached)", "dim"))
     if turn.kind == "typed":
-        return Text.assemble(turn.caller, (" (typed)", "dim"))
-    if not turn.words:
-        return Text.assemble((turn.caller, "dim"), turn.heard and f" {turn.heard}")
+        return Text.assemble(caller, (" (typed)", "dim"))
+    if not words:
+        return Text.assemble((caller, "dim"), heard and f" {heard}")
     if same_words(turn.words, turn.heard):
-        return Text(turn.heard)
-    return Text.assemble(turn.heard or "nothing", (f" (said: {turn.words})", "yellow"))
+        return Text(heard)
+    return Text.assemble(heard or "nothing", (f" (said: {words})", "yellow"))
 
 
 def _replied(turn: TurnResult) -> Text:
     """The agent's words, the turn's effect on its speech, and the stages of its response."""
     order = [*STAGES, *(stage for stage in turn.stages_ms if stage not in STAGES)]
     took = [(stage.replace("_", " "), turn.stages_ms.get(stage, 0.0)) for stage in order]
-    notes = [f"{stage} {ms:.0f}" for stage, ms in took if round(ms)]
+    notes = [f"{printable(stage)} {ms:.0f}" for stage, ms in took if round(ms)]
     if turn.interruption is not None:
         after = "" if turn.stop_ms is None else f" after {turn.stop_ms:.0f} ms"
         notes.insert(0, f"{_OVER[turn.interruption]}{after}")
-    return Text.assemble(turn.reply, ("\n" + " · ".join(notes) if notes else "", "dim"))
+    return Text.assemble(printable(turn.reply), ("\n" + " · ".join(notes) if notes else "", "dim"))
 
 
 _OVER: Final = {
@@ -151,7 +163,9 @@ def _time_spent(report: Report) -> Iterator[RenderableType]:
     for stage, took in report.stages.items():
         if any(round(ms) for ms in took):
             table.add_row(
-                stage.replace("_", " "), _ms(percentile(took, 50)), _ms(percentile(took, 95))
+                printable(stage.replace("_", " ")),
+                _ms(percentile(took, 50)),
+                _ms(percentile(took, 95)),
             )
     if table.row_count:
         yield table
@@ -161,8 +175,8 @@ def _trace(call: CallResult) -> Text:
     if call.trace_id is None:
         return Text("no trace: the call was never accepted", style="red")
     if call.trace_failures:
-        return Text(f"trace {call.trace_id} is wrong", style="red")
-    return Text(f"trace {call.trace_id} is complete", style="green")
+        return Text(f"trace {printable(call.trace_id)} is wrong", style="red")
+    return Text(f"trace {printable(call.trace_id)} is complete", style="green")
 
 
 def _sum(report: Report) -> Iterator[Text]:
@@ -184,14 +198,15 @@ def _sum(report: Report) -> Iterator[Text]:
     rates = report.word_error_rates
     if len(rates) > 1 or any(line != "clean" for _, line in rates):
         said = (f"{name} ({line}) {rate:.1%}" for (name, line), rate in sorted(rates.items()))
-        yield Text(f"word error rate by scenario (line): {', '.join(said)}", style="dim")
+        rated = printable(", ".join(said))
+        yield Text(f"word error rate by scenario (line): {rated}", style="dim")
     # Once more, and last: what failed is what is looked for first, and its table may be far above.
     for call in report.calls:
-        yield from (Text(f"{call.id}: {failure}", style="red") for failure in call.all_failures)
-    yield from (Text(failure, style="red") for failure in report.failures)
+        yield from (_red(f"{call.id}: {failure}") for failure in call.all_failures)
+    yield from map(_red, report.failures)
     if report.busy is not None:
         late = f"callers' own audio left them up to {report.busy:.0f} ms late"
         yield Text(f"This machine was too busy to tell: {late}.", style="yellow")
     if report.command:
         again = "To run it again" if report.passed else "To see it fail again"
-        yield Text(f"{again}: {report.command}")
+        yield Text(f"{again}: {printable(report.command)}")

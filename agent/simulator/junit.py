@@ -7,11 +7,11 @@ whole. The shape is the one that Jenkins (``junit-10.xsd``), GitLab and GitHub's
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 from agent.simulator.report import percentile
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 RUN: Final = "run"
 """The suite for failures of no conversation in particular."""
-_NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML document can hold, escaped or not."""
 
 
 def junit(report: Report) -> str:
@@ -29,14 +27,13 @@ def junit(report: Report) -> str:
     root = ET.Element("testsuites", name="parley simulate")
     for scenario in dict.fromkeys(call.scenario for call in report.calls):
         calls = tuple(call for call in report.calls if call.scenario == scenario)
-        suite = ET.SubElement(root, "testsuite", name=scenario)
+        suite = ET.SubElement(root, "testsuite", name=printable(scenario))
         _properties(suite, dataclasses.replace(report, calls=calls))
         for call in calls:
             case = _case(suite, scenario, call.id, call.all_failures, _seconds(call))
             trace = call.trace_id or "none"
-            ET.SubElement(
-                case, "system-out"
-            ).text = f"trace {trace}, seed {call.seed}, line {call.line}"
+            said = printable(f"trace {trace}, seed {call.seed}, line {call.line}")
+            ET.SubElement(case, "system-out").text = said
         _count(suite, len(calls), sum(map(_seconds, calls)))
     suite = ET.SubElement(root, "testsuite", name=RUN)
     _properties(suite, report)
@@ -60,15 +57,21 @@ def _properties(suite: ET.Element, report: Report) -> None:
     properties = ET.SubElement(suite, "properties")
     for name, value in values.items():
         if value is not None:
-            ET.SubElement(properties, "property", name=name, value=str(value))
+            ET.SubElement(properties, "property", name=name, value=printable(value))
 
 
 def _case(
     suite: ET.Element, scenario: str, name: str, failures: Sequence[str], seconds: float = 0.0
 ) -> ET.Element:
-    case = ET.SubElement(suite, "testcase", classname=scenario, name=name, time=f"{seconds:.3f}")
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=printable(scenario),
+        name=printable(name),
+        time=f"{seconds:.3f}",
+    )
     if failures:
-        texts = [_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text) for text in failures]
+        texts = [printable(text) for text in failures]
         more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
         failure = ET.SubElement(case, "failure", message=texts[0] + more, type="failed")
         failure.text = "\n".join(texts)

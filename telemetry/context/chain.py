@@ -29,7 +29,7 @@ from . import origin
 from .generators import Generators
 from .node import Link
 from .place import is_aside, is_collecting, place
-from .scopes import shown_on, snapshot
+from .scopes import DeliveringScope, others_span, shown_on, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,11 +219,7 @@ def nearest() -> Node | None:
     marker = shown_on(scope)
     if marker is not None:
         return marker.span
-    if scope.streamed_span is not None:
-        return None
-    # Sentry sends a span of its own only in a transaction; in none, it is as if it weren't there.
-    is_sent = scope.span is not None and scope.span.containing_transaction is not None
-    return None if is_sent else _outlived.get()
+    return _outlived.get() if others_span(scope) is None else None
 
 
 def scopes_elsewhere(
@@ -251,7 +247,7 @@ def scopes_elsewhere(
     shown = shown_on(scope)
     if here is None or (shown is not None and shown.span.conversation is here.conversation):
         return None
-    if shown is None and (scope.span or scope.streamed_span) is not None:
+    if others_span(scope) is not None:
         return None  # a transaction that somebody began inside the conversation
     return _scopes_of(here, here.conversation.scope)
 
@@ -307,7 +303,7 @@ def outermost() -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
     it, neither user nor tags.
     """
     if is_aside():
-        return sentry_sdk.Scope(), sentry_sdk.Scope()
+        return DeliveringScope(), DeliveringScope()
     link = _get(_generators.executing())
     if link is not None:
         return link.span.conversation.base

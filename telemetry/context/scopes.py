@@ -59,6 +59,20 @@ def shown_on(scope: sentry_sdk.Scope) -> Marker | None:
     return span if isinstance(span, Marker) else None
 
 
+def others_span(scope: sentry_sdk.Scope) -> tracing.Span | StreamedSpan | None:
+    """Sentry's current span on this scope if it is no conversation's, or None.
+
+    Sentry sends a span of its own only in a transaction. In none, as the asyncio integration makes
+    one for each task, it is as if it weren't there.
+    """
+    if isinstance(scope, DeliveringScope) or shown_on(scope) is not None:
+        return None
+    span = scope.span or scope.streamed_span
+    if isinstance(span, tracing.Span) and span.containing_transaction is None:
+        return None
+    return span
+
+
 def snapshot(isolation: sentry_sdk.Scope) -> sentry_sdk.Scope:
     """An isolation scope as it is now, without ever waiting.
 

@@ -85,10 +85,15 @@ class Client(sentry_sdk.Client):
         if scopes is not None:
             scope = _merged(scope, *scopes)
         origin.reported_under(error, sentry_sdk.get_current_scope() if scope is None else scope)
+        event_id: str | None
         if LATER in hint and scope is not None:
-            return self._hand_over(event, hint, scope, scopes)
-        self._look_at_exception(event, hint)
-        return self._capture_once(event, hint, scope, scopes)
+            event_id = self._hand_over(event, hint, scope, scopes)
+        else:
+            self._look_at_exception(event, hint)
+            event_id = self._capture_once(event, hint, scope, scopes)
+        if error is not None and event_id is not None and scopes is None:
+            _note_call(error, scope)
+        return event_id
 
     def _hand_over(
         self,
@@ -168,6 +173,16 @@ def _merged(given: Any, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) 
     scope.update_from_scope(isolation)
     scope.update_from_scope(current)
     return scope
+
+
+def _note_call(error: BaseException, scope: Any) -> None:
+    """Note that an error of the current call has been reported, in a transaction of somebody's.
+
+    That was begun in the call and is another trace; reported in the call's too, it would be two.
+    """
+    here = chain.nearest()
+    if here is not None and (trace_id := here.conversation.trace_id) != _trace_id(scope):
+        origin.trail(error).begin_report(trace_id)
 
 
 def _trace_id(scope: Any) -> str:

@@ -42,6 +42,11 @@ OPTIONS: Final = frozenset(
 """Options of ``sentry_sdk.init`` that are about connections."""
 
 
+_CA_CERTS: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_VARIABLES: Final = (*_CA_CERTS, "CLIENT_CERT_FILE", "CLIENT_KEY_FILE")
+"""Environment variables that name certificates."""
+
+
 def connections(
     dsn: Dsn,
     *,
@@ -75,16 +80,19 @@ def connections(
     options: dict[str, Any] = {
         "num_pools": 2,
         "cert_reqs": "CERT_REQUIRED",
-        "ca_certs": _first(ca_certs, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") or certifi.where(),
+        "ca_certs": _first(ca_certs, *_CA_CERTS) or certifi.where(),
         "cert_file": _first(cert_file, "CLIENT_CERT_FILE"),
         "key_file": _first(key_file, "CLIENT_KEY_FILE"),
     }
-    _check(**options)
+    proxy = _proxy(dsn, http_proxy, https_proxy)
+    if dsn.scheme == "https" or (proxy or "").startswith("https"):
+        _check(**options)
+    else:  # those of the environment are for other servers
+        _check(ca_certs=ca_certs or certifi.where(), cert_file=cert_file, key_file=key_file)
     if at_once is not None:
         options["maxsize"] = at_once
     if sockets := _socket_options(keep_alive, socket_options):
         options["socket_options"] = sockets
-    proxy = _proxy(dsn, http_proxy, https_proxy)
     if proxy is None:
         return urllib3.PoolManager(**options)
     return _through(proxy, proxy_headers, options)
@@ -164,15 +172,24 @@ def _check(*, ca_certs: str, cert_file: str | None, key_file: str | None, **_: o
     """Open the certificates now: a connection that can't is only tried again."""
     for path in filter(None, (ca_certs, cert_file, key_file)):
         if not Path(path).is_file():
-            raise TelemetryError(f"no certificate or key at {path}: give the path of a PEM file")
+            raise TelemetryError(
+                f"no certificate or key at {path}{_named_by(path)}: give the path of a PEM file"
+            )
     try:
         if ca_certs != certifi.where():
             ssl.create_default_context(cafile=ca_certs)
         if cert_file is not None:
             ssl.create_default_context().load_cert_chain(cert_file, key_file)
     except (ssl.SSLError, OSError) as error:
-        named = ", ".join(filter(None, (ca_certs, cert_file, key_file)))
+        paths = filter(None, (ca_certs, cert_file, key_file))
+        named = ", ".join(path + _named_by(path) for path in paths)
         raise TelemetryError(
             f"a certificate or key can't be read ({named}): {error}: give PEM files that belong "
             "together"
         ) from None
+
+
+def _named_by(path: str) -> str:
+    """The environment variables that name a path, in brackets."""
+    names = [name for name in _VARIABLES if os.environ.get(name) == path]
+    return f" ({', '.join(names)})" if names else ""

@@ -46,7 +46,9 @@ class Log:
     stack: dict[str, Any] | None = None
     """The stack of the call, where it is wanted."""
     is_error: bool = False
-    """Whether it is to be an error, besides a structured log."""
+    """Whether it is to be an error."""
+    is_structured: bool = False
+    """Whether it is to be a structured log."""
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Log:
         stack: dict[str, Any] | None = None,
         *,
         is_error: bool = False,
+        is_structured: bool = False,
     ) -> Log:
         """Take a record over, formatted as :class:`logging.handlers.QueueHandler` does it."""
         formatted: LogRecord = object.__new__(type(record))
@@ -64,7 +67,9 @@ class Log:
         vars(formatted).update(msg=message, message=message, args=None)
         error = _error_in(record)
         texts = [] if error is None else texts_of(error)
-        return cls(formatted, str(record.msg), message, extra, texts, stack, is_error)
+        return cls(
+            formatted, str(record.msg), message, extra, texts, stack, is_error, is_structured
+        )
 
     @property
     def error(self) -> BaseException | None:
@@ -78,7 +83,7 @@ def send(log: Log) -> None:
     if log.is_error and not getattr(record, REPORTED, False):
         event, hint = _event(log)
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a plain dict
-    if sentry_sdk.get_client().options.get("enable_logs"):
+    if log.is_structured:
         write = getattr(sentry_logs, level_of(record))
         write(log.message, attributes=_attributes(log))
 

@@ -24,7 +24,7 @@ from ..context import chain, origin
 from ..context.place import is_acting, is_collecting
 from ..context.scopes import as_values
 from . import loguru_tap
-from .ignored_loggers import is_ignored
+from .ignored_loggers import makes_errors, makes_structured_logs
 from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
 
 if TYPE_CHECKING:
@@ -84,12 +84,15 @@ class LogCapture:
             return
         record = plain(record)
         message, extra = message_of(record), extra_of(record, self._text)
-        ignored = is_ignored(record.name)
+        ignored = not makes_errors(record.name)
         is_error = record.levelno >= logging.ERROR and not ignored
-        if self._structured or is_error:
+        is_structured = self._structured and makes_structured_logs(record.name)
+        if is_structured or is_error:
             self._taken.append(_identity(record))
             stack = self._stack(record) if is_error else None
-            log = Log.of(record, message, extra, stack, is_error=is_error)
+            log = Log.of(
+                record, message, extra, stack, is_error=is_error, is_structured=is_structured
+            )
             scopes = (
                 chain.scopes_of(log.error)
                 if is_foreign

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sentry_sdk
+
 from ..stats import Tally
 from ..trace.registry import Registry
 
 if TYPE_CHECKING:
-    import sentry_sdk
     from sentry_sdk.client import BaseClient
 
     from ..trace.span import Span
@@ -20,9 +21,13 @@ class Nowhere:
 
     def __init__(self) -> None:
         self.registry = Registry()
-        self.streaming = False
         self.tally = Tally()
         self.client: BaseClient | None = None
+
+    @property
+    def streaming(self) -> bool:
+        """True in the stream lifecycle: Sentry's own, where telemetry isn't initialised."""
+        return bool(sentry_sdk.get_client().options.get("trace_lifecycle") == "stream")
 
     @property
     def outbox(self) -> Nowhere:

@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOGS_AT_ONCE = 500
+"""Logs after which the SDK's batch of them is emptied: it holds twice as many, and the SDK's own
+thread, which empties it otherwise, may get no turn in a burst."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -98,6 +102,8 @@ class Processor:
         self._redaction = None if content else Redaction(registry)
         self.side_car: SideCar | None = None
         """Gets a copy of each envelope."""
+        self._logs = 0
+        """Logs that were captured since the SDK's batch was emptied."""
         self._encoded: dict[int, _Encoded] = {}
         """By ``id()`` of their transaction."""
 
@@ -130,6 +136,10 @@ class Processor:
                     _apart(_under, isolation, scope, capture, event)
                 case Logged(log, isolation, scope):
                     _apart(_under, isolation, scope, log_events.send, log)
+                    self._logs += 1
+                    if self._logs >= LOGS_AT_ONCE:
+                        self._logs = 0
+                        collect()
                 case Envelope():
                     self.send(message)
         except Exception:
@@ -297,6 +307,11 @@ class Processor:
                 self._done_with(id(transaction), transaction.trace_id)
             case Refused(key, trace_id):
                 self._done_with(key, trace_id)
+
+
+def collect() -> None:
+    """Take what the SDK's own batches (logs, metrics, its spans) still hold."""
+    sentry_sdk.get_client().flush(timeout=0)
 
 
 def _apart(function: Callable[..., None], *arguments: Any) -> None:

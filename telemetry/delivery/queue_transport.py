@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sentry_sdk.transport import Transport
 
-from .drops import CALLBACK_ERROR
+from .drops import events_of
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
     from .thread import Delivery
+
+_DECISIONS: Final = frozenset(
+    {"before_send", "event_processor", "ignored", "insufficient_data", "sample_rate"}
+)
+"""Sentry's reasons for what an operator, or a profiler, didn't want: no loss."""
 
 
 class QueueTransport(Transport):
@@ -39,9 +44,12 @@ class QueueTransport(Transport):
         *,
         quantity: int = 1,
     ) -> None:
-        """Count what a hook lost by raising; what it refuses is the operator's decision."""
-        if reason == CALLBACK_ERROR and data_category != "transaction":  # its spans count
-            self._delivery.drop(reason, quantity)
+        """Count what the SDK lost: a batch of its own overflowed, a hook raised.
+
+        A transaction is told of twice, as such and as its spans: those count.
+        """
+        if reason not in _DECISIONS and data_category != "transaction":
+            self._delivery.drop(reason, quantity if item is None else events_of(item))
 
     def flush(self, timeout: float, callback: object = None) -> None:
         """Wait for delivery."""

@@ -29,7 +29,7 @@ from .kinds import Kinds
 from .lanes import SendLanes, StoreLane, Threads
 from .messages import Answered, Flush, Stop, Wake
 from .outbox import Outbox
-from .processor import Processor
+from .processor import Processor, collect
 from .send_queue import SendQueue
 from .side_car import SideCar
 from .unobserved import unobserved
@@ -285,7 +285,7 @@ class Delivery:
 
     def _begin_flush(self, flush: Flush) -> None:
         """Note what a flush waits for: all that was handed over before it."""
-        _collect()
+        collect()
         if self._queue is not None:
             flush.number = self._queue.number
         if self._store is not None:
@@ -312,7 +312,7 @@ class Delivery:
 
     def _finish(self, stop: Stop) -> None:
         """Deliver what there is time for, without the pauses that a server asked for."""
-        _collect()
+        collect()
         if self._queue is not None:
             self._queue.begin_closing()
             if self.streaming or sentry_sdk.get_client().options.get("enable_logs"):
@@ -364,8 +364,3 @@ class Delivery:
                 pass
             case _:
                 self._processor.drop(message, SHUTDOWN)
-
-
-def _collect() -> None:
-    """Take what the SDK's own batches (logs, metrics, its spans) still hold."""
-    sentry_sdk.get_client().flush(timeout=0)

@@ -32,6 +32,15 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+UNMATCHED = "unmatched"
+"""What a request that no route answers is called."""
+OTHER_METHOD = "_OTHER"
+"""What a method that HTTP doesn't have is called, as OpenTelemetry has it."""
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+
+
 class TraceRequests:
     """An ASGI application around another, which it leaves as it is.
 
@@ -55,7 +64,7 @@ class TraceRequests:
             await self._app(scope, receive, send)
             return
         headers = valid(_joined(scope["headers"]), trusted=self._trusted)
-        method = scope["method"]
+        method = scope["method"] if scope["method"] in _METHODS else OTHER_METHOD
         with transaction(
             OP_HTTP_SERVER, method, attributes={HTTP_REQUEST_METHOD: method}, headers=headers
         ) as request:
@@ -71,8 +80,9 @@ class TraceRequests:
                 await self._app(scope, receive, answer)
             finally:
                 route = route_of(scope)
-                request.rename(f"{method} {route}")
-                request.set({HTTP_ROUTE: route})
+                request.rename(f"{method} {route or UNMATCHED}")
+                if route is not None:
+                    request.set({HTTP_ROUTE: route})
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -84,9 +94,23 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
-def route_of(scope: Scope) -> str:
-    """The path with its parameters named rather than filled in: what requests have in common."""
-    parts = scope["path"].split("/")
+def route_of(scope: Scope) -> str | None:
+    """The route that answered: a path with its parameters named rather than filled in.
+
+    None if none did: a path that the service doesn't know is a stranger's words, of which there is
+    no end. Starlette, FastAPI and what is built on them note in the scope what they found.
+    """
+    route = scope.get("route")
+    template = getattr(route, "path", None)
+    if isinstance(template, str):
+        # a mounted application's own routes begin where it is mounted, and that is in `root_path`
+        mount = _named(scope.get("root_path", ""), scope)
+        return mount if hasattr(route, "routes") else mount + template
+    return _named(scope["path"], scope) if "endpoint" in scope else None
+
+
+def _named(path: str, scope: Scope) -> str:
+    parts = path.split("/")
     for name, value in (scope.get("path_params") or {}).items():
         parts = [f"{{{name}}}" if part == str(value) else part for part in parts]
     return "/".join(parts)

@@ -251,6 +251,10 @@ def _problem(path: Path) -> str | None:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return _problem_of_new(path)
+    except OSError as error:  # a folder that may not be entered, links in a circle, a name too long
+        return (
+            f"{(error.strerror or str(error)).lower()}: choose another path, or turn the store off"
+        )
     if stat.S_ISDIR(mode):
         return f"it is a folder: name a file in it, like {path / 'traces.db'}"
     if not stat.S_ISREG(mode):

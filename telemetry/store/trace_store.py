@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..attributes import OP_CONVERSATION
+from ..printable import printable
 from ..records import ConversationRecord, SpanRecord
 from .sqlite_file import SqliteFile, TraceStoreError
 
@@ -56,7 +57,8 @@ class AmbiguousId(TraceStoreError):  # noqa: N818 - the contract's name, read as
         self.matches = matches
         self.more = more
         listed = ", ".join(
-            f"{match.id} (trace {match.trace_id}, root {match.root_span_id or 'unknown'}, "
+            f"{printable(match.id)} (trace {printable(match.trace_id)}, "
+            f"root {printable(match.root_span_id or 'unknown')}, "
             f"{datetime.fromtimestamp(match.started_at, UTC):%Y-%m-%d %H:%M:%S} UTC)"
             for match in matches
         )

@@ -14,6 +14,7 @@ Two overridden methods make it work under any concurrency:
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sentry_sdk import tracing
@@ -26,7 +27,6 @@ from .span import RootMarker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
     from typing import Self
 
     import sentry_sdk
@@ -64,15 +64,15 @@ class _SentrySpan(Marker):
 
     def set_data(self, key: str, value: Any) -> None:
         """Set an attribute of the span."""
-        self.span.attributes[key] = value
+        self.span.set({key: value})
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set an attribute of the span: Sentry stores span tags as data."""
-        self.span.attributes[key] = value
+        self.span.set({key: value})
 
     def update_data(self, data: Mapping[str, Any]) -> None:
         """Set several attributes of the span."""
-        self.span.attributes.update(data)
+        self.span.set(data)
 
     def set_status(self, value: str) -> None:
         """Set the span's status."""
@@ -127,6 +127,8 @@ class SpanMarker(_SentrySpan, tracing.Span):
         if end_timestamp is not None and not isinstance(end_timestamp, (int, float)):
             end_timestamp = end_timestamp.timestamp()
         span.finish(end_timestamp)
+        if span.ended_at is not None:  # Sentry then adds which line it was asked from
+            self.timestamp = datetime.fromtimestamp(span.ended_at, UTC)
         return None
 
 

@@ -125,7 +125,7 @@ class StreamedMarker(Marker, StreamedSpan):
             case "sentry.origin":
                 span.origin = value
             case _ if not key.startswith("sentry."):
-                span.attributes[key] = value
+                span.set({key: value})
 
     def remove_attribute(self, key: str) -> None:
         """Remove an attribute of the span."""

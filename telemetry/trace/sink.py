@@ -27,9 +27,13 @@ class Sink(Protocol[T_contra]):
         client: Sentry's client, which a conversation keeps whatever becomes of the process's.
     """
 
-    streaming: bool
     tally: Tally
     client: BaseClient | None
+
+    @property
+    def streaming(self) -> bool:
+        """True in the stream lifecycle."""
+        raise NotImplementedError
 
     def opened(self, transaction: T_contra) -> None:
         """A transaction began."""

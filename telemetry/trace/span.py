@@ -18,6 +18,7 @@ from ..attributes import ERROR_TYPE
 from ..context import chain
 from ..context.generators import GENERATOR, generator_frame
 from ..context.node import Marker
+from ..frozen import freeze
 from ..records import SpanRecord
 
 if TYPE_CHECKING:
@@ -214,12 +215,17 @@ class Span:
 
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes, replacing those of the same name."""
-        self.attributes.update(attributes)
+        if self.ended_at is None:
+            self.attributes.update(attributes)
+        else:  # delivery may be reading the former
+            late = dict(attributes)
+            freeze(late)
+            self.attributes = {**self.attributes, **late}
 
     def fail(self, error: BaseException) -> None:
         """Mark it failed: status by the kind of error, and its type as ``error.type``."""
         self.status = status_of(error)
-        self.attributes[ERROR_TYPE] = type(error).__qualname__
+        self.set({ERROR_TYPE: type(error).__qualname__})
 
     def finish(self, ended_at: float | None = None) -> None:
         """End it, now or at ``ended_at`` (Unix seconds; never before it started)."""

@@ -1,4 +1,4 @@
-"""What telemetry costs, side by side with what else there is: ``python -m tests.bench``.
+"""What telemetry and hostile callers cost: ``python -m tests.bench``.
 
 ===============  =================================================================================
 ``spans``        one span: ours, raw sentry-sdk's, the OpenTelemetry SDK's
@@ -6,6 +6,8 @@
 ``requests``     what a traced request costs, over Sentry's own integration
 ``first_token``  how true a reply's time to first token is
 ``sessions``     CPU of fifty paced sessions with telemetry on against off; calls per audio frame
+``hostile``      what a hostile caller costs the others: lag and memory with each, and without
+``attackers``    those callers
 ``figures``      medians over rounds in which all take turns, and the table
 ``sink``         somewhere to deliver to
 ===============  =================================================================================

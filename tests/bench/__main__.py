@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import first_token, requests, sessions, spans, stall
+from . import first_token, hostile, requests, sessions, spans, stall
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "first-token", "sessions")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions", "hostile")
 
 
 def main() -> None:
@@ -39,6 +39,13 @@ def main() -> None:
                 found = requests.measure(rounds)
             case "first-token":
                 found = first_token.measure(rounds)
+            case "hostile":
+                found = []
+                for each in hostile.measure(8.0 if given.quick else 20.0):
+                    if isinstance(each, Figure):
+                        found.append(each)
+                    else:
+                        console.print(each, markup=False)
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 30.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)

@@ -114,7 +114,7 @@ class _Script:
         return Say("A table for four. For what time would that be?")
 
 
-def _caller(number: int, *, speaks: bool) -> Iterator[bytes]:
+def caller_frames(number: int, *, speaks: bool) -> Iterator[bytes]:
     """A caller's frames, without end; each begins at another point of its turn."""
     recordings = sorted(Path(scenarios.__file__).parent.glob("audio/*.wav"))
     with wave.open(str(recordings[number % len(recordings)])) as recording:
@@ -161,7 +161,7 @@ async def hold(
     await session.start(Agent(instructions=""))
     began = loop.time()
     frames = 0
-    for frame in _caller(number, speaks=speaks):
+    for frame in caller_frames(number, speaks=speaks):
         frames += 1
         due = began + frames * FRAME / RATE
         if due > began + seconds:
@@ -197,7 +197,7 @@ def cost(sessions: int, seconds: float, *, dsn: str | None) -> dict[str, float]:
         runtime = None if dsn is None else telemetry.init(dsn=dsn, store=store)
         traced = runtime is not None
         asyncio.run(hold(0, 1.0, traced=traced))  # what only a process's first one costs
-        _settle_memory()
+        settle_memory()
         before = time.process_time()
         asyncio.run(_hold_all(sessions, seconds, traced=traced))
         if runtime is not None:
@@ -213,7 +213,7 @@ def cost_with_speech(sessions: int, seconds: float) -> dict[str, float]:
     with providers.load(choice) as models:
         plugins = partial(models.plugins, _Script())
         asyncio.run(hold(0, 1.0, traced=False, plugins=plugins))
-        _settle_memory()
+        settle_memory()
         before = time.process_time()
         asyncio.run(_hold_all(sessions, seconds, traced=False, plugins=plugins))
         return {"cpu": time.process_time() - before}
@@ -254,7 +254,7 @@ def calls_in_silence(seconds: float) -> dict[str, float]:
     }
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Set aside all that was imported: one collection of it outweighs what is to be measured."""
     gc.collect()
     gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -9,8 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import sentry_sdk
 from sentry_sdk.consts import DEFAULT_OPTIONS
-from sentry_sdk.integrations.logging import ignore_logger, unignore_logger
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.integrations.logging import (
+    ignore_logger,
+    ignore_logger_for_sentry_logs,
+    unignore_logger,
+    unignore_logger_for_sentry_logs,
+)
 from sentry_sdk.scrubber import EventScrubber
+from sentry_sdk.traces import StreamedSpan
+from sentry_sdk.tracing import Span
+from sentry_sdk.tracing_utils import add_query_source, record_sql_queries
 
 import telemetry
 from telemetry.testing import capture
@@ -277,6 +287,32 @@ def test_a_logger_that_is_ignored(lifecycle: Literal["transaction", "stream"]) -
         unignore_logger("ignored.here")
 
 
+@pytest.mark.parametrize("pattern", ["quiet.here", "quiet.*"])
+def test_a_logger_that_is_ignored_for_structured_logs(
+    lifecycle: Literal["transaction", "stream"], pattern: str
+) -> None:
+    """By Sentry's ignore_logger_for_sentry_logs: it makes errors and breadcrumbs as before."""
+    ignore_logger_for_sentry_logs(pattern)
+    try:
+        with _conversation(lifecycle, enable_logs=True) as captured:
+            logging.getLogger("quiet.here").warning("a step")
+            logging.getLogger("quiet.here").error("unheard")
+            app.warning("heard")
+        [event] = captured.errors
+        assert event["logentry"]["formatted"] == "unheard"
+        assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == ["a step"]
+        assert _logged(captured) == ["heard"]
+    finally:
+        unignore_logger_for_sentry_logs(pattern)
+
+
+def _logged(captured: Captured) -> list[str]:
+    """The texts of the structured logs that were sent."""
+    items = [item for each in captured.envelopes for item in Envelope.deserialize(each).items]
+    logs = [json.loads(item.get_bytes()) for item in items if item.type == "log"]
+    return [log["body"] for each in logs for log in each["items"]]
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_spans_of_models_are_streamed_where_the_operator_says(streams: bool) -> None:
     """In the transaction lifecycle too; then they are in no transaction."""
@@ -366,3 +402,53 @@ def test_the_time_to_close() -> None:
     assert runtime.close()
     with telemetry.init() as other:
         assert other.close_timeout != 37.0
+
+
+# -- where it was asked ----------------------------------------------------------------------------
+
+
+def _ask_a_database() -> None:
+    """As Sentry's integrations of databases do it, in either lifecycle."""
+    with record_sql_queries(None, "SELECT 1", [], None, False) as span:
+        if isinstance(span, StreamedSpan):
+            add_query_source(span)
+    if isinstance(span, Span):
+        add_query_source(span)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_there"),
+    [
+        ({"db_query_source_threshold_ms": 0}, True),
+        ({"db_query_source_threshold_ms": 60_000}, False),
+        ({"db_query_source_threshold_ms": 0, "enable_db_query_source": False}, False),
+        ({"db_query_source_threshold_ms": 0, "in_app_exclude": ["tests"]}, False),
+    ],
+)
+def test_the_line_that_asked_a_database(
+    lifecycle: Literal["transaction", "stream"], options: dict[str, Any], is_there: bool
+) -> None:
+    """enable_db_query_source: on the query's span, if it was slow, whatever took it there."""
+    with capture(lifecycle=lifecycle, **options) as captured:
+        with telemetry.conversation("host"), telemetry.span("turn"):
+            _ask_a_database()
+        [query] = [span for span in captured.spans(captured.conversations[0]) if span.op == "db"]
+    assert (query.attributes.get("code.function") == "_ask_a_database") is is_there
+
+
+def test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way(
+    lifecycle: Literal["transaction", "stream"],
+) -> None:
+    """The attributes that delivery may have taken by then stay as they are."""
+    with capture(lifecycle=lifecycle), telemetry.conversation("host") as conversation:
+        handle = conversation.start_span("db", attributes={"rows": 1})
+        marker = handle.marker()
+        assert isinstance(marker, Span | StreamedSpan)
+        handle.finish()
+        taken = handle.attributes
+        if isinstance(marker, StreamedSpan):
+            marker.set_attribute("code.function", "late")
+        else:
+            marker.set_data("code.function", "late")
+        assert taken == {"rows": 1}
+        assert handle.attributes == {"rows": 1, "code.function": "late"}

@@ -109,7 +109,7 @@ def test_a_conversation_as_a_timed_tree() -> None:
         '                    │  │  agent "Good evening."',
         "  +0.500     1.800  │  └─ agent.speech: interrupted after 1.8 s",
         "  +3.000     5.000  └─ conversation.turn",
-        '                       │  caller "A table for four, please. [31m"',
+        '                       │  caller "A table for four, please. \\x1b[31m"',
         '                       │  agent "For what time?"',
         "                       │  answered in 640 ms: endpointing 390, llm 250, magic 0",
         "  +3.000     1.000     ├─ user.speech",
@@ -132,7 +132,7 @@ def test_a_narrow_screen() -> None:
     text = render(WHOLE, width=60)
     assert max(map(len, text.splitlines())) <= 60
     words = " ".join(line.strip(" │") for line in text.splitlines())
-    assert 'caller "A table for four, please. [31m"' in words
+    assert 'caller "A table for four, please. \\x1b[31m"' in words
     assert "120 → 9 tokens" not in words
 
 

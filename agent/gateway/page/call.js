@@ -10,7 +10,7 @@ const CLOSED = {
   1011: "The gateway failed; its log says why.",
   1013: "All lines are busy. Try again in a moment.",
   4402: "The connection is too slow to carry the sound.",
-  4403: "Too many typed turns at once.",
+  4403: "Too much was sent at once.",
 };
 
 /** What the gateway answers to GET /health, or null when it can't be reached. */

@@ -1,5 +1,7 @@
-// What the page shows. Words are only ever set as text: they are other people's.
+// What the page shows. Words are only ever set as text, as far as they can be seen: they are other
+// people's.
 
+import { printable } from "./printable.js";
 import { median } from "./response.js";
 
 const OUTCOMES = {
@@ -78,7 +80,7 @@ export class View {
     this.#began = performance.now();
     this.#enable(true);
     const code = this.#element("code", "", `parley traces show ${id}`);
-    code.title = `Trace ${trace}`;
+    code.title = printable(`Trace ${trace}`);
     this.#part("trace").replaceChildren("See its trace: ", code);
     this.#part("trace").hidden = false;
   }
@@ -100,7 +102,7 @@ export class View {
   }
 
   problem(text, typing) {
-    this.#part("problem").textContent = text;
+    this.#part("problem").textContent = printable(text);
     this.#part("problem").hidden = false;
     this.#part("type-instead").hidden = !typing;
   }
@@ -169,8 +171,8 @@ export class View {
     this.#setLevels(this.#level("caller"), this.#level("agent"));
     if (this.#began !== null) {
       const seconds = Math.floor((performance.now() - this.#began) / 1000);
-      const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-      if (this.#part("clock").textContent !== text) this.#part("clock").textContent = text;
+      const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+      if (this.#part("clock").textContent !== clock) this.#part("clock").textContent = clock;
     }
     requestAnimationFrame(() => this.#follow());
   }
@@ -188,14 +190,14 @@ export class View {
     this.#hear(final ? "" : text);
     if (!final || !text.trim()) return;
     const said = this.#turn?.querySelector(".said");
-    if (said) said.textContent += ` ${text.trim()}`;
-    else this.#turn = this.#bubble("user", text.trim());
+    if (said) said.textContent += ` ${printable(text)}`;
+    else this.#turn = this.#bubble("user", text);
     this.#scroll();
   }
 
   #said(text, final) {
     const bubble = this.#speeches[0] ?? this.#bubble("agent", "");
-    bubble.querySelector(".said").textContent = text;
+    bubble.querySelector(".said").textContent = printable(text);
     if (final) this.#speeches.shift();
     else if (!this.#speeches.length) this.#speeches.push(bubble);
     this.#scroll();
@@ -227,17 +229,18 @@ export class View {
   #phase(phase, label, status) {
     this.#document.body.dataset.phase = phase;
     delete this.#document.body.dataset.agent;
-    this.#part("call-label").textContent = label;
+    this.#part("call-label").textContent = printable(label);
     this.#part("status").ariaLive = "polite";
     this.#status(status);
   }
 
   #status(text) {
-    if (this.#part("status").textContent !== text) this.#part("status").textContent = text;
+    const shown = printable(text);
+    if (this.#part("status").textContent !== shown) this.#part("status").textContent = shown;
   }
 
   #hear(text) {
-    this.#part("hearing").textContent = text;
+    this.#part("hearing").textContent = printable(text);
     this.#part("hearing").hidden = !text;
   }
 
@@ -274,7 +277,7 @@ export class View {
   #element(tag, kind, text = "") {
     const element = this.#document.createElement(tag);
     if (kind) element.className = kind;
-    element.textContent = text;
+    element.textContent = printable(text);
     return element;
   }
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from livekit.agents import llm
 
-from agent.desk import DeskScript
+from agent.desk import DeskScript, dialogue, understanding
 from agent.desk.wire import Availability, Booking, Reservation, Seating
 from agent.providers import CallTool, Say
 from tests.agent.desk.conftest import TODAY
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from agent.desk.understanding import Meaning
 
 SCRIPT = DeskScript(lambda: TODAY)
 SEATING = {"date": "2026-11-27", "time": "19:30", "party": 4}
@@ -44,6 +47,7 @@ class Call:
     def _reply(self) -> Say | CallTool:
         reply = SCRIPT.reply(self.context)
         assert reply == SCRIPT.reply(self.context)
+        assert reply == DeskScript(lambda: TODAY).reply(self.context)  # which remembers nothing
         if isinstance(reply, Say):
             self.context.add_message(role="assistant", content=reply.text)
         return reply
@@ -285,6 +289,46 @@ def test_goodbye_ends_the_call(words: str) -> None:
     assert call.says(words) == CallTool("end_call", {})
     assert "Goodbye" in said(call.answers("end_call", "Say goodbye."))
     assert "Goodbye" in said(call.says("Bye bye"))
+
+
+def test_a_reply_costs_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each utterance is understood once, however long the conversation has become, and one taken
+    back costs no more."""
+    read: list[str] = []
+
+    def understand(text: str, **known: Any) -> Meaning:
+        read.append(text)
+        return understanding.understand(text, **known)
+
+    monkeypatch.setattr(dialogue, "understand", understand)
+    context, script = llm.ChatContext.empty(), DeskScript(lambda: TODAY)
+    for number in range(100):
+        context.add_message(role="user", content=f"purple elephants {number}")
+        script.reply(context)
+        context.add_message(role="assistant", content="I'm sorry?")
+    assert len(read) == 100
+    del context.items[-2:]
+    context.add_message(role="user", content="a table for two")
+    script.reply(context)
+    assert len(read) == 101
+
+
+def test_conversations_that_share_a_script_are_their_own() -> None:
+    """The same words after others are another conversation; a day later they mean another day."""
+    today = [TODAY]
+    script = DeskScript(lambda: today[0])
+    call, other = llm.ChatContext.empty(), llm.ChatContext.empty()
+    call.add_message(role="user", content="a table for two")
+    other.add_message(role="user", content="a table for three")
+    asked = [script.reply(context) for context in (call, other)]
+    for context in (call, other):
+        context.add_message(role="user", content="tomorrow at eight, my name is Johnson")
+    replies = [script.reply(context) for context in (call, other)]
+    assert asked[0] == asked[1]
+    assert "two" in said(replies[0])
+    assert "three" in said(replies[1])
+    today[0] += dt.timedelta(days=1)
+    assert script.reply(call) != replies[0]
 
 
 _WORDS = st.sampled_from(

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from agent.desk.understanding import Details, Intent, Meaning, Slot, understand
+from agent.desk.understanding import MOST_CHARACTERS, Details, Intent, Meaning, Slot, understand
 from tests.agent.desk.conftest import TODAY
 
 
@@ -159,3 +159,15 @@ def test_agreement(text: str, agrees: bool | None) -> None:
 def test_goodbye(text: str, goodbye: bool) -> None:
     """A call is over when the caller says so."""
     assert hear(text).goodbye is goodbye
+
+
+@pytest.mark.parametrize(
+    "filler",
+    ["friday ", "a ", "1 ", "not ", "x'-", "p.", "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"],
+)
+def test_a_long_text_is_read_to_a_point(filler: str) -> None:
+    """What is read of an utterance has a limit: more of it, as long as may be typed, changes
+    nothing."""
+    text = filler * (MOST_CHARACTERS // len(filler) + 1)
+    assert hear(text) == hear(text.ljust(4000, "7"))
+    assert hear("a table for four " + text).details.party == 4

@@ -13,9 +13,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.typing import Origin, Subprotocol
 
 from agent.gateway import (
+    MAX_TEXT_CHARACTERS,
     SUBPROTOCOL,
     AudioEnded,
     AudioStarted,
@@ -23,6 +25,7 @@ from agent.gateway import (
     CloseCode,
     ConnectError,
     Disconnected,
+    End,
     Ended,
     Flush,
     GatewayMessage,
@@ -36,10 +39,11 @@ from agent.gateway import (
     serve,
     token_subprotocol,
 )
+from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
 from agent.gateway.page import HEADERS, Page
-from agent.gateway.protocol import MAX_TYPED_TURNS
 from agent.session.line import Outcome
 
+from .blunt import flood, wire
 from .sessions import TRACE_ID, gateway
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 
 START = Start(sample_rate=16000)
 FRAME = b"\x10\x20" * 320
+MINUTES_OF_AUDIO = wire(Frame(Opcode.BINARY, FRAME)) * 20_000
 
 
 def start(name: str) -> Start:
@@ -423,6 +428,81 @@ async def test_typing_faster_than_anybody() -> None:
                 "more than 10 typed turns in 10 s",
             )
         await assert_answers(other)
+
+
+async def test_pasting_more_than_anybody_reads() -> None:
+    """Long turns are taken until they are too much together; then the call is closed, and why is
+    said."""
+    async with gateway() as echo, connect(echo.url, start=start("other")) as other:
+        async with raw(echo.url) as caller:
+            await caller.send(encode(START))
+            await caller.recv()
+            for _ in range(MAX_TYPED_CHARACTERS // MAX_TEXT_CHARACTERS + 1):
+                await caller.send(encode(Text(text="a" * MAX_TEXT_CHARACTERS)))
+            assert await closing(caller) == (
+                CloseCode.TOO_FAST,
+                "more than 20000 typed characters in 60 s",
+            )
+        await assert_answers(other)
+
+
+async def test_audio_faster_than_real_time() -> None:
+    """Who sends audio faster than anybody speaks is closed for that, and no other caller is."""
+    async with gateway() as echo, connect(echo.url, start=start("other")) as other:
+        assert await flood(echo.url, MINUTES_OF_AUDIO, messages=[START]) == (
+            CloseCode.TOO_FAST,
+            "more than 10 s of audio ahead of real time",
+        )
+        await assert_answers(other)
+
+
+async def test_audio_after_goodbye() -> None:
+    """Who hangs up and goes on sending is held to the same pace."""
+    async with gateway(grace=0.5) as echo:
+        goodbye = (START, Text(text="linger"), End())
+        closed = await flood(echo.url, MINUTES_OF_AUDIO, messages=goodbye)
+    assert closed is not None
+    assert closed[0] == CloseCode.TOO_FAST
+
+
+async def test_strangers_keep_nobody_out() -> None:
+    """Connections that never say ``start`` hold no session's place."""
+    async with gateway(max_sessions=1) as echo, AsyncExitStack() as strangers:
+        for _ in range(20):
+            await strangers.enter_async_context(raw(echo.url))
+        async with connect(echo.url, start=START) as call:
+            await assert_answers(call)
+
+
+async def test_more_strangers_than_there_may_be() -> None:
+    """The connection that has waited longest for its ``start`` makes room, and is told; so does
+    one that hasn't asked for anything; calls that have begun never do."""
+    async with gateway(max_strangers=2) as echo, connect(echo.url, start=START) as call:
+        host, port = echo.url.removeprefix("ws://").split(":")
+        async with AsyncExitStack() as strangers:
+            mute = await strangers.enter_async_context(await anyio.connect_tcp(host, int(port)))
+            first = await strangers.enter_async_context(raw(echo.url))
+            await strangers.enter_async_context(raw(echo.url))
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await mute.receive()
+            await strangers.enter_async_context(raw(echo.url))
+            code, reason = await closing(first)
+        assert code == CloseCode.TRY_AGAIN_LATER
+        assert reason is not None
+        assert "too many connections without 'start'" in reason
+        await assert_answers(call)
+
+
+async def test_places_are_counted_when_they_are_taken() -> None:
+    """Of two that connected while there was one place, who says ``start`` first has it."""
+    async with (
+        gateway(max_sessions=1) as echo,
+        raw(echo.url) as late,
+        connect(echo.url, start=START) as call,
+    ):
+        await late.send(encode(START))
+        assert (await closing(late))[0] == CloseCode.TRY_AGAIN_LATER
+        await assert_answers(call)
 
 
 async def test_two_calls_are_never_one_conversation() -> None:

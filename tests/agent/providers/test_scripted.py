@@ -36,6 +36,19 @@ async def test_reply_streams_word_by_word() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (3, 5, 8)
 
 
+async def test_usage_is_of_the_whole_conversation() -> None:
+    """Each request counts all that was said before it, and what was cut short as it is now."""
+    chat_ctx = llm.ChatContext.empty()
+    model = LLM(EchoScript(), first_token=0, token=0)
+    chat_ctx.add_message(role="user", content="good evening everybody")
+    replied = chat_ctx.add_message(role="assistant", content="You said: good evening")
+    used = [(await model.chat(chat_ctx=chat_ctx).collect()).usage]
+    chat_ctx.add_message(role="user", content="one more")
+    replied.content = ["You said:"]
+    used.append((await model.chat(chat_ctx=chat_ctx).collect()).usage)
+    assert [usage and usage.prompt_tokens for usage in used] == [7, 7]
+
+
 async def test_tool_is_called_and_its_result_used() -> None:
     """A tool call has JSON arguments; with its output in the conversation, the script goes on."""
     chat_ctx = llm.ChatContext.empty()

@@ -10,8 +10,8 @@ import pytest
 from livekit import rtc
 
 import telemetry
-from agent.gateway import Text, encode
-from agent.gateway.protocol import MAX_TYPED_TURNS
+from agent.gateway import MAX_TEXT_CHARACTERS, Text, encode
+from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
 from agent.rooms import call, chat
 from agent.rooms.call import Call, Limits, Stops
 from agent.rooms.line import TOPIC, RoomLine
@@ -166,6 +166,24 @@ async def test_typing_faster_than_anybody(job: Job) -> None:
                 chatted(cast("rtc.TextStreamReader", reader), who.identity)
                 assert reader.closed
                 assert session.ended == ended
+        session.conversation.close()
+
+
+@pytest.mark.parametrize(
+    "text", [b"{}", Text(text="a" * MAX_TEXT_CHARACTERS).model_dump_json().encode()]
+)
+async def test_more_messages_than_anybody_sends(job: Job, text: bytes) -> None:
+    """Messages of the caller's, sound or not, and what is typed in them: too much ends the call."""
+    session = Session()
+    with session.conversation.attach():
+        the_call = a_call(job, session)
+        caller = cast("rtc.RemoteParticipant", Participant("me"))
+        the_call._caller = caller
+        with the_call._listening():
+            for _ in range(1000):
+                job.room.emit("data_received", rtc.DataPacket(text, RELIABLE, caller, TOPIC))
+        assert session.ended == [Outcome.REFUSED]
+        assert sum(map(len, session.heard)) <= MAX_TYPED_CHARACTERS
         session.conversation.close()
 
 

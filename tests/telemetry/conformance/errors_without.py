@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 
+from telemetry import api
 from telemetry.context import chain, origin, surfacing
 from telemetry.delivery import client, log_events, logs
+from telemetry.encoding import envelope
 from telemetry.trace import span_set, transaction
 from telemetry.trace.sentry_streamed import SegmentMarker, StreamedMarker
 
@@ -123,6 +125,28 @@ ERRORS_AND_VALUES: Final = (
         put(origin.Trail, "begin_report", lambda self, trace_id: True),
     ),
     Remedy(
+        "once-in-a-call",
+        "A call's error that is reported in a transaction begun inside it is one error",
+        "delivery.client._note_call",
+        "test_reported_once.py::test_in_a_transaction_that_somebody_began_in_the_call[transaction]",
+        put(client, "_note_call", lambda error, scope: None),
+    ),
+    Remedy(
+        "never-sent",
+        "A span of Sentry's that is in no transaction, and so is never sent, hides no call",
+        "context.scopes.others_span",
+        "test_leftovers.py::test_spans_that_sentry_makes_of_tasks_hide_nothing[transaction-_log]",
+        put_in([api, chain], "others_span", lambda scope: scope.span or scope.streamed_span),
+    ),
+    Remedy(
+        "cut-to-fit",
+        "An event that is larger than Sentry takes is cut at its longest values",
+        "encoding.fitting.fit_event",
+        "../encoding/test_fitting.py::test_megabytes_cost_no_conversation_and_no_error"
+        "[{lifecycle}-_extra]",
+        put(envelope, "fit_event", lambda event, most_bytes: None),
+    ),
+    Remedy(
         "forgets-the-last",
         "Sentry's memory of the last exception isn't kept, as it keeps that alive",
         "delivery.client.Client.capture_event",
@@ -192,5 +216,13 @@ ERRORS_AND_VALUES: Final = (
         "test_other_clients.py::test_what_is_no_conversations_is_the_other_clients_once"
         "[{lifecycle}]",
         put(logs, "_client_of", lambda isolation, scope: logs._installed[0]._client),
+    ),
+    Remedy(
+        "not-structured",
+        "A logger that Sentry is told to make no structured logs of makes none",
+        "delivery.ignored_loggers.makes_structured_logs",
+        "../test_options.py::test_a_logger_that_is_ignored_for_structured_logs"
+        "[{lifecycle}-quiet.*]",
+        put(logs, "makes_structured_logs", lambda name: True),
     ),
 )

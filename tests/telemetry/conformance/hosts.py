@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import loguru
 import sentry_sdk
 import structlog
-from sentry_sdk.transport import Transport
 
 import telemetry
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractContextManager
 
-    from sentry_sdk.envelope import Envelope
-
 _structured = structlog.wrap_logger(
     logger,
     processors=[structlog.stdlib.render_to_log_kwargs],
@@ -53,17 +50,6 @@ _BY: Final[dict[str, Any]] = {
     "structlog": _structured,
     "loguru": loguru.logger,
 }
-
-
-class _Elsewhere(Transport):
-    """The transport of a second ``sentry_sdk.init``."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self._world = world
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        self._world.others.append(envelope.serialize())
 
 
 class Host:
@@ -144,7 +130,7 @@ class Host:
         elif step.what == "close":
             self._close()
         elif step.what == "init_again":
-            sentry_sdk.init(transport=_Elsewhere(self.world), default_integrations=False)
+            self.world.init_again()
 
     async def end(self) -> None:
         """Leave everything; close what is open."""
@@ -219,7 +205,8 @@ class Host:
         if step.across in LEFT or self.closed or "in_transaction" in inside:
             states = None
         if not self._is_nobodys(step):
-            self.world.made[name] = Made(kind, self, states)
+            is_sentrys = kind == "span" and "in_transaction" in {*inside, step.what}
+            self.world.made[name] = Made(kind, self, states, is_sentrys=is_sentrys)
         return name
 
     def _is_nobodys(self, step: Step) -> bool:
@@ -230,7 +217,7 @@ class Host:
         if not streaming() and step.across == "plain_generator" and "in_transaction" in inside:
             return True  # Sentry drops those that are open when a transaction of its own ends
         return self.closed and (
-            step.what == "plain"
+            step.what in ("plain", "in_transaction")
             or step.across == "plain_generator"
             or any(block.after_the_end and block.kind in sentrys for block in self._blocks)
         )
@@ -381,7 +368,7 @@ class Host:
                 self._local = (*self._local, (key, self.who))
             case _:
                 # it may end after its conversation has, where that is current no longer
-                name = self._made(Step(what="plain", across="outlives"))
+                name = self._made(Step(what=kind, across="outlives"), kind="span")
                 manager = foreign_transaction("task", name)
                 manager.__enter__()
                 self.traces.add(_sentrys_trace_id())

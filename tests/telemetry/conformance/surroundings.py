@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
+from sentry_sdk.transport import Transport
 
 import telemetry
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
+
+    from sentry_sdk.client import BaseClient
+    from sentry_sdk.envelope import Envelope
 
     from .hosts import Host
     from .whole import Lifecycle
@@ -69,6 +73,8 @@ class Surroundings(Brief):
     """The process: how Sentry is set up, and where the two conversations are held."""
 
     lifecycle: Lifecycle = "transaction"
+    library: Lifecycle = "transaction"
+    """Of the client of a library that calls ``sentry_sdk.init``, too."""
     loops: int = 1
     opened: str = "here"
     asyncio: bool = False
@@ -115,11 +121,13 @@ class Made:
     """Something that must arrive once: a span, an error or a log.
 
     ``states`` are those that it may show; None: its conversation's user, and nothing of another's.
+    ``is_sentrys``: it is a span of a transaction that Sentry's own API began, or in one.
     """
 
     kind: str
     owner: Host
     states: tuple[State, ...] | None
+    is_sentrys: bool = False
 
 
 @dataclass
@@ -131,6 +139,17 @@ class Block:
     outside: State
     local: tuple[tuple[str, str], ...]
     after_the_end: bool = False
+
+
+class _Elsewhere(Transport):
+    """The transport of a second ``sentry_sdk.init``."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        self._world.others.append(envelope.serialize())
 
 
 @dataclass
@@ -145,11 +164,32 @@ class World:
     go: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = field(default_factory=list)
     others: list[bytes] = field(default_factory=list)
     """Envelopes that went to another client's transport."""
+    libraries: list[BaseClient] = field(default_factory=list)
+    """Clients of a library that has called ``sentry_sdk.init``."""
 
     numbers: count[int] = field(default_factory=count)
 
     def named(self, host: Host) -> str:
         return f"{host.who}-made-{next(self.numbers)}."
+
+    def init_again(self) -> None:
+        """Call ``sentry_sdk.init`` as a library does that has a project of its own."""
+        sentry_sdk.init(
+            transport=_Elsewhere(self),
+            default_integrations=False,
+            trace_lifecycle="stream" if self.surroundings.library == "stream" else "static",
+        )
+        self.libraries.append(sentry_sdk.get_global_scope().client)
+
+    def may_lose(self, made: Made) -> bool:
+        """True for what such a client can be given, and drops: it has another lifecycle."""
+        differs = self.surroundings.library != self.surroundings.lifecycle
+        return made.is_sentrys and bool(self.libraries) and differs
+
+    def close(self) -> None:
+        """Have those clients send what they have taken."""
+        for client in self.libraries:
+            client.close()
 
 
 def hook(kind: str) -> Callable[..., Any]:

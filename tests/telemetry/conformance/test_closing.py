@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk
@@ -319,27 +319,22 @@ async def test_after_the_end_the_nearest_one_still_open_is_current(captured: Cap
     assert_faultless(captured)
 
 
-class _Held:
-    """A value that delivery waits for when it writes it down."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-
-    def __str__(self) -> str:
-        assert self.gate.wait(10)
-        return "held"
-
-
 def test_what_late_code_says_is_not_said_by_the_conversation(captured: Captured) -> None:
     """A tag set after the end changes no event, also while the conversation waits for delivery."""
-    held = _Held()
-    with telemetry.conversation("before", attributes={"held": held}):
-        pass
+    gate = threading.Event()
+
+    def hold(event: Any, _: Any) -> Any:
+        assert threading.current_thread() is not threading.main_thread()
+        assert gate.wait(10)
+        return event
+
+    with telemetry.conversation("before") as before:
+        before.isolation.add_event_processor(hold)
     conversation = telemetry.conversation("host", tags={"early": "set"})
     conversation.close()
     with conversation.attach():
         sentry_sdk.set_tag("late", "set")
-    held.gate.set()
+    gate.set()
 
     (event,) = (e for e in captured.conversations if e["transaction"] == "host")
     assert event["tags"].get("early") == "set"

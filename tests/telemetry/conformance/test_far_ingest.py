@@ -54,12 +54,13 @@ def _arrived(ingest: Ingest) -> Counter[str]:
 def test_conversations_and_first_errors_arrive_before_the_end(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     lifecycle: Literal["transaction", "stream"],
     stores: bool,
 ) -> None:
     """Of twenty calls with 400 errors and 10,000 lines; and nothing is unaccounted for."""
     monkeypatch.setattr(app, "propagate", False)
-    monkeypatch.setattr(app, "level", logging.INFO)
+    caplog.set_level(logging.INFO, app.name)
     store: Any = tmp_path / "traces.db" if stores else None
     with Ingest() as ingest:
         ingest.slow(AWAY_SECONDS)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sentry_sdk
+from sentry_sdk.integrations.asyncio import enable_asyncio_integration
 
 import telemetry
+from telemetry.testing import capture
 
 from .whole import call, reports
 
@@ -84,6 +86,53 @@ def test_its_errors_are_the_calls(captured: Captured, report: Callable[[str], No
         ("in a span", "ada", "ada"),
     ]
     assert captured.runtime.stats().orphan_spans == 0
+
+
+@pytest.mark.parametrize("report", [_log, _capture, _say])
+def test_spans_that_sentry_makes_of_tasks_hide_nothing(
+    captured: Captured, report: Callable[[str], None]
+) -> None:
+    """Made where no transaction is, Sentry never sends them: the call goes before them."""
+
+    async def late(go: asyncio.Event) -> None:
+        await go.wait()
+        report("late")
+        report("later")
+        with telemetry.span("late"):
+            pass
+
+    async def ada() -> None:
+        go = asyncio.Event()
+        async with call("ada"):
+            task = asyncio.create_task(late(go))
+            await asyncio.sleep(0)
+        go.set()
+        await task
+
+    async def main() -> None:
+        enable_asyncio_integration()
+        await asyncio.create_task(ada())
+
+    asyncio.run(main())
+    assert reports(captured) == [("late", "ada", "ada"), ("later", "ada", "ada")]
+    assert captured.runtime.stats().orphan_spans == 0
+
+
+def test_a_span_in_one_that_sentry_never_sends_is_counted() -> None:
+    """Below a span that Sentry makes of a task, in no transaction, it would be lost."""
+
+    async def work() -> None:
+        with telemetry.span("work"):
+            pass
+
+    async def main() -> None:
+        enable_asyncio_integration()
+        await asyncio.create_task(work())
+
+    with capture(strict=False) as captured:
+        asyncio.run(main())
+        assert captured.runtime.stats().orphan_spans == 1
+        assert [event["transaction"] for event in captured.transactions] == ["work"]
 
 
 def test_what_it_says_is_said_by_no_other(captured: Captured) -> None:

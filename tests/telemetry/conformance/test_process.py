@@ -53,6 +53,20 @@ async def test_without_init_everything_works_and_goes_nowhere(
     assert caplog.text.count("telemetry.init() has not been called") <= 1  # once in a process
 
 
+def test_without_init_in_a_process_that_has_sentry(lifecycle: Lifecycle) -> None:
+    """Sentry set up by somebody else, whose lifecycle a conversation has: it complains of none."""
+    kept = sentry_sdk.get_global_scope().client
+    sentry_sdk.init(trace_lifecycle="stream" if lifecycle == "stream" else "static")
+    try:
+        with telemetry.conversation("host") as conversation, telemetry.span("work") as span:
+            assert_current(span)
+        assert conversation.ended
+        assert_nothing_current()
+    finally:
+        sentry_sdk.get_client().close()
+        sentry_sdk.get_global_scope().set_client(kept)
+
+
 async def test_a_second_init_changes_nothing(captured: Captured) -> None:
     """It raises where it is called; the conversations that are open go on."""
     async with telemetry.conversation("host") as conversation:

@@ -14,7 +14,7 @@ import sentry_sdk
 import telemetry
 from telemetry.testing import capture
 
-from .whole import call, reports
+from .whole import call, foreign_transaction, reports
 
 if TYPE_CHECKING:
     from telemetry.testing import Captured
@@ -95,6 +95,20 @@ async def test_a_task_reports_it_and_whoever_waits_too(captured: Captured) -> No
     _log_it(raised.value)
 
     assert reports(captured) == ADAS
+
+
+def test_in_a_transaction_that_somebody_began_in_the_call(captured: Captured) -> None:
+    """That is another trace; the error is the call's all the same, and is one."""
+    with call("ada"):
+        error = RuntimeError("ada's")
+        with foreign_transaction("task", "task"):
+            _ask_sentry(error)
+        for way in WAYS:
+            way(error)
+            captured.runtime.flush()
+
+    [event] = captured.errors
+    assert event["user"]["id"] == "ada"
 
 
 @pytest.mark.parametrize("places", ["one task", "tasks", "threads"])

@@ -21,7 +21,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import api, configure, headers, runtime
+from telemetry import api, configure, headers, runtime, tree
 from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
@@ -32,12 +32,13 @@ from telemetry.delivery import (
     loguru_tap,
     outbox,
     processor,
+    queue_transport,
     redaction,
     send_queue,
     thread,
 )
 from telemetry.encoding import envelope, transactions, values
-from telemetry.integrations import propagation
+from telemetry.integrations import asgi, propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope
 from telemetry.trace.span import Span
@@ -585,6 +586,60 @@ REMEDIES = (
         "delivery.lanes.StoreLane",
         "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
         put(lanes.StoreLane, "write", _write_at_once),
+    ),
+    Remedy(
+        "sdks-losses",
+        "What the SDK's batches lose is counted, under Sentry's own reason",
+        "delivery.queue_transport.QueueTransport.record_lost_event",
+        "../delivery/test_queue_transport.py::test_a_batch_of_the_sdks_that_overflows"
+        "[{lifecycle}-log-_log-2000]",
+        put(queue_transport.QueueTransport, "record_lost_event", lambda *_, **__: None),
+    ),
+    Remedy(
+        "batch-emptied",
+        "In a burst of logs delivery empties the SDK's batch of them",
+        "delivery.processor.LOGS_AT_ONCE",
+        "../delivery/test_queue_transport.py::test_what_is_logged_overflows_no_batch[{lifecycle}]",
+        put(processor, "LOGS_AT_ONCE", float("inf")),
+    ),
+    Remedy(
+        "ended-at",
+        "Sentry's view of a span knows that it has ended, and which line it was asked from",
+        "trace.sentry_span.SpanMarker.finish",
+        "../test_options.py::test_the_line_that_asked_a_database[transaction-options0-True]",
+        put(
+            sentry_span.SpanMarker, "timestamp", property(lambda self: None, lambda self, at: None)
+        ),
+    ),
+    Remedy(
+        "not-the-application",
+        "Telemetry's own frames aren't the application's",
+        "configure.start",
+        "../integrations/test_propagation.py::test_the_line_that_asked_a_service[{lifecycle}-True]",
+        put(configure, "PACKAGE", "no.package.of.ours"),
+    ),
+    Remedy(
+        "set-after-its-end",
+        "What is set on a span after its end changes nothing that delivery has",
+        "trace.span.Span.set",
+        "../test_options.py::test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way"
+        "[{lifecycle}]",
+        put(Span, "set", lambda self, attributes: self.attributes.update(attributes)),
+    ),
+    Remedy(
+        "foreign-text",
+        "Text of other people's is shown in one line, without what a terminal obeys",
+        "printable.printable",
+        "../test_tree.py::test_a_conversation_as_a_timed_tree",
+        put(tree, "printable", lambda value, limit=0: str(value)),
+    ),
+    Remedy(
+        "unmatched",
+        "A request that no route answers isn't named by what was asked for",
+        "integrations.asgi.route_of",
+        "../integrations/test_asgi.py"
+        "::test_what_fails_is_marked_and_what_asks_for_health_is_left_out",
+        put(asgi, "route_of", lambda scope: scope["path"]),
     ),
     *ERRORS_AND_VALUES,
 )

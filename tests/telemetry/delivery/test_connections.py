@@ -256,3 +256,21 @@ def test_what_cannot_be_used_is_one_clear_line(options: dict[str, str], problem:
         telemetry.init(dsn="https://key@sentry.example/1", **options)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
     telemetry.init().close()
+
+
+@pytest.mark.parametrize(
+    "name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE"]
+)
+def test_a_certificate_of_the_environment_is_named_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where Sentry is asked over TLS; where it isn't, as on loopback, none is looked at."""
+    monkeypatch.setenv("CLIENT_CERT_FILE", CLIENT)
+    monkeypatch.setenv(name, "/nowhere.pem")
+    with pytest.raises(
+        telemetry.TelemetryError, match=rf"/nowhere\.pem \({name}\): give"
+    ) as raised:
+        telemetry.init(dsn="https://key@sentry.example/1")
+    assert "\n" not in str(raised.value)
+    with Ingest() as ingest:
+        assert Sender(ingest.dsn).send(an_error()) == Delivered()

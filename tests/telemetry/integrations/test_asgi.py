@@ -13,7 +13,7 @@ import sentry_sdk
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 import telemetry
 from telemetry import attributes as names
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from telemetry.integrations.asgi import Message, Receive, Scope, Send
+
 
 async def _table(request: Request) -> Response:
     sentry_sdk.set_tag("table", request.path_params["id"])
@@ -44,6 +46,10 @@ async def _broken(_: Request) -> Response:
 
 async def _health(_: Request) -> Response:
     return PlainTextResponse("ok")
+
+
+async def _static(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("a file")(scope, receive, send)
 
 
 def _captured(store: Path | None = None, **options: Any) -> AbstractContextManager[Captured]:
@@ -64,6 +70,9 @@ async def _service(*, trusted: bool = False) -> AsyncIterator[str]:
             Route("/broken", _broken),
             Route("/tables/{id}/broken", _broken),
             Route("/health", _health),
+            Route("/files/{path:path}", _health),
+            Mount("/static", _static),
+            Mount("/houses/{tenant}", routes=[Route("/rooms/{number:int}", _health)]),
         ]
     )
     config = uvicorn.Config(
@@ -128,12 +137,64 @@ async def test_what_fails_is_marked_and_what_asks_for_health_is_left_out() -> No
         events = {e["transaction"]: e["contexts"]["trace"] for e in captured.transactions}
 
     assert {name: trace["status"] for name, trace in events.items()} == {
-        "GET /nowhere": "not_found",
+        "GET unmatched": "not_found",
         "GET /broken": "internal_error",
     }
     data = events["GET /broken"]["data"]
     assert data[names.HTTP_RESPONSE_STATUS_CODE] == 500
     assert data[names.ERROR_TYPE] == "RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/tables/007", "GET /tables/{id}"),
+        ("POST", "/tables/1", "POST /tables/{id}"),  # there is one, for GET
+        ("GET", "/files/a/b/c", "GET /files/{path:path}"),
+        ("GET", "/houses/acme/rooms/12", "GET /houses/{tenant}/rooms/{number:int}"),
+        ("GET", "/houses/acme/nowhere/else", "GET /houses/{tenant}"),
+        ("GET", "/static/secret/name.txt", "GET /static"),
+        ("GET", "/my/name/is/Ada", "GET unmatched"),
+        ("GET", "/%1b%5b31m/%e2%80%ae", "GET unmatched"),
+        ("GET", "/tables/1/", "GET unmatched"),  # answered by a redirect
+        ("ADA", "/my/name/is/Ada", "_OTHER unmatched"),
+    ],
+)
+async def test_names_are_routes(method: str, path: str, name: str) -> None:
+    """A transaction is named by the route that answers, or by nothing that was sent: names are
+    few, and a path's parts are somebody's words."""
+    with _captured() as captured:
+        async with _service() as url, httpx.AsyncClient(base_url=url) as client:
+            await client.request(method, path)
+        [event] = captured.transactions
+    assert event["transaction"] == name
+    route = event["contexts"]["trace"]["data"].get(names.HTTP_ROUTE)
+    assert route == (None if "unmatched" in name else name.split()[1])
+
+
+async def test_names_without_a_router_that_tells() -> None:
+    """An older Starlette notes the endpoint alone; an application of another kind notes nothing."""
+
+    async def noting(scope: Scope, _: Receive, send: Send) -> None:
+        scope.update(endpoint=noting, path_params={"id": "7"})
+        await silent(scope, _, send)
+
+    async def silent(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def nothing() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def nowhere(_: Message) -> None:
+        pass
+
+    asked = {"type": "http", "method": "GET", "path": "/tables/7", "headers": []}
+    with _captured() as captured:
+        for app in (noting, silent):
+            await TraceRequests(app)(dict(asked), nothing, nowhere)
+        found = [event["transaction"] for event in captured.transactions]
+    assert found == ["GET /tables/{id}", "GET unmatched"]
 
 
 @pytest.mark.parametrize("lifecycle", ["transaction", "stream"])

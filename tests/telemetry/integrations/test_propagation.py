@@ -409,3 +409,21 @@ async def test_a_request_that_nobody_answers(lifecycle: Lifecycle, library: str)
         assert captured.runtime.stats().open_at_finish == 0
     assert request.ended_at <= after.started_at
     assert request.status == "internal_error"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_line_that_asked_a_service(
+    service: Service, lifecycle: Lifecycle, enabled: bool
+) -> None:
+    """enable_http_request_source: it is the application's, not telemetry's around the client."""
+    options: dict[str, Any] = {
+        "enable_http_request_source": enabled,
+        "http_request_source_threshold_ms": 0,
+        "integrations": [HttpxIntegration()],
+    }
+    with capture(lifecycle=lifecycle, **options) as captured:
+        with telemetry.conversation("host"), httpx.Client() as client:
+            client.get(service.url)
+        [_, request] = captured.spans(captured.conversations[0])
+    asked_by = "test_the_line_that_asked_a_service" if enabled else None
+    assert request.attributes.get("code.function") == asked_by

@@ -1,0 +1,80 @@
+"""A connection as the gateway accepts it: counted from its first byte, before anybody reads it.
+
+What costs the loop time is not how much comes, but how many frames it comes in: a network's worth
+of pings, each of which asks for an answer, would keep every caller waiting. So frames are counted
+as they are parsed, a little data at a time. Who sends more of them than a microphone does is told
+so and closed, and what has come after that is thrown away unread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import CTRL_OPCODES, Frame
+
+from .budget import FramePace
+from .protocol import FRAME_SECONDS, ProtocolError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from websockets.http11 import Request, Response
+
+    from .strangers import Strangers
+
+_SLICE_BYTES: Final = 1024
+"""Data parsed at once: up to 170 frames."""
+_CONTROL_SECONDS: Final = 0.2
+"""A ping counts as ten frames: it takes an answer, and nobody needs five in a second."""
+
+
+class Connection(ServerConnection):
+    """A connection that is one of the ``strangers`` from its first moment, and is held to the pace
+    of real time (:class:`~agent.gateway.budget.FramePace`)."""
+
+    def __init__(
+        self, strangers: Strangers[ServerConnection], *protocol: Any, **options: Any
+    ) -> None:
+        super().__init__(*protocol, **options)
+        self._strangers = strangers
+        self._pace = FramePace()
+        self._counted = 0.0
+        """Seconds of audio that the latest data's frames count as."""
+        self._closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be a stranger."""
+        super().connection_made(transport)
+        peer = self.remote_address
+        self._strangers.arrive(self, peer[0] if isinstance(peer, tuple) else "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Be none any more."""
+        self._strangers.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take data in, as far as there is still somebody who may send it."""
+        for start in range(0, len(data), _SLICE_BYTES):
+            if self._closed:
+                return
+            super().data_received(data[start : start + _SLICE_BYTES])
+            try:
+                self._pace.count(self.loop.time(), self._counted)
+            except ProtocolError as error:
+                self._closed = True
+                self._close(error)
+            self._counted = 0.0
+
+    def process_event(self, event: Frame | Request | Response) -> None:
+        """Count a frame, and hand it on."""
+        if isinstance(event, Frame):
+            self._counted += _CONTROL_SECONDS if event.opcode in CTRL_OPCODES else FRAME_SECONDS
+        super().process_event(event)
+
+    def _close(self, error: ProtocolError) -> None:
+        """Say why, at once, and wait no longer than anybody needs to read it."""
+        self.protocol.fail(error.code, error.reason)
+        self.send_data()
+        self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
