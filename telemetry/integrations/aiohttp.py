@@ -16,6 +16,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from sentry_sdk.integrations import aiohttp as sentrys
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration as SentrysIntegration
 from sentry_sdk.integrations.aiohttp import create_trace_config
 from sentry_sdk.traces import SpanStatus, StreamedSpan
@@ -81,6 +82,8 @@ _traces: list[Callable[[], aiohttp.TraceConfig]] = []
 
 def _install() -> None:
     init = aiohttp.ClientSession.__init__
+    # where Sentry's own integration was set up before this one, it is that which asks for it
+    sentrys.create_trace_config = _trace_config
 
     @functools.wraps(init)
     def watching(self: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> None:

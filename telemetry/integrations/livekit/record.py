@@ -224,7 +224,7 @@ class Record:
     def _sum_up(self, error: BaseException | None, now: float) -> None:
         if error is not None and self.session_span is not None:
             self.session_span.fail(error)
-            self.session_span.finish()  # LiveKit doesn't end it when it can't start
+            self.session_span.finish(now)  # LiveKit doesn't end it when it can't start
         for request in list(self.requests):
             request.end()
         self.conversation.set(self.turns.close(now))
