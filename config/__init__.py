@@ -4,6 +4,8 @@
     The operator's :class:`Settings`, from the environment and ``.env``.
 ``strict_json``
     Reads the settings that are JSON.
+``name_lists``
+    Reads those that list names.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

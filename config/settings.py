@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .name_lists import names_in
 from .strict_json import read_json
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]")
 _REMOTE = re.compile(r"openai|plugin:[a-z]\w*|[\w.-]+(/[\w.-]+)+(:[\w.-]+)?")
 _HERE = {"stt": "local", "llm": "scripted", "tts": "local"}
 """The providers on this machine, by kind."""
@@ -74,6 +74,18 @@ class Settings(BaseSettings):
         False,
         validation_alias="PARLEY_SEND_CONTENT",
         description="Send the words people said to Sentry, too. The local store always has them.",
+    )
+    send_attributes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="PARLEY_SEND_ATTRIBUTES",
+        description="Attributes, tags and fields sent to Sentry besides those that can't hold "
+        "words, separated by commas: app.party_size, app.*, user.email, context.order.number.",
+    )
+    send_errors: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="PARLEY_SEND_ERRORS",
+        description="Types of exceptions whose messages are sent to Sentry as they are, separated "
+        "by commas: NoTable, restaurant.errors.NoTable.",
     )
     strict_trace_continuation: bool = Field(
         True,
@@ -314,18 +326,10 @@ class Settings(BaseSettings):
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in {"", "off"} else value
 
-    @field_validator("propagate_to", mode="before")
+    @field_validator("propagate_to", "send_attributes", "send_errors", mode="before")
     @classmethod
-    def _hosts(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        hosts = tuple(host for part in value.split(",") if (host := part.strip()))
-        for host in hosts:
-            if not _HOST.fullmatch(host):
-                raise ValueError(
-                    f"{host!r} should be a host name or address, without scheme, port or path"
-                )
-        return hosts
+    def _names(cls, value: object, info: ValidationInfo) -> object:
+        return names_in(value, info.field_name or "")
 
     @field_validator("stt", "llm", "tts", mode="before")
     @classmethod

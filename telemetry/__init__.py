@@ -22,6 +22,7 @@ application, and is renamed by renaming it. The map:
 ``options``       options of ``sentry_sdk.init`` that aren't simply passed on
 ``errors``        the errors of telemetry
 ``frozen``        values that can't change after they are handed over
+``written``       texts that know what of them stands in the code
 ``stats``         the numbers that it counts
 ``fork``          a process that forks
 ================  ==============================================================================

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sentry_sdk
@@ -90,7 +91,9 @@ def span(
     """
     here = spans.nearest_span()
     if here is not None:
-        return here.start_span(op, name, attributes=attributes)
+        started = here.start_span(op, name, attributes=attributes)
+        started.code = sys._getframe(1).f_code
+        return started
     around = others_span(sentry_sdk.get_current_scope())
     if around is not None:
         return ForeignSpan(around, op, name, attributes=attributes)

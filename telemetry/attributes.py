@@ -134,6 +134,7 @@ by what the agent's speech did."""
 CALLER_FAILURES: Final = "caller.failures"
 """On a caller's transaction and its turns: what it expected and didn't get (content)."""
 ERROR_TYPE: Final = "error.type"
+USER_ID: Final = "user.id"
 STARTED_AT: Final = "telemetry.started_at"
 """Unix seconds, on a span that Sentry has begin later than it did."""
 
@@ -180,7 +181,8 @@ _CONTENT: Final = frozenset(
         "gen_ai.tool.output",
         "gen_ai.user.message",
         "lk.amd.reason",
-        "http.query",  # a request's parameters are often what somebody said
+        "http.query",  # a request's path and parameters are often what somebody said
+        "url.path",
         "url.query",
     }
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
@@ -17,9 +17,10 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from . import options as sentrys_options
 from .delivery.client import Client
 from .delivery.connections import OPTIONS
+from .delivery.content import Policy
 from .delivery.drops import CALLBACK_ERROR
 from .delivery.hooks import guarded, harmless
-from .delivery.log_events import dated
+from .delivery.log_events import dated, named
 from .delivery.logs import PACKAGE, LogCapture
 from .delivery.queue_transport import QueueTransport
 from .delivery.sender import AT_ONCE, Sender
@@ -46,22 +47,26 @@ def init(
     propagate_to: Sequence[str] | None = None,
     strict: bool = False,
     send_content: bool = False,
+    send_attributes: Sequence[str] = (),
+    send_errors: Sequence[str] = (),
     **options: Any,
 ) -> Runtime:
     """Configure Sentry and start delivery; once per process.
 
     Args:
         dsn: where Sentry is; None sends nothing.
-        environment: Sentry's environment.
-        release: Sentry's release.
+        environment, release: Sentry's.
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
         lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
             ends, or ``"stream"``, span by span while it runs.
         store: path of the local trace store (SQLite); None keeps nothing locally.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
-        send_content: send to Sentry what people said and what follows from it (arguments of
-            tools, local variables of stack frames). The local store always has it.
+        send_content: send to Sentry what people said and what follows from it, such as arguments
+            of tools and local variables. The local store always has it.
+        send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
+            ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
+        send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
         options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
             or ``ca_certs``.
 
@@ -69,18 +74,14 @@ def init(
         TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
             or an option has a value that isn't allowed.
     """
-    if lifecycle not in ("transaction", "stream"):
-        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
-    if not 0 <= sample_rate <= 1:
-        raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+    _check(lifecycle, sample_rate)
     sentrys_options.check(options)
-    network = {name: options[name] for name in OPTIONS if name in options}
-    sender = Sender(dsn, **network) if dsn else None
     return start(
         Delivery(
             store=_writable(store),
-            sender=sender,
+            sender=_sender(dsn, options),
             send_content=send_content,
+            policy=policy(send_attributes, send_errors),
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
         ),
@@ -121,6 +122,9 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
             # a lock that logs would need that lock.
             integrations=[*_silent_loggers(given), *given],
             before_send_log=dated(guarded("before_send_log", options.pop("before_send_log", None))),
+            before_send_metric=named(
+                guarded("before_send_metric", options.pop("before_send_metric", None))
+            ),
             before_send_span=guarded("before_send_span", options.pop("before_send_span", None)),
             before_send=guarded("before_send", options.pop("before_send", None)),
             before_breadcrumb=harmless("before_breadcrumb", options.pop("before_breadcrumb", None)),
@@ -152,6 +156,30 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     return runtime
 
 
+def policy(
+    attributes: Sequence[str], errors: Sequence[str], *, keeps_whole: bool = False
+) -> Policy:
+    """What an operator wants sent.
+
+    Raises:
+        TelemetryError: a name is none.
+    """
+    for option, given, pattern, like in (
+        ("send_attributes", attributes, _ATTRIBUTE, "'app.party_size' or 'app.*'"),
+        ("send_errors", errors, _ERROR, "'NoTable' or 'restaurant.errors.NoTable'"),
+    ):
+        if isinstance(given, str):
+            raise TelemetryError(f"{option} must be a list of names, not the text {given!r}")
+        for name in given:
+            if not isinstance(name, str) or not pattern.fullmatch(name):
+                raise TelemetryError(f"{option} must be names like {like}, not {name!r}")
+    return Policy(tuple(attributes), tuple(errors), keeps_whole)
+
+
+_ATTRIBUTE: Final = re.compile(r"[\w:/-]+(?:\.[\w:/-]+)*(?:\.?\*)?")
+_ERROR: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
 def _silent_loggers(given: Sequence[Any]) -> list[Any]:
     """Sentry's integrations of loggers, set up to do nothing; those given are left alone."""
     silent: dict[str, Any] = {"level": None, "event_level": None, "sentry_logs_level": None}
@@ -162,6 +190,19 @@ def _silent_loggers(given: Sequence[Any]) -> list[Any]:
         if not any(isinstance(integration, LoguruIntegration) for integration in given):
             found.append(LoguruIntegration(**silent))
     return found
+
+
+def _check(lifecycle: str, sample_rate: float) -> None:
+    if lifecycle not in ("transaction", "stream"):
+        raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
+    if not 0 <= sample_rate <= 1:
+        raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+
+
+def _sender(dsn: str | None, options: dict[str, Any]) -> Sender | None:
+    """What sends to a DSN, over the network that the options say; None without one."""
+    network = {name: options[name] for name in OPTIONS if name in options}
+    return Sender(dsn, **network) if dsn else None
 
 
 def _writable(path: str | Path | None) -> TraceStore | None:

@@ -11,6 +11,8 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .written import Tag, Written
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -45,6 +47,8 @@ _IMMUTABLE: Final = frozenset(
         str,
         type(None),
         uuid.UUID,
+        Tag,
+        Written,
     }
 )
 _LISTED: Final = (list, tuple, set, frozenset, deque)

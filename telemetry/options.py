@@ -90,7 +90,11 @@ def settle(options: dict[str, Any]) -> None:
     for fixed in _FIXED:
         options.pop(fixed, None)
     experiments = options.get("_experiments") or {}
-    for name in ("before_send_log", "enable_logs"):  # Sentry's former place for them
+    for name in (
+        "before_send_log",
+        "before_send_metric",
+        "enable_logs",
+    ):  # in Sentry's former place
         if options.get(name) is None and experiments.get(name) is not None:
             options[name] = experiments[name]
     if options.get("data_collection") is not None and not options.get("include_local_variables"):

@@ -35,6 +35,7 @@ BEHAVIOURS: Final = {
     "tests/test_ingest.py": "holds the double of Sentry's ingestion, which all tests share",
     "tests/test_structure.py": "this file: all packages",
     "tests/agent/test_acceptance.py": "the whole command, with eight callers and Sentry listening",
+    "tests/agent/test_said.py": "the whole command, with an agent that quotes its caller",
     "tests/agent/test_foreign_text.py": "nothing a stranger sends is printed raw, by any way out",
     "tests/agent/cli/test_distributed.py": "one trace over the processes of caller, agent, service",
     "tests/agent/cli/test_surroundings.py": "bad surroundings of a command, by the dozen",

@@ -16,8 +16,8 @@
     The scenarios of a project, which the run is of when none is named.
 ``transports``
     The lines from simulated callers to the agent: the gateway, or rooms.
-``traces``
-    ``traces``: conversations from the local trace stores.
+``traces``, ``stored_error``
+    ``traces``: conversations from the local trace stores, and an error of theirs.
 ``check``, ``probes``
     ``check``, and the ways it reaches everything that a worker depends on.
 ``new``

@@ -113,6 +113,8 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         store=store or settings.trace_store,
         propagate_to=settings.propagate_to,
         send_content=settings.send_content,
+        send_attributes=settings.send_attributes,
+        send_errors=settings.send_errors,
         strict_trace_continuation=settings.strict_trace_continuation,
         # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
         auto_enabling_integrations=False,

@@ -21,6 +21,7 @@ from telemetry.store import AmbiguousId, TraceStore
 from telemetry.tree import render
 
 from . import terminal
+from .stored_error import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +50,7 @@ def list_conversations(paths: Sequence[Path], limit: int) -> None:
 
 def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool) -> None:
     """Print a conversation and all else of its trace as a timed tree; the newest if none is
-    named."""
+    named. An error goes by Sentry's id of its event."""
     stores = [TraceStore(path) for path in paths]
     where = ", ".join(map(str, paths))
     if wanted is None:
@@ -59,6 +60,9 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
         [found] = named
     else:
         one = _named(stores, wanted)
+        if one is None and (errors := [e for each in stores for e in each.errors_by_event(wanted)]):
+            terminal.console().print(Text("\n\n".join(map(text_of, errors))), soft_wrap=True)
+            return
         if one is None:
             raise TelemetryError(f"{where}: no conversation {wanted!r}; see `parley traces list`")
         found = one

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import sentry_sdk
 
+    from ..written import Author
     from .node import Node
 
 _NOTE: Final = "telemetry_trail"
@@ -36,7 +37,7 @@ _MOST_REPORTED: Final = 1_000
 class Trail:
     """The note on an exception."""
 
-    __slots__ = ("_reported", "is_cut", "left", "of", "texts")
+    __slots__ = ("_reported", "author", "is_cut", "left", "of", "texts")
 
     def __init__(self, of: int) -> None:
         self.of = of
@@ -47,6 +48,8 @@ class Trail:
         """True once the oldest of them have been forgotten."""
         self.texts: list[str] = []
         """The texts of its event when it was handed over, see :mod:`.wording`."""
+        self.author: Author | None = None
+        """Whoever handed it over."""
         self._reported: dict[str, object] = {}
         """Traces in which it has been reported, or is about to be."""
 

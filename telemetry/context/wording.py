@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentry_sdk.utils import capture_internal_exceptions, get_error_message
 
+from ..written import here
 from . import origin
 
 if TYPE_CHECKING:
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
 
 
 def texts_of(error: BaseException) -> list[str]:
-    """The texts that the event of an exception says now, in the order of :func:`_chain`."""
+    """The texts that the event of an exception says now, in the order of :func:`chain_of`."""
     texts: list[str] = []
     with capture_internal_exceptions():  # attributes of its own that fail
-        texts += [get_error_message(one) for one in _chain(error)]
+        texts += [get_error_message(one) for one in chain_of(error)]
     return texts
 
 
 def keep_texts(error: BaseException) -> None:
     """Note on an exception what its event says now."""
-    origin.trail(error).texts = texts_of(error)
+    trail = origin.trail(error)
+    trail.texts, trail.author = texts_of(error), next(iter(here()), None)
 
 
 def reword(event: Any, error: BaseException, texts: list[str]) -> None:
@@ -39,7 +41,7 @@ def reword(event: Any, error: BaseException, texts: list[str]) -> None:
             value["value"] = text
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """The exceptions of an event, in the order of the SDK: itself, what it was raised from, those
     it groups. An event lists them backwards.
     """

@@ -8,7 +8,8 @@
 ``queue_transport``  the SDK's way to it
 ``lanes``        threads that wait for Sentry, and for the store
 ``processor``    makes rows of the store and envelopes of the messages
-``redaction``    takes what people said out of errors and logs
+``content``      the rule for what may be sent of what people said
+``redaction``    knows what was said, and finds it in what is to be sent
 ``send_queue``   envelopes that wait for Sentry, in order of worth: paced, tried again
 ``kinds``        tells the first error of a kind from its repeats
 ``sender``       one request to Sentry, and what came of it

@@ -22,6 +22,8 @@ from ..context.place import is_acting, is_collecting, unwatch, watch
 from ..context.scopes import LATER, OURS, as_values
 from ..context.wording import reword, texts_of
 from ..frozen import frozen
+from ..written import Written, here
+from .content import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,8 @@ _HOOKS: Final = frozenset({"excepthook", "threading", "unraisablehook"})
 """Mechanisms that report what nobody caught: where they do so says nothing about whose it is."""
 _TEXTS: Final = "telemetry.texts"
 """In the hint of an event: the texts of its exception when it was captured."""
+_AUTHOR: Final = "telemetry.author"
+"""In the hint of an event: whoever captured it."""
 
 
 class Client(sentry_sdk.Client):
@@ -66,6 +70,7 @@ class Client(sentry_sdk.Client):
     def capture_event(self, event: Any, hint: Any = None, scope: Any = None) -> str | None:
         """Capture an event; returns its id, None if it is dropped."""
         hint = {} if hint is None else hint
+        self._mark_message(event)
         # What surfaces in delivery's thread, because it collects garbage, isn't delivery's own.
         delivering = self._delivery.is_own_thread and not (is_acting() or is_collecting())
         if delivering and not hint.pop(OURS, False):
@@ -78,8 +83,10 @@ class Client(sentry_sdk.Client):
         if delivering:
             texts = hint.pop(_TEXTS, None)  # of conversation.capture_exception, they are noted
             if LATER in hint and error is not None:
+                trail = origin.trail(error)
+                hint.setdefault(_AUTHOR, trail.author)
                 self._look_at_exception(event, hint)
-                reword(event, error, origin.trail(error).texts if texts is None else texts)
+                reword(event, error, trail.texts if texts is None else texts)
             return self._capture_once(event, hint, scope)
         scopes = chain.scopes_elsewhere(error, by_hook=_is_by_hook(event))
         if scopes is not None:
@@ -106,9 +113,15 @@ class Client(sentry_sdk.Client):
         as_values(merged)
         event_id: str = event.setdefault("event_id", uuid.uuid4().hex)
         isolation, scope = scopes or chain.forked(*chain.sentrys())
-        hint = {**hint, _TEXTS: texts_of(hint["exc_info"][1])}
+        hint = {**hint, _TEXTS: texts_of(hint["exc_info"][1]), _AUTHOR: next(iter(here()), None)}
         self._delivery.outbox.event(event, hint, merged, isolation, scope)
         return event_id
+
+    def _mark_message(self, event: Any) -> None:
+        """Note who wrote the message of an event, which is captured here and now."""
+        message = event.get("message")
+        if type(message) is str and not self._delivery.is_own_thread:
+            event["message"] = Written(message, *here())
 
     def _look_at_exception(self, event: Any, hint: Any) -> None:
         """Add the exception that an event was captured for without looking at it."""
@@ -128,12 +141,15 @@ class Client(sentry_sdk.Client):
 
         ``scopes`` are those that it happened under, where they aren't the current ones.
         """
+        error, author = _error_in(hint), hint.pop(_AUTHOR, None)
+        if error is not None:
+            mark(event, error, author, self._delivery.policy.errors)
         # Sentry's own memory of the last error is kept in the context, and keeps its frames alive.
         context = contextvars.copy_context()
         if scopes is not None:
             context.run(sentry_sdk.Scope.set_isolation_scope, scopes[0])
             context.run(sentry_sdk.Scope.set_current_scope, scopes[1])
-        capture, error = super().capture_event, _error_in(hint)
+        capture = super().capture_event
         if error is None:
             return context.run(capture, event, hint, scope)
         if self.get_integration(DedupeIntegration) is None:
@@ -158,6 +174,8 @@ def _as_value(before: Any) -> Callable[[Any, Any], Any]:
         finally:  # Sentry keeps the breadcrumb where its hook raises
             if kept is not None and "data" in kept:
                 kept["data"] = frozen(kept["data"])
+            if kept is not None and type(kept.get("message")) is str:
+                kept["message"] = Written(kept["message"], *here())
         return kept
 
     return before_breadcrumb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from ..attributes import is_content
 from ..context.scopes import OURS
 from ..context.wording import reword, texts_of
 from ..frozen import frozen
+from ..written import FILTERED, Author, Written, here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,8 @@ class Log:
     """The texts of the exception that was logged, see :mod:`telemetry.context.wording`."""
     stack: dict[str, Any] | None = None
     """The stack of the call, where it is wanted."""
+    authors: tuple[Author, ...] = ()
+    """The place in code that it was logged at, if that is known."""
     is_error: bool = False
     """Whether it is to be an error."""
     is_structured: bool = False
@@ -58,6 +62,7 @@ class Log:
         extra: dict[str, Any],
         stack: dict[str, Any] | None = None,
         *,
+        authors: tuple[Author, ...] = (),
         is_error: bool = False,
         is_structured: bool = False,
     ) -> Log:
@@ -68,7 +73,15 @@ class Log:
         error = _error_in(record)
         texts = [] if error is None else texts_of(error)
         return cls(
-            formatted, str(record.msg), message, extra, texts, stack, is_error, is_structured
+            formatted,
+            str(record.msg),
+            message,
+            extra,
+            texts,
+            stack,
+            authors,
+            is_error,
+            is_structured,
         )
 
     @property
@@ -85,7 +98,7 @@ def send(log: Log) -> None:
         sentry_sdk.capture_event(event, hint)  # type: ignore[arg-type]  # a plain dict
     if log.is_structured:
         write = getattr(sentry_logs, level_of(record))
-        write(log.message, attributes=_attributes(log))
+        write(_told(log, log.message), attributes=_attributes(log))
 
 
 def dated(
@@ -97,9 +110,23 @@ def dated(
         created = log["attributes"].pop(_CREATED, None)
         if created is not None:
             log["time_unix_nano"] = created
+        else:  # Sentry's own, which is made here and now
+            log["body"] = Written(log["body"], *here())
         return log if before is None else before(log, hint)
 
     return before_send_log
+
+
+def named(
+    before: Callable[[Any, Any], Any] | None,
+) -> Callable[[Any, Any], Any]:
+    """``before_send_metric``: notes who wrote a metric's name, then asks the operator's own."""
+
+    def before_send_metric(metric: dict[str, Any], hint: dict[str, Any]) -> Any:
+        metric["name"] = Written(str(metric["name"]), *here())
+        return metric if before is None else before(metric, hint)
+
+    return before_send_metric
 
 
 def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,9 +148,26 @@ def _event(log: Log) -> tuple[dict[str, Any], dict[str, Any]]:
         event["threads"] = {"values": [thread]}
     event["level"] = level_of(record)
     event["logger"] = record.name
-    event["logentry"] = {"message": log.template, "formatted": log.message, "params": []}
+    event["logentry"] = {
+        "message": _told(log, log.template),
+        "formatted": _told(log, log.message),
+        "params": [],
+    }
     event["extra"] = dict(log.extra)
     return event, hint
+
+
+def _told(log: Log, text: str) -> Written:
+    """What a log says, as far as its template stands in the code; else who says it, and where."""
+    found = Written(text, *log.authors)
+    if found.code != FILTERED:
+        return found
+    record = log.record
+    name = record.name if _NAME.fullmatch(record.name) else "log"
+    return Written(text, code=f"{name} in {record.funcName} at line {record.lineno}")
+
+
+_NAME: Final = re.compile(r"[A-Za-z_][\w.:-]{0,99}")
 
 
 def _error_in(record: LogRecord) -> BaseException | None:
@@ -138,7 +182,7 @@ def _attributes(log: Log) -> dict[str, Any]:
         **log.extra,
         _CREATED: int(record.created * 1e9),
         "sentry.origin": "auto.log.stdlib",
-        "sentry.message.template": log.template,
+        "sentry.message.template": _told(log, log.template),
         "code.file.path": record.pathname,
         "code.function.name": record.funcName or "",
         "code.line.number": record.lineno,

@@ -23,6 +23,7 @@ from sentry_sdk.utils import capture_internal_exceptions, current_stacktrace
 from ..context import chain, origin
 from ..context.place import is_acting, is_collecting
 from ..context.scopes import as_values
+from ..written import logger_of
 from . import loguru_tap
 from .ignored_loggers import makes_errors, makes_structured_logs
 from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
@@ -90,8 +91,15 @@ class LogCapture:
         if is_structured or is_error:
             self._taken.append(_identity(record))
             stack = self._stack(record) if is_error else None
+            authors = () if is_foreign else logger_of(record.pathname, record.lineno)
             log = Log.of(
-                record, message, extra, stack, is_error=is_error, is_structured=is_structured
+                record,
+                message,
+                extra,
+                stack,
+                authors=authors,
+                is_error=is_error,
+                is_structured=is_structured,
             )
             scopes = (
                 chain.scopes_of(log.error)

@@ -21,7 +21,9 @@ from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced
+from ..store import StoredError, bounded
 from . import log_events
+from .content import NOTHING_ELSE, Policy, Projection
 from .drops import INTERNAL, OVERFLOW, Drops, events_in
 from .messages import (
     Closed,
@@ -80,6 +82,7 @@ class Processor:
         drops: where what can't be stored or encoded is counted.
         registry: the transactions of the process; those that are done with leave it.
         content: whether what people said goes to Sentry.
+        policy: what else may be sent, where it doesn't.
         streaming: whether Sentry gets spans instead of transactions.
     """
 
@@ -92,6 +95,7 @@ class Processor:
         registry: Registry,
         content: bool,
         streaming: bool,
+        policy: Policy = NOTHING_ELSE,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -100,6 +104,9 @@ class Processor:
         self._content = content
         self._streaming = streaming
         self._redaction = None if content else Redaction(registry)
+        self._projection = (
+            None if self._redaction is None else Projection(policy, self._redaction, drops)
+        )
         self.side_car: SideCar | None = None
         """Gets a copy of each envelope."""
         self._logs = 0
@@ -258,11 +265,15 @@ class Processor:
             1,
             self._store.store.add_error,
             None,
-            trace.get("trace_id"),
-            trace.get("span_id"),
-            time.time(),
-            str(values[-1].get("type") or event.get("level") or "error"),
-            str(values[-1].get("value") or message or ""),
+            StoredError(
+                trace.get("trace_id"),
+                trace.get("span_id"),
+                time.time(),
+                str(values[-1].get("type") or event.get("level") or "error"),
+                str(values[-1].get("value") or message or ""),
+                event.get("event_id"),
+            ),
+            bounded(event),  # here and now: sending may cut it
         )
 
     # -- sending -----------------------------------------------------------------------------------
@@ -272,12 +283,15 @@ class Processor:
         event = envelope.get_event()
         if event is not None and self._store is not None:
             self._store_error(dict(event))
-        if self._redaction is not None:
-            self._redaction.redact(envelope)
+        if self._queue is None and self.side_car is None:
+            return
+        sent = envelope if self._projection is None else self._projection.of(envelope)
+        if sent is None:
+            return
         if self.side_car is not None:
-            self.side_car.copy(envelope)
+            self.side_car.copy(sent)
         if self._queue is not None:
-            self._queue.add(envelope)
+            self._queue.add(sent)
 
     def weigh(self, message: Recorded) -> int:
         """Count the spans and events that a message would come to."""

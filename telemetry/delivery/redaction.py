@@ -1,34 +1,38 @@
-"""Keeps what people said out of the errors and logs that quote it.
+"""Knows what was said in each conversation, and finds it in texts: the second net.
 
-An exception's message may hold what a caller said: ``no table for Ada Lovelace``. Nobody can tell
-from the message alone. But what was said in a conversation is recorded in it, as the attributes
-that are content, and an error belongs to a conversation by its trace. So in what its errors and
-logs say, each two words that follow each other somewhere in that content are left out, and each
-single word that was a whole answer or argument there (of three letters or more).
+What is sent is known to hold nothing that anybody said (:mod:`.content`). That leaves what an
+operator wants sent all the same, and names and tags that are chosen while people speak. Those are
+searched: what was said in a conversation is recorded in it, as the attributes that are content, and
+what is to be sent belongs to a conversation by its trace. Each two words that follow each other
+somewhere in that content are left out, in either order, and each single word that was a whole
+answer or argument there (of three letters or more). Words are found joined (``ada_lovelace``,
+``AdaLovelace``) and encoded (``Ada%20Lovelace``, ``\\u0041da``, ``QWRhIExvdmVsYWNl``), too.
 
 Of one thread: delivery's.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import functools
+import html
 import itertools
 import json
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
 
 from ..attributes import GEN_AI_SYSTEM_INSTRUCTIONS, GEN_AI_TOOL_DEFINITIONS, is_content
+from ..written import FILTERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sentry_sdk.envelope import Envelope
-
     from ..trace.registry import Registry
     from ..trace.span import Span
 
-FILTERED: Final = "[Filtered]"
 KEPT: Final = 64_000
 """Characters of a conversation's content that are remembered, the newest."""
 PAST: Final = 64
@@ -36,14 +40,17 @@ PAST: Final = 64
 SHORTEST: Final = 3
 """Letters of a single word that is left out: less says nothing about anybody."""
 
-_WORD: Final = re.compile(r"\w+")
+_DECODED: Final = 2
+"""Times that a text is decoded, of what was encoded twice."""
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|%u([0-9a-fA-F]{4})")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _STRUCTURE: Final = frozenset({"finish_reason", "id", "role", "type"})
 """Keys, inside structured content, of what nobody said."""
 _OPERATORS: Final = frozenset({GEN_AI_SYSTEM_INSTRUCTIONS, GEN_AI_TOOL_DEFINITIONS})
 """Content that the operator wrote."""
-_FACTS: Final = ("code.", "logger.", "process.", "sentry.", "server.", "thread.", "user.")
-"""Attributes of a structured log that are no text of the application's."""
-
 # An error's own words, recorded on a span as content, are no reason to filter the error itself.
 _is_said = functools.lru_cache(4096)(
     lambda name: is_content(name) and name not in _OPERATORS and not name.startswith("exception.")
@@ -51,19 +58,20 @@ _is_said = functools.lru_cache(4096)(
 
 
 class Redaction:
-    """Knows what was said in each conversation, by trace, and takes it out of envelopes."""
+    """Knows what was said in each conversation, by trace."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._said: dict[str, _Said] = {}
+        self._said: dict[str, Said] = {}
         self._past: deque[str] = deque()
 
     def heard(self, trace_id: str, spans: Iterable[Span]) -> None:
         """Remember the content of spans that have ended."""
         for span in spans:
+            self._said.setdefault(trace_id, Said()).ids.add(span.conversation.id)
             for name, value in list(span.attributes.items()):
                 if _is_said(str(name)):
-                    self._said.setdefault(trace_id, _Said()).add(value)
+                    self._said.setdefault(trace_id, Said()).add(value)
 
     def ended(self, trace_id: str) -> None:
         """A conversation is over: forget it, when enough others are."""
@@ -75,33 +83,8 @@ class Redaction:
             if not any(alive.trace_id == oldest for alive in self._registry.alive()):
                 self._said.pop(oldest, None)
 
-    def redact(self, envelope: Envelope) -> None:
-        """Take what was said out of an envelope's error event and logs."""
-        event: Any = envelope.get_event()
-        if event is not None:
-            said = self._of(((event.get("contexts") or {}).get("trace") or {}).get("trace_id"))
-            if said is not None:
-                for name in ("breadcrumbs", "extra", "logentry", "message"):
-                    if name in event:
-                        event[name] = said.redacted(event[name])
-                for exception in (event.get("exception") or {}).get("values") or ():
-                    exception["value"] = said.redacted(exception.get("value"))
-        for item in envelope.items:
-            if item.type == "log" and isinstance(item.payload.json, dict):
-                for log in item.payload.json["items"]:
-                    self._redact_log(log)
-
-    def _redact_log(self, log: dict[str, Any]) -> None:
-        said = self._of(log.get("trace_id"))
-        if said is None:
-            return
-        log["body"] = said.redacted(log["body"])
-        for name, attribute in log["attributes"].items():
-            if not name.startswith(_FACTS) or name.startswith("sentry.message."):
-                attribute["value"] = said.redacted(attribute["value"])
-
-    def _of(self, trace_id: str | None) -> _Said | None:
-        """The words said in a trace, up to now."""
+    def said_in(self, trace_id: str | None) -> Said | None:
+        """What was said in a trace, up to now."""
         if trace_id is None:
             return None
         for alive in self._registry.alive():
@@ -110,15 +93,19 @@ class Redaction:
         return self._said.get(trace_id)
 
 
-class _Said:
-    """The words of one trace's content."""
+class Said:
+    """The words of one trace's content, and what is known of the trace besides."""
 
     def __init__(self) -> None:
+        self.ids: set[str] = set()
+        """The ids of its transactions, which nobody said."""
         self._texts: dict[str, None] = {}
         self._size = 0
         self._new: list[str] = []
         """Texts whose words aren't below yet: most conversations have no errors."""
         self._words: set[str] = set()
+        """Whole answers of one word."""
+        self._all: set[str] = set()
         self._pairs: set[tuple[str, str]] = set()
 
     def add(self, value: Any) -> None:
@@ -147,14 +134,21 @@ class _Said:
             case _:
                 return value
 
+    def names(self, text: str) -> bool:
+        """True if any word of a text was said, however it is put down there."""
+        self._learn()
+        return any(
+            len(word) >= SHORTEST and word in self._all
+            for variant in (text, *_decoded(text))
+            for word in _words(variant)
+        )
+
     def _redacted_text(self, text: str) -> str:
         self._learn()
-        found = list(_WORD.finditer(text))
-        words = [match[0].casefold() for match in found]
-        said = [word in self._words for word in words]
-        for index, pair in enumerate(itertools.pairwise(words)):
-            if pair in self._pairs:
-                said[index] = said[index + 1] = True
+        if any(any(self._said([*_words(variant)])) for variant in _decoded(text)):
+            return FILTERED
+        found = [match for match, _ in _matches(text)]
+        said = self._said([word for _, word in _matches(text)])
         if not any(said):
             return text
         pieces: list[str] = []
@@ -162,14 +156,26 @@ class _Said:
         for is_said, run in itertools.groupby(zip(found, said, strict=True), lambda one: one[1]):
             if is_said:
                 matches = [match for match, _ in run]
-                pieces += [text[end : matches[0].start()], FILTERED]
-                end = matches[-1].end()
+                pieces += [text[end : matches[0][0]], FILTERED]
+                end = matches[-1][1]
         return "".join([*pieces, text[end:]])
+
+    def _said(self, words: list[str]) -> list[bool]:
+        """For each of a text's words, whether it is left out."""
+        said = [word in self._words for word in words]
+        for index, pair in enumerate(itertools.pairwise(words)):
+            if pair in self._pairs:
+                said[index] = said[index + 1] = True
+        return said
 
     def _learn(self) -> None:
         for text in self._new:
-            words = [word.casefold() for word in _WORD.findall(text)]
-            self._pairs.update(itertools.pairwise(words))
+            words = [*_words(text)]
+            self._all.update(words)
+            for one, other in itertools.pairwise(words):
+                self._pairs.add((one, other))
+                if min(len(one), len(other)) >= SHORTEST:
+                    self._pairs.add((other, one))
             if len(words) == 1 and len(words[0]) >= SHORTEST:
                 self._words.add(words[0])
         self._new.clear()
@@ -181,7 +187,53 @@ class _Said:
             self._size -= len(oldest)
         self._new = list(self._texts)
         self._words.clear()
+        self._all.clear()
         self._pairs.clear()
+
+
+def _matches(text: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """The words of a text and where they are; one that is joined of several as those."""
+    for match in _WORD.finditer(text):
+        start = match.start()
+        for part in _HUMP.split(match[0]):
+            yield (start, start + len(part)), part.casefold()
+            start += len(part)
+
+
+def _words(text: str) -> Iterator[str]:
+    return (word for _, word in _matches(text))
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """What a text says once it is decoded, in each way that changes it."""
+    known = {text}
+    for _ in range(_DECODED):
+        for one in [*known]:
+            for decode in (unquote_plus, html.unescape, _unescaped, _of_base64):
+                if (found := decode(one)) not in known:
+                    known.add(found)
+                    yield found
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
+
+
+def _of_base64(text: str) -> str:
+    return _BASE64.sub(_plain, text)
+
+
+def _plain(found: re.Match[str]) -> str:
+    """What base64 holds, if that is text."""
+    encoded = found[0].rstrip("=").translate(_URL_SAFE)
+    try:
+        plain = base64.b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return found[0]
+    return plain if plain.isprintable() else found[0]
+
+
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -195,7 +247,7 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(structure)
         case dict() if value.get("role") not in ("developer", "system"):
             for key, inner in value.items():
-                if key not in _STRUCTURE:
+                if key not in _STRUCTURE and not (key == "name" and "arguments" in value):
                     yield from _texts(inner)
         case list() | tuple() | set() | frozenset():
             for inner in value:

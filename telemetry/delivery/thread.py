@@ -24,6 +24,7 @@ from sentry_sdk.scope import use_isolation_scope
 
 from ..errors import TelemetryError
 from . import outbox
+from .content import NOTHING_ELSE, Policy
 from .drops import SHUTDOWN, STORE, Drops
 from .kinds import Kinds
 from .lanes import SendLanes, StoreLane, Threads
@@ -55,6 +56,7 @@ class Delivery:
         store: the local trace store, or None.
         sender: where envelopes go, or None for nowhere.
         send_content: whether what people said goes to Sentry.
+        policy: what else may be sent, where it doesn't.
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         at_once: requests to Sentry that may be under way together.
 
@@ -68,6 +70,7 @@ class Delivery:
         store: TraceStore | None,
         sender: Outlet | None,
         send_content: bool = False,
+        policy: Policy = NOTHING_ELSE,
         streaming: bool = False,
         at_once: int = 1,
     ) -> None:
@@ -75,6 +78,7 @@ class Delivery:
         self._trace_store = store
         self._outlet = sender
         self._content = send_content
+        self.policy = policy
         self._at_once = at_once
         self._client: BaseClient | None = None
         self._spotlight: SpotlightClient | None = None
@@ -101,6 +105,7 @@ class Delivery:
             drops=self._drops,
             registry=self.outbox.registry,
             content=self._content,
+            policy=self.policy,
             streaming=self.streaming,
         )
         if self._spotlight is not None:

@@ -19,6 +19,7 @@ from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.utils import capture_internal_exceptions
 
 from ..context.scopes import DeliveringScope
+from ..written import Tag
 from .envelope import batches, to_json
 from .values import data, scrubber
 
@@ -47,17 +48,22 @@ def envelopes(
     transaction: Transaction, spans: Iterable[Span], *, content: bool
 ) -> Iterator[Envelope]:
     """Envelopes with these spans of a conversation, its root among them or not."""
-    encoded = map(to_json, encode_spans(transaction, spans, content=content))
+    encoded = encode_spans(transaction, spans, content=content)
     trace = transaction.sampling_context()
-    for batch in batches(encoded, len):
+    for batch in batches(encoded, size_of):
         headers = {"sent_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "trace": trace}
         item = Item(
-            PayloadRef(bytes=b'{"version":2,"items":[' + b",".join(batch) + b"]}"),
+            PayloadRef(json={"version": 2, "items": batch}),
             headers={"item_count": len(batch)},
             type="span",
             content_type=CONTENT_TYPE,
         )
         yield Envelope(headers, [item])
+
+
+def size_of(span: dict[str, Any]) -> int:
+    """Bytes that a span takes in an item."""
+    return len(to_json(span))
 
 
 def encode_spans(
@@ -77,13 +83,14 @@ def encode_spans(
         if span is transaction.root:
             own |= contexts
         scrub(own)
-        own |= {"sentry.op": span.op or "default", "sentry.origin": span.origin}
+        op, name = span.written()
+        own |= {"sentry.op": op or "default", "sentry.origin": span.origin}
         if span.status != "ok":
             own[STATUS] = span.status
         encoded: dict[str, Any] = {
             "trace_id": transaction.trace_id,
             "span_id": span.id,
-            "name": span.name,
+            "name": name,
             "status": "ok" if span.status == "ok" else "error",
             "is_segment": span is transaction.root,
             "start_timestamp": span.started_at,
@@ -123,7 +130,7 @@ def _said_by_scopes(transaction: Transaction) -> tuple[dict[str, Any], dict[str,
     attributes = {"sentry.trace_lifecycle": "stream", **telemetry["attributes"]}
     for key, value in (event.get("user") or {}).items():
         attributes[f"user.{_USER.get(key, key)}"] = value
-    attributes.update(event.get("tags") or {})
+    attributes.update({key: Tag(value) for key, value in (event.get("tags") or {}).items()})
     contexts = {
         f"{CONTEXT}{name}.{field}": value
         for name, context in (event.get("contexts") or {}).items()

@@ -115,7 +115,7 @@ def late_event(transaction: Transaction, span: Span, *, content: bool) -> dict[s
     """A span that missed its conversation's transaction, as one of its own."""
     return _transaction(
         transaction,
-        span.name,
+        span.written()[1],
         trace=_trace(transaction, span, content=content),
         started_at=span.started_at,
         ended_at=span.started_at if span.ended_at is None else span.ended_at,
@@ -125,12 +125,13 @@ def late_event(transaction: Transaction, span: Span, *, content: bool) -> dict[s
 
 def encode_span(transaction: Transaction, span: Span, *, content: bool) -> dict[str, Any]:
     """A span inside a transaction."""
+    op, name = span.written()
     return {
         "trace_id": transaction.trace_id,
         "span_id": span.id,
         "parent_span_id": span.parent_id,
-        "op": span.op or "default",
-        "description": span.name,
+        "op": op or "default",
+        "description": name,
         "start_timestamp": span.started_at,
         "timestamp": span.started_at if span.ended_at is None else span.ended_at,
         "status": span.status,
@@ -144,7 +145,7 @@ def _trace(transaction: Transaction, span: Span, *, content: bool) -> dict[str, 
         "trace_id": transaction.trace_id,
         "span_id": span.id,
         "parent_span_id": span.parent_id,
-        "op": span.op or "default",
+        "op": span.written()[0] or "default",
         "status": span.status,
         "origin": span.origin,
         "data": data(span.attributes, content=content),

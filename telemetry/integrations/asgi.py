@@ -19,8 +19,14 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from ..api import transaction
-from ..attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, OP_HTTP_SERVER
+from ..attributes import (
+    HTTP_REQUEST_METHOD,
+    HTTP_RESPONSE_STATUS_CODE,
+    HTTP_ROUTE,
+    OP_HTTP_SERVER,
+)
 from ..headers import valid
+from ..written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -80,7 +86,7 @@ class TraceRequests:
                 await self._app(scope, receive, answer)
             finally:
                 route = route_of(scope)
-                request.rename(f"{method} {route or UNMATCHED}")
+                request.rename(Written.known(f"{method} {route or UNMATCHED}"))
                 if route is not None:
                     request.set({HTTP_ROUTE: route})
 
@@ -110,7 +116,9 @@ def route_of(scope: Scope) -> str | None:
 
 
 def _named(path: str, scope: Scope) -> str:
-    parts = path.split("/")
     for name, value in (scope.get("path_params") or {}).items():
-        parts = [f"{{{name}}}" if part == str(value) else part for part in parts]
-    return "/".join(parts)
+        filled = str(value).strip("/")
+        if "/" in filled:  # the rest of a path, whatever it is
+            path = path.replace(filled, f"{{{name}}}")
+        path = "/".join(f"{{{name}}}" if part == filled else part for part in path.split("/"))
+    return path

@@ -2,6 +2,7 @@
 
 ===============  ===================================================
 ``trace_store``  conversations: written by one thread, read by anyone
+``stored_errors``  errors, each whole, by Sentry's id of it
 ``sqlite_file``  the file, and how it is shared
 ===============  ===================================================
 """
@@ -9,6 +10,14 @@
 from __future__ import annotations
 
 from .sqlite_file import TraceStoreError
-from .trace_store import AmbiguousId, StoredConversation, StoredError, TraceStore
+from .stored_errors import StoredError, bounded
+from .trace_store import AmbiguousId, StoredConversation, TraceStore
 
-__all__ = ["AmbiguousId", "StoredConversation", "StoredError", "TraceStore", "TraceStoreError"]
+__all__ = [
+    "AmbiguousId",
+    "StoredConversation",
+    "StoredError",
+    "TraceStore",
+    "TraceStoreError",
+    "bounded",
+]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _APPLICATION: Final = 0x56545243  # "VTRC": tells our files from other SQLite files
-_VERSION: Final = 2
+_VERSION: Final = 3
 _BUSY_SECONDS: Final = 5.0
 """The wait for another process's transaction."""
 
@@ -71,8 +71,11 @@ CREATE TABLE error (
     span_id TEXT,
     time REAL NOT NULL,
     type TEXT NOT NULL,
-    message TEXT NOT NULL
+    message TEXT NOT NULL,
+    event_id TEXT,
+    event TEXT
 );
+CREATE INDEX error_by_event ON error (event_id);
 CREATE INDEX error_by_conversation ON error (conversation);
 CREATE INDEX error_by_time ON error (time);
 """

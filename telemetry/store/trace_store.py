@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 from ..attributes import OP_CONVERSATION
 from ..printable import printable
 from ..records import ConversationRecord, SpanRecord
+from . import stored_errors
 from .sqlite_file import SqliteFile, TraceStoreError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["AmbiguousId", "StoredConversation", "StoredError", "TraceStore"]
+    from .stored_errors import StoredError
+
+__all__ = ["AmbiguousId", "StoredConversation", "TraceStore"]
 
 _PRUNE_EVERY: Final = 100
 """Conversations between two rounds of forgetting."""
@@ -76,17 +79,6 @@ class StoredConversation(ConversationRecord):
     span_count: int = 0
     """Spans stored for it; a listing has the number without the spans."""
     error_count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredError:
-    """An error captured in a conversation, or outside of any."""
-
-    trace_id: str | None
-    span_id: str | None
-    time: float
-    type: str
-    message: str
 
 
 class TraceStore:
@@ -160,21 +152,16 @@ class TraceStore:
         self._closed += 1
 
     def add_error(
-        self,
-        conversation_id: str | None,
-        trace_id: str | None,
-        span_id: str | None,
-        time: float,
-        type: str,
-        message: str,
+        self, conversation_id: str | None, error: StoredError, event: str | None = None
     ) -> None:
-        """Add an error to the newest conversation of this trace (and id); it may have none."""
+        """Add an error to the newest conversation of its trace (and this id); it may have none.
+
+        ``event`` is all that it said, as JSON: :func:`bounded` makes it.
+        """
+        trace_id, before = error.trace_id, error.time
         with self._file.writing() as cursor:
-            key = _find(cursor, trace_id, conversation_id, before=time) if trace_id else None
-            cursor.execute(
-                "INSERT INTO error VALUES (?, ?, ?, ?, ?, ?)",
-                (key, trace_id, span_id, time, _text(type), _text(message)),
-            )
+            key = _find(cursor, trace_id, conversation_id, before=before) if trace_id else None
+            stored_errors.put(cursor, key, error, event)
 
     def close(self) -> None:
         """Close the writer's connection. Idempotent; a later write opens a new one."""
@@ -243,13 +230,14 @@ class TraceStore:
         with self._file.reading() as cursor:
             if cursor is None:
                 return []
-            rows = cursor.execute(
-                "SELECT error.trace_id, span_id, time, type, message FROM error "
-                "JOIN conversation ON conversation.key = error.conversation "
-                "WHERE conversation.trace_id = ? AND id = ? AND started_at = ? ORDER BY time",
-                (record.trace_id, record.id, record.started_at),
+            return stored_errors.of_conversation(
+                cursor, record.trace_id, record.id, record.started_at
             )
-            return [StoredError(*row) for row in rows]
+
+    def errors_by_event(self, id_or_prefix: str) -> list[StoredError]:
+        """Errors that Sentry knows by this id, or one that begins so (of 8 characters or more)."""
+        with self._file.reading() as cursor:
+            return [] if cursor is None else stored_errors.by_event(cursor, id_or_prefix)
 
 
 # -- rows --------------------------------------------------------------------------------------

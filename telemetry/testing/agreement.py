@@ -25,7 +25,7 @@ _ASKED = "livekit.on_user_turn_completed"
 
 
 class Session(Protocol):
-    """What is asked of LiveKit's ``AgentSession``."""
+    """The part of LiveKit's ``AgentSession`` that is asked."""
 
     @property
     def history(self) -> Any:

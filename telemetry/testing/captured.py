@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import configure
 from .. import options as sentrys_options
+from ..delivery.content import Projected
 from ..delivery.sender import Delivered
 from ..delivery.thread import Delivery
 from ..encoding.envelope import encode
@@ -111,7 +112,8 @@ class Captured:
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
         """Take an envelope, through the same encoding as over the wire."""
         self._envelopes.append(encode(envelope))
-        lines = self._envelopes[-1].split(b"\n")
+        whole = envelope.whole if isinstance(envelope, Projected) else envelope
+        lines = encode(whole).split(b"\n")
         position = 1
         while position + 1 < len(lines) and lines[position]:
             header = json.loads(lines[position])
@@ -138,18 +140,25 @@ def capture(
     *,
     store: str | Path | None = None,
     send_content: bool = False,
+    send_attributes: Sequence[str] = (),
+    send_errors: Sequence[str] = (),
     sample_rate: float = 1.0,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     propagate_to: Sequence[str] | None = None,
     **options: Any,
 ) -> Iterator[Captured]:
-    """Initialise telemetry with in-memory delivery; ``strict`` raises on a missing conversation."""
+    """Initialise telemetry with in-memory delivery; ``strict`` raises on a missing conversation.
+
+    Without ``send_content`` delivery leaves out what it leaves out for Sentry: ``envelopes`` are
+    what would have been sent, everything else is what that was made of.
+    """
     sentrys_options.check(options)
     captured = Captured()
     delivery = Delivery(
         store=TraceStore(store) if store is not None else None,
         sender=captured,
         send_content=send_content,
+        policy=configure.policy(send_attributes, send_errors, keeps_whole=True),
         streaming=lifecycle == "stream",
     )
     with configure.start(

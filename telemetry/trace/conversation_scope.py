@@ -14,6 +14,7 @@ from sentry_sdk.traces import NoOpStreamedSpan, StreamedSpan
 from sentry_sdk.utils import exc_info_from_error
 
 from ..context.scopes import LATER, shown_on
+from ..written import Written, author, here
 from .span import current_span
 
 if TYPE_CHECKING:
@@ -27,7 +28,21 @@ OP: Final = "sentry.op"
 ORIGIN: Final = "sentry.origin"
 
 
-class ConversationScope(sentry_sdk.Scope):
+class TaggedScope(sentry_sdk.Scope):
+    """A scope of a conversation's: its tags know who wrote them."""
+
+    __slots__ = ()
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set a tag, and note where its value comes from."""
+        super().set_tag(key, _noted(value))
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set several."""
+        super().set_tags({key: _noted(value) for key, value in tags.items()})
+
+
+class ConversationScope(TaggedScope):
     """A scope inside a conversation."""
 
     __slots__ = ()
@@ -83,6 +98,9 @@ class ConversationScope(sentry_sdk.Scope):
             attributes={key: own[key] for key in own if not key.startswith("sentry.")},
         )
         span.origin = own.get(ORIGIN, "manual")
+        found = author(sys._getframe(1))
+        if found is not None:
+            span.code = found.code
         started: Any = span.marker()
         return cast("StreamedSpan", started.activate() if active else started)
 
@@ -93,3 +111,7 @@ class ConversationScope(sentry_sdk.Scope):
         if marker is None or here is None or here is marker.span:
             return None
         return here if here.conversation is marker.span.conversation else None
+
+
+def _noted(value: Any) -> Any:
+    return Written(value, *here()) if type(value) is str else value

@@ -19,6 +19,7 @@ from sentry_sdk.traces import SpanStatus, StreamedSpan
 
 from ..attributes import ERROR_TYPE, STARTED_AT
 from ..context.generators import Generators, generator_frame
+from ..written import Written, starter
 from .span import status_of
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class ForeignSpan:
         started_at: float | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        self.op = op
-        self.name = name or op
+        where = starter()
+        self.op: str = Written(op, *where)
+        self.name: str = Written(name or op, *where)
         self._span: TransactionSpan | StreamedSpan
         self._block: AbstractContextManager[sentry_sdk.Scope] | None = None
         self._generator: FrameType | None = None
@@ -68,13 +70,13 @@ class ForeignSpan:
         if parent is not None:
             around = parent._span
         if isinstance(around, StreamedSpan):
-            given: dict[str, Any] = {"sentry.op": op}
+            given: dict[str, Any] = {"sentry.op": self.op}
             if started_at is not None:
                 given[STARTED_AT] = started_at  # there is no public way to backdate its start
             self._span = traces.start_span(self.name, given, parent_span=around, active=False)
         else:
             at = None if started_at is None else _time(started_at)
-            self._span = around.start_child(op=op, name=self.name, start_timestamp=at)
+            self._span = around.start_child(op=self.op, name=self.name, start_timestamp=at)
         self.set(attributes or {})
 
     @property

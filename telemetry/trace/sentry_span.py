@@ -23,6 +23,7 @@ from ..context import chain
 from ..context.generators import generator_frame
 from ..context.node import Marker
 from ..headers import is_trusted
+from ..written import author
 from .span import RootMarker
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class _SentrySpan(Marker):
             started_at=started_at,
         )
         span.origin = kwargs.get("origin") or "manual"
+        _by_its_author(span)
         return SpanMarker(span)
 
     def show_on(self, scope: sentry_sdk.Scope) -> None:
@@ -77,6 +79,13 @@ class _SentrySpan(Marker):
     def set_status(self, value: str) -> None:
         """Set the span's status."""
         self.span.status = value
+
+
+def _by_its_author(span: Span) -> None:
+    """Note the code that asked Sentry for a span."""
+    found = author(sys._getframe(2))
+    if found is not None:
+        span.code = found.code
 
 
 class SpanMarker(_SentrySpan, tracing.Span):

@@ -20,6 +20,7 @@ from ..context.generators import GENERATOR, generator_frame
 from ..context.node import Marker
 from ..frozen import freeze
 from ..records import SpanRecord
+from ..written import Author, Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,6 +166,7 @@ class Span:
         ended_at: Unix seconds, None while open.
         status: Sentry's span status.
         attributes: names to values; see :mod:`telemetry.attributes`.
+        code: the code that started it, which knows its name; see :mod:`telemetry.written`.
         origin: Sentry's name for who made it.
         late: whether it started after its conversation had ended.
     """
@@ -172,6 +174,7 @@ class Span:
     __slots__ = (
         "_link",
         "attributes",
+        "code",
         "conversation",
         "ended_at",
         "id",
@@ -204,6 +207,7 @@ class Span:
         self.ended_at: float | None = None
         self.status = "ok"
         self.attributes: dict[str, Any] = dict(attributes) if attributes else {}
+        self.code = sys._getframe(2).f_code
         self.origin = "manual"
         self.late = False
         self._link: Link | None = None
@@ -240,9 +244,11 @@ class Span:
         attributes: Mapping[str, Any] | None = None,
     ) -> Span:
         """A child of this span, whatever is current."""
-        return self.conversation.start_span(
+        span = self.conversation.start_span(
             op, name, parent=self, started_at=started_at, attributes=attributes
         )
+        span.code = sys._getframe(1).f_code
+        return span
 
     def trace_headers(self) -> dict[str, str]:
         """``sentry-trace`` and ``baggage`` that make whoever receives them this span's child."""
@@ -258,6 +264,13 @@ class Span:
         """The object that stands for this span in Sentry's scope."""
         root = self.conversation.transaction
         return root if root.span is self else root.marker(self)
+
+    def written(self) -> tuple[str, str]:
+        """Its op and its name, which know whether the code that started it says them."""
+        where = Author(self.code)
+        op = self.op if isinstance(self.op, Written) else Written(self.op, where)
+        name = self.name if isinstance(self.name, Written) else Written(self.name, where)
+        return op, name
 
     def descends_from(self, other: Node) -> bool:
         """True if ``other`` is among its ancestors."""

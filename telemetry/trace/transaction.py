@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -22,8 +23,9 @@ from ..context.wording import keep_texts
 from ..frozen import frozen
 from ..headers import valid
 from ..records import ConversationRecord
+from ..written import Written, starter
 from .binding import Attached, bound
-from .conversation_scope import ConversationScope
+from .conversation_scope import ConversationScope, TaggedScope
 from .sentry_span import TransactionMarker
 from .sentry_streamed import SegmentMarker
 from .span import Span, current_span, nearest_span
@@ -84,7 +86,7 @@ class Transaction:
     ) -> None:
         self.sink = sink
         self.id = id or uuid.uuid4().hex
-        self.name = name
+        self.name: str = name if isinstance(name, Written) else Written(name, *starter())
         self.ended = False
         self.spans = SpanSet(streaming=sink.streaming)
         self._closing = itertools.count()
@@ -94,13 +96,15 @@ class Transaction:
         # Forked from what is outside any conversation, so that nothing is inherited from another.
         self.base = chain.outermost()
         self.isolation = snapshot(self.base[0])
+        self.isolation.__class__ = TaggedScope
+        self.isolation.clear_breadcrumbs()  # a process's are of other callers, too
         self.isolation.set_client(sink.client)  # also when a library calls sentry_sdk.init again
         self.scope: sentry_sdk.Scope = self.base[1].fork()
         self.scope.span = None
         self.scope.__class__ = ConversationScope  # a copy of whatever it was, but for its methods
         self.said_by = self.isolation, self.scope
 
-        self.root = Span(self, op, name, None, None, attributes)
+        self.root = Span(self, Written(op, *starter()), self.name, None, None, attributes)
         with (
             sentry_sdk.scope.use_isolation_scope(self.isolation),
             sentry_sdk.scope.use_scope(self.scope),
@@ -112,8 +116,8 @@ class Transaction:
         self._tags: dict[str, str] = {}
         if user:
             self.set_user(user)
-        for key, value in (tags or {}).items():
-            self.set_tag(key, value)
+        for key, value in (tags or {}).items():  # said before anybody has spoken
+            self.set_tag(key, Written.known(value) if isinstance(value, str) else value)
         self.spans.add(self.root)
         self._began()
         sink.opened(self)
@@ -153,7 +157,9 @@ class Transaction:
         self, op: str, name: str | None = None, *, attributes: Mapping[str, Any] | None = None
     ) -> Span:
         """Start a span to be entered: ``with conversation.span("gen_ai.chat") as span:``."""
-        return self.start_span(op, name, attributes=attributes)
+        span = self.start_span(op, name, attributes=attributes)
+        span.code = sys._getframe(1).f_code
+        return span
 
     def current_span(self) -> Span:
         """The current span if it is one of this conversation's, else its root."""
@@ -286,6 +292,7 @@ class Transaction:
 
     def rename(self, name: str) -> None:
         """Give its transaction another name, for when that is known late: a request's route."""
+        name = name if isinstance(name, Written) else Written(name, *starter())
         self.name = self.root.name = self.transaction.name = name
 
     def set(self, attributes: Mapping[str, Any]) -> None:

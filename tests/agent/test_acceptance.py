@@ -87,6 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "PARLEY_AGENT": "tests.agent.watched:WatchedDesk",
             "PARLEY_TRACE_STORE": str(folder / "traces.db"),
             "SENTRY_DSN": ingest.dsn,
+            "PARLEY_SEND_ATTRIBUTES": "seen.*",  # of the agent's own making
         }
         command = [
             str(PARLEY),

@@ -65,10 +65,14 @@ def test_trace_store_can_be_turned_off(value: str, monkeypatch: pytest.MonkeyPat
 def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are separated by commas, levels have any case, secrets stay out of the repr."""
     monkeypatch.setenv("PARLEY_PROPAGATE_TO", "api.example, 10.0.0.1,[::1],")
+    monkeypatch.setenv("PARLEY_SEND_ATTRIBUTES", "app.seats, app.*")
+    monkeypatch.setenv("PARLEY_SEND_ERRORS", "desk.NoTable")
     monkeypatch.setenv("PARLEY_LOG_LEVEL", "debug")
     monkeypatch.setenv("PARLEY_GATEWAY_TOKEN", "hush")
     settings = config.load()
     assert settings.propagate_to == ("api.example", "10.0.0.1", "[::1]")
+    assert settings.send_attributes == ("app.seats", "app.*")
+    assert settings.send_errors == ("desk.NoTable",)
     assert settings.log_level == "DEBUG"
     assert settings.gateway_token == SecretStr("hush")
     assert "hush" not in repr(settings)

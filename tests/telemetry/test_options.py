@@ -155,6 +155,26 @@ def test_each_name_that_is_refused_is_an_option_of_sentrys() -> None:
 # -- content ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("send_attributes", "app.seats"),
+        ("send_attributes", ["app seats"]),
+        ("send_attributes", ["*.seats"]),
+        ("send_attributes", [""]),
+        ("send_errors", "NoTable"),
+        ("send_errors", [ValueError]),
+        ("send_errors", ["No*"]),
+    ],
+)
+def test_what_is_allowed_is_named(option: str, value: Any) -> None:
+    """Else one line says how."""
+    given: dict[str, Any] = {option: value}
+    with pytest.raises(telemetry.TelemetryError, match=option) as raised:
+        telemetry.init(**given)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("send_content", [False, True])
 def test_data_collection_brings_no_local_variables_back(
     lifecycle: Literal["transaction", "stream"], send_content: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk
@@ -50,7 +50,8 @@ def test_delivered_to_sentry_and_stored(tmp_path: Path) -> None:
 
 def test_a_long_conversation_goes_on_in_parts(tmp_path: Path) -> None:
     """5,000 spans: one transaction of op `conversation`, the rest in parts, each span once."""
-    with Ingest() as ingest, telemetry.init(dsn=ingest.dsn, store=tmp_path / "t.db") as runtime:
+    options: dict[str, Any] = {"store": tmp_path / "t.db", "send_content": True}
+    with Ingest() as ingest, telemetry.init(dsn=ingest.dsn, **options) as runtime:
         with telemetry.conversation("host", id="c-1") as conversation:
             for number in range(5_000):
                 conversation.start_span("step", str(number)).finish()

@@ -45,7 +45,7 @@ class Place(NamedTuple):
     parent: Span
     started_at: float
     op: str | None = None
-    """What it is, where that isn't what its name says."""
+    """Its op, where that isn't what its name says."""
 
 
 class Listener(Protocol):

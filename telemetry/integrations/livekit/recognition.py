@@ -48,7 +48,7 @@ class Recognition:
         self._latest = turn, span
 
     def late(self) -> set[Late]:
-        """What may still come of words that a realtime model has heard the end of."""
+        """The parts that may still come of words that a realtime model has heard the end of."""
         match self._heard_by():
             case None:
                 return set()
@@ -58,7 +58,7 @@ class Recognition:
                 return {Late.WORDS, Late.FRAME}
 
     def _heard_by(self) -> stt.STT[Any] | llm.RealtimeModel | None:
-        """Who makes the transcripts: the agent's own comes before the session's."""
+        """The maker of the transcripts: the agent's own comes before the session's."""
         try:
             agent = self._session.current_agent
         except RuntimeError:  # none has begun

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Part:
-    """What a turn is made of in the trace.
+    """The spans that a turn is made of in the trace.
 
     Attributes:
         span: the turn's own.
@@ -95,7 +95,7 @@ class Record:
         return part.span
 
     def part_of(self, turn: Turn) -> _Part:
-        """What is recorded of a turn that has begun."""
+        """The spans of a turn that has begun."""
         return self._parts[turn.index]
 
     def here(self) -> Turn | None:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
+from ...written import Written
 from ..harmless import harmless
 from . import vocabulary
 from .livekit_span import Place
@@ -57,7 +58,7 @@ class SpanListener:
                 return Place(self.record.span_of(turn, parent, started_at), started_at)
             case "user_speaking" if turn is None and told:
                 # text that is typed holds the caller's turn while it is taken: nobody speaks
-                return Place(parent, started_at, op=f"livekit.{name}")
+                return Place(parent, started_at, op=Written.known(f"livekit.{name}"))
             case "user_speaking" if turn is None:
                 # a realtime model hears by itself: it tells of speech, not of turns
                 turn = self._turns.caller_speaks(None, started_at)

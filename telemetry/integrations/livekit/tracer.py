@@ -22,6 +22,7 @@ from opentelemetry import trace as otel
 
 from ...context import chain
 from ...trace.span import current_span
+from ...written import Written
 from ..harmless import harmless
 from .livekit_span import LiveKitSpan, known
 from .vocabulary import OPS, ORIGIN, REQUESTS, SESSION
@@ -178,14 +179,14 @@ def _recorded(
         return None
     started_at = time.time() if start_time is None else start_time / 1e9
     node = _node(around)
-    op = OPS.get(name, f"livekit.{name}")
+    op = OPS.get(name) or Written.known(f"livekit.{name}")
     if name in REQUESTS and node is None:
         op = OPS[REQUESTS[name]]
     told = start_time is not None
     place = listener.place(name, parent, started_at, attributes, told=told)
     if place is not None:
         parent, started_at, op = place.parent, place.started_at, place.op or op
-    span = parent.start_span(op, name, started_at=started_at)
+    span = parent.start_span(op, Written.known(name), started_at=started_at)
     span.origin = ORIGIN
     livekit_span = LiveKitSpan(name, span, listener, node, beside)
     for key, value in attributes.items():

@@ -33,7 +33,7 @@ class Caller(Enum):
 
 
 class Late(Enum):
-    """What may come when a turn that a realtime model hears by itself is over."""
+    """A part that may come when a turn that a realtime model hears by itself is over."""
 
     WORDS = auto()
     """The transcript of what the caller said."""
@@ -92,14 +92,14 @@ class Turn:
     caller: Caller
     started_at: float
     is_framed: bool = True
-    """Whether LiveKit says when the caller's part is over (``user_turn``); a realtime model that
+    """True if LiveKit says when the caller's part is over (``user_turn``); a realtime model that
     hears by itself only tells of speech."""
     is_realtime: bool = False
-    """Whether the model makes the sound itself."""
+    """True if the model makes the sound itself."""
     kept_for: set[Late] = field(default_factory=set)
-    """What it is kept for when it is over, until the caller's next turn is."""
+    """The parts it is kept for when it is over, until the caller's next turn is."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What is known of it, as attributes."""
+    """The facts known of it, as attributes."""
     marks: Marks = field(default_factory=Marks)
     usage: Usage = field(default_factory=Usage)
     speaking_since: float | None = None
@@ -119,7 +119,7 @@ class Turn:
     """When the agent began to speak with no tool at work: the answer, where the first words were
     "One moment, please"."""
     false_interruptions: int = 0
-    """How often its speech was paused for nothing."""
+    """The times that its speech was paused for nothing."""
     _words: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -143,7 +143,7 @@ class Turn:
         self.facts[name] = " ".join(self._words[name])
 
     def played(self, *, cut: bool, by: str | None, played: float | None) -> dict[str, Any]:
-        """What was heard of a speech has ended: the facts of it, and of the turn with the last.
+        """Facts of a speech that is over, as far as it was heard, which are then the turn's.
 
         Args:
             cut: whether it was cut short.

@@ -280,7 +280,7 @@ class Turns:
     def agent_played(
         self, turn: Turn, *, cut: bool, by: str | None, played: float | None
     ) -> dict[str, Any]:
-        """What was heard of a speech has ended: the facts of it; see :meth:`.Turn.played`."""
+        """Facts of a speech that is over, as far as it was heard: see :meth:`.Turn.played`."""
         how = turn.played(cut=cut, by=by, played=played)
         other = self.hearing
         if how.get(names.INTERRUPTED_BY) == "user" and other is not None and other is not turn:

@@ -9,7 +9,7 @@ import pytest
 from agent.cli.traces import list_conversations, show_conversation
 from telemetry.attributes import OP_CONVERSATION
 from telemetry.records import ConversationRecord, SpanRecord
-from telemetry.store import AmbiguousId, TraceStore
+from telemetry.store import AmbiguousId, StoredError, TraceStore, bounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +117,31 @@ def test_what_is_ambiguous_says_that_there_are_others(tmp_path: Path) -> None:
     with pytest.raises(AmbiguousId) as few:
         show_conversation(paths, "c-9", words=True)
     assert "and others" not in str(few.value)
+
+
+def test_an_error_is_shown_by_the_id_that_sentry_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a whole: type, message, place, conversation, and what was noted beside it."""
+    [path] = _stores(tmp_path, agent=[_conversation(1, second=0)])
+    frame = {"abs_path": "/app/tools.py", "lineno": 7, "function": "look_up"}
+    event = {
+        "event_id": "e" * 32,
+        "exception": {
+            "values": [
+                {"type": "NoTable", "value": "none for Ada", "stacktrace": {"frames": [frame]}}
+            ]
+        },
+        "breadcrumbs": {"values": [{"category": "app", "message": "heard Ada"}]},
+        "extra": {"guest": "Ada"},
+    }
+    error = StoredError(f"{1:032}", "b" * 16, START, "NoTable", "none for Ada", "e" * 32)
+    TraceStore(path).add_error(None, error, bounded(event))
+
+    for asked in ("e" * 32, "e" * 10):
+        show_conversation([path], asked, words=True)
+        shown = capsys.readouterr().out
+        for part in ("NoTable: none for Ada", "/app/tools.py:7 in look_up", "conversation c-1"):
+            assert part in shown
+        assert "app heard Ada" in shown
+        assert '{"guest": "Ada"}' in shown

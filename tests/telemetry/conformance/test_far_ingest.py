@@ -65,6 +65,7 @@ def test_conversations_and_first_errors_arrive_before_the_end(
     with Ingest() as ingest:
         ingest.slow(AWAY_SECONDS)
         given: dict[str, Any] = {"enable_logs": True, "auto_enabling_integrations": False}
+        given["send_content"] = True  # the kinds are told apart by what the logs say
         runtime = telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store, **given)
         asyncio.run(_calls())
         runtime.close(10)

@@ -34,7 +34,7 @@ MOMENTS = range(30)
 @pytest.fixture
 def with_logs(lifecycle: Lifecycle) -> Iterator[Captured]:
     """Structured logs are sent too."""
-    with capture(lifecycle=lifecycle, enable_logs=True) as captured:
+    with capture(lifecycle=lifecycle, enable_logs=True, send_content=True) as captured:
         yield captured
 
 

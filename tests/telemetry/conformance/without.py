@@ -21,7 +21,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk import tracing
 
-from telemetry import api, configure, headers, runtime, tree
+from telemetry import api, configure, headers, runtime, tree, written
 from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
@@ -37,10 +37,11 @@ from telemetry.delivery import (
     send_queue,
     thread,
 )
+from telemetry.delivery.content import Projection
 from telemetry.encoding import envelope, transactions, values
 from telemetry.integrations import asgi, propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
-from telemetry.trace.conversation_scope import ConversationScope
+from telemetry.trace.conversation_scope import ConversationScope, TaggedScope
 from telemetry.trace.span import Span
 from telemetry.trace.span_set import SpanSet
 from telemetry.trace.transaction import Transaction
@@ -349,24 +350,52 @@ REMEDIES = (
     ),
     Remedy(
         "content",
-        "What people say stays out of what is sent",
-        "encoding.values.is_content",
+        "What people say stays out of what is sent: envelopes are made anew of what is known",
+        "delivery.content.Projection.of",
         "test_content.py::test_words_stay_here[{lifecycle}-False]",
+        put(Projection, "of", lambda self, envelope: envelope),
+    ),
+    Remedy(
+        "content-in-hooks",
+        "It is not given to the operator's hooks either",
+        "encoding.values.is_content",
+        "test_quoting.py::test_an_operators_hook_is_given_no_words[{lifecycle}]",
         put(values, "is_content", lambda name: False),
     ),
     Remedy(
         "content-in-logs",
-        "Also out of the extra fields of logged errors",
+        "Extra fields of logs that are content stay in the application's own log",
         "delivery.log_events.is_content",
-        "test_content.py::test_words_stay_here[{lifecycle}-False]",
+        "test_content.py::test_words_stay_here[{lifecycle}-True]",
         put(log_events, "is_content", lambda name: False),
     ),
     Remedy(
-        "content-in-errors",
-        "And out of what errors and logs quote",
-        "delivery.redaction.Redaction.redact",
-        "test_content.py::test_words_stay_here[{lifecycle}-False]",
-        put(redaction.Redaction, "redact", lambda self, envelope: None),
+        "content-named",
+        "Tags and names are searched for single words that were said",
+        "delivery.redaction.Said.names",
+        "test_quoting.py::test_not_a_word_is_sent[{lifecycle}-sets_tags-True]",
+        put(redaction.Said, "names", lambda self, text: False),
+    ),
+    Remedy(
+        "content-allowed",
+        "What the operator allows is searched for what was said",
+        "delivery.redaction.Said.redacted",
+        "test_quoting.py::test_what_the_operator_allows_is_sent_and_searched[{lifecycle}]",
+        put(redaction.Said, "redacted", lambda self, value: value),
+    ),
+    Remedy(
+        "code-is-known",
+        "What stands in the code is sent: a text knows who wrote it",
+        "written.written",
+        "test_quoting.py::test_what_code_says_is_sent[{lifecycle}]",
+        put(written, "written", lambda text, authors: "[Filtered]"),
+    ),
+    Remedy(
+        "breadcrumbs-of-one",
+        "A conversation has no breadcrumbs but its own",
+        "trace.transaction.Transaction.__init__",
+        "test_quoting.py::test_one_callers_breadcrumbs_are_on_nobody_elses_error[{lifecycle}]",
+        put(TaggedScope, "clear_breadcrumbs", lambda self: None),
     ),
     Remedy(
         "closing-cancels",

@@ -116,7 +116,8 @@ def test_megabytes_cost_no_conversation_and_no_error(
 ) -> None:
     """Sentry, which refuses items of 1 MB, takes all of them, and what others said meanwhile."""
     with Ingest() as ingest:
-        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, enable_logs=True) as runtime:
+        given: dict[str, Any] = {"enable_logs": True, "send_content": True}
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, **given) as runtime:
             with telemetry.conversation("host"), telemetry.span("work"):
                 say("word " * 400_000)
                 app.error("another")

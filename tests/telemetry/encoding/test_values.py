@@ -30,7 +30,7 @@ def test_what_is_too_long_for_sentry_is_cut_and_says_so(
     big = {"long": "x" * 2_000_000, "list": ["y" * 100] * 250, "short": "kept", "number": 7}
     with Ingest() as ingest:
         with (
-            telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=path),
+            telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=path, send_content=True),
             telemetry.conversation("host", id="c-1", attributes=big),
         ):
             telemetry.span("work", attributes=big).finish()

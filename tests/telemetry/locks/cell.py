@@ -33,7 +33,10 @@ def main(cell: Cell, hang: float, dsn: str) -> None:
     import telemetry
 
     runtime = telemetry.init(
-        dsn=dsn, lifecycle=cell.lifecycle, enable_logs=cell.capture is Capture.LOGS
+        dsn=dsn,
+        lifecycle=cell.lifecycle,
+        enable_logs=cell.capture is Capture.LOGS,
+        send_content=True,  # what arrives is told apart by what it says
     )
     if cell.remedy is not Remedy.FULL:
         _stock(dsn, cell)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telemetry.store import AmbiguousId, StoredError, TraceStore
+from telemetry.store import AmbiguousId, StoredError, TraceStore, bounded
+from telemetry.store.stored_errors import LONGEST_EVENT
 
 from .rows import ROOT, START, conversation, opened, span
 
@@ -154,8 +155,8 @@ def test_listing_in_pages(store: TraceStore) -> None:
 def test_errors_belong_to_their_conversation(store: TraceStore) -> None:
     """An error is found with the conversation of its trace; one without a trace is kept too."""
     store.open_conversation(opened(conversation()))
-    store.add_error(None, "a" * 32, ROOT, START + 1, "ValueError", "no table")
-    store.add_error(None, None, None, START + 2, "OSError", "nobody's")
+    store.add_error(None, StoredError("a" * 32, ROOT, START + 1, "ValueError", "no table"))
+    store.add_error(None, StoredError(None, None, START + 2, "OSError", "nobody's"))
     (listed,) = store.conversations()
     assert listed.error_count == 1
     assert store.errors(listed) == [
@@ -207,7 +208,7 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(101):
         record = conversation(f"c-{number}", f"{number:032x}", f"{number:016x}")
         store.close_conversation(replace(record, started_at=START + number))
-        store.add_error(None, record.trace_id, None, START + number, "E", "")
+        store.add_error(None, StoredError(record.trace_id, None, START + number, "E", ""))
     store.close()
     assert [record.id for record in store.conversations(limit=200)] == [
         f"c-{number}" for number in range(100, 90, -1)
@@ -247,3 +248,29 @@ def test_a_service_forgets_too(tmp_path: Path) -> None:
             request = conversation(str(number), trace=f"{number:032}", root=f"{number:016}")
             store.close_conversation(replace(request, op="http.server"))
         assert len(store.conversations(limit=1000)) == 40
+
+
+def test_an_error_is_found_by_sentrys_id(store: TraceStore) -> None:
+    """By all of it or by its beginning, with all that it said, and whose conversation it is of."""
+    store.open_conversation(opened(conversation()))
+    event = {"event_id": "e" * 32, "extra": {"note": "for Ada"}}
+    store.add_error(
+        None,
+        StoredError("a" * 32, ROOT, START + 1, "ValueError", "no table", "e" * 32),
+        bounded(event),
+    )
+    for asked in ("e" * 32, "e" * 8, "eeeeeeee-eeee"):
+        [found] = store.errors_by_event(asked)
+        assert (found.event, found.conversation) == (event, "c-1")
+    assert store.errors_by_event("e" * 7) == []
+    assert store.errors_by_event("f" * 32) == []
+
+
+@pytest.mark.parametrize("long", ["extra", "breadcrumbs", "exception"])
+def test_of_an_event_that_is_too_long_the_rest_is_kept(store: TraceStore, long: str) -> None:
+    """What matters least goes first; at last each text is cut."""
+    event = {"event_id": "e" * 32, "level": "error", long: {"values": ["x" * 200_000]}}
+    kept = bounded(event)
+    assert len(kept) <= LONGEST_EVENT
+    assert '"level": "error"' in kept
+    assert (long in kept) == (long == "exception")

@@ -44,7 +44,11 @@ def test_spans_reach_sentry_and_the_store(tmp_path: Path) -> None:
     with (
         Ingest() as ingest,
         telemetry.init(
-            dsn=ingest.dsn, lifecycle="stream", release="r-1", store=tmp_path / "t.db"
+            dsn=ingest.dsn,
+            lifecycle="stream",
+            release="r-1",
+            store=tmp_path / "t.db",
+            send_content=True,  # with attributes of any name
         ) as runtime,
     ):
         with telemetry.conversation("host", id="c-1", user={"id": "u"}, tags={"tenant": "t"}) as c:

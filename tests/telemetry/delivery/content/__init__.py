@@ -1,0 +1,1 @@
+"""The rule for what may be sent."""
