@@ -12,6 +12,7 @@ import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from agent.errors import InputError
 
@@ -78,13 +79,15 @@ def context(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def bundle(environ: Mapping[str, str]) -> str | None:
+def bundle(dsn: str, environ: Mapping[str, str]) -> str | None:
     """The file whose certificates Sentry is trusted by, as telemetry chooses it; None: its own.
 
     Raises:
-        CertificatesError: the environment names one that can't be used.
+        CertificatesError: it is asked over TLS, and the environment names one that can't be used.
     """
-    require("Sentry", environ)
+    if not is_over_tls(dsn):
+        return None
+    require(dsn, environ, "Sentry")
     for name in (_FILE, "REQUESTS_CA_BUNDLE"):
         if path := environ.get(name):
             if (why := _unreadable(path)) is not None:
@@ -93,9 +96,16 @@ def bundle(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def require(host: str, environ: Mapping[str, str]) -> None:
-    """Raise :class:`CertificatesError` where a server that is asked over TLS can't be trusted."""
-    if (found := problem(environ)) is not None:
+def is_over_tls(url: str) -> bool:
+    """True if a server at a URL is asked over TLS; so is what has no URL, a library's default."""
+    return urlsplit(url).scheme not in ("http", "ws")
+
+
+def require(url: str, environ: Mapping[str, str], called: str | None = None) -> None:
+    """Raise :class:`CertificatesError` where the server at a URL is asked over TLS and can't be
+    trusted; ``called`` says which it is, in place of its host."""
+    if is_over_tls(url) and (found := problem(environ)) is not None:
+        host = called or urlsplit(url).hostname or "the server"
         raise CertificatesError(f"{host} is asked over TLS, and {found}")
 
 

@@ -44,8 +44,7 @@ def of_environment(url: str) -> Iterator[bool]:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "ws"):
-        certificates.require(host or "the server", os.environ)
+    certificates.require(url, os.environ)
     if _is_here(host):
         yield False
         return

@@ -35,6 +35,11 @@ def printable(value: object, limit: int = MOST_CHARACTERS) -> str:
     return f"{shown}… ({left:,} more characters)" if left > 0 else shown
 
 
+def indented(line: str) -> str:
+    """A line of text as :func:`printable` has it, behind as many spaces as it began with."""
+    return f"{' ' * (len(line) - len(line.lstrip(' ')))}{printable(line)}"
+
+
 def _visible(character: str) -> str:
     if character.isprintable():
         return character

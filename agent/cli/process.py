@@ -20,7 +20,7 @@ from agent.providers import Choice
 from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
-from telemetry.printable import printable
+from telemetry.printable import indented, printable
 
 from . import terminal
 
@@ -57,11 +57,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 def _set_back(text: str) -> str:
-    lines = text.splitlines()
-    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
-    return "\n".join(
-        f"    {' ' * indent}{printable(line)}" for indent, line in zip(indents, lines, strict=True)
-    )
+    return "\n".join(f"    {indented(line)}" for line in text.splitlines())
 
 
 def begin(level: str, *, warns: bool = True) -> None:
@@ -102,8 +98,8 @@ def _log_to_stderr(level: str) -> None:
 def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetry.Runtime]:
     """Telemetry as the settings say, delivered at the end; ``store`` overrides its local file."""
     dsn = None if settings.sentry_dsn is None else settings.sentry_dsn.get_secret_value()
-    if dsn is not None and dsn.startswith("https:"):
-        certificates.require("Sentry", os.environ)
+    if dsn is not None:
+        certificates.require(dsn, os.environ, "Sentry")
     with telemetry.init(
         dsn=dsn,
         environment=settings.sentry_environment,

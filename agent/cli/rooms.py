@@ -8,7 +8,6 @@ import os
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import anyio
 import typer
@@ -93,9 +92,7 @@ def livekit(settings: Settings) -> LiveKit:
             f"{', '.join(missing)} not set: the LiveKit server to take calls from "
             "(`parley dev` knows those of `livekit-server --dev`)"
         )
-    parts = urlsplit(url)
-    if parts.scheme in ("wss", "https"):
-        certificates.require(parts.hostname or "LiveKit", os.environ)
+    certificates.require(url, os.environ)
     hide_from_livekit(url, os.environ)
     return LiveKit(url, key, secret.get_secret_value())
 

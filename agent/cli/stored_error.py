@@ -6,7 +6,7 @@ import datetime
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from telemetry.printable import printable
+from telemetry.printable import indented
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,12 +19,7 @@ _BESIDES: Final = ("user", "tags", "extra", "contexts", "request", "transaction"
 
 def text_of(error: StoredError) -> str:
     """Its type, message and place, whose it is, and what was noted beside it."""
-    return "\n".join(map(_shown, _lines(error)))
-
-
-def _shown(line: str) -> str:
-    """A line with its indent, and nothing in it that a terminal obeys."""
-    return f"{' ' * (len(line) - len(line.lstrip(' ')))}{printable(line)}"
+    return "\n".join(map(indented, _lines(error)))
 
 
 def _lines(error: StoredError) -> Iterator[str]:

@@ -264,7 +264,8 @@ _REJECTED: Final = re.compile(r"\bnot (?:at |for )?\d{1,2}(?:[: ][0-5]\d)?(?: pe
 
 # -- dates ----------------------------------------------------------------------------------------
 
-_RELATIVE: Final = re.compile(r"\b(today|tonight|this (?:afternoon|evening)|tomorrow)\b")
+_RELATIVE: Final = re.compile(r"(?<!\bon )\b(today|tonight|this (?:afternoon|evening)|tomorrow)\b")
+"""Nobody says "on today": that is another day, misheard."""
 _WEEKDAY: Final = re.compile(rf"\b({'|'.join(Weekday)})s?\b")
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),

@@ -252,6 +252,14 @@ def scopes_elsewhere(
     return _scopes_of(here, here.conversation.scope)
 
 
+def scopes_here(
+    error: BaseException | None,
+) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    """Copies of the isolation and current scope of what is said here: those of
+    :func:`scopes_elsewhere`, else Sentry's current ones."""
+    return scopes_elsewhere(error) or forked(*sentrys())
+
+
 def _scopes_of(span: Node, scope: sentry_sdk.Scope) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
     scope = scope.fork()
     span.conversation.root.marker().show_on(scope)  # by the name that it has by now

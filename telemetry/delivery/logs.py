@@ -101,11 +101,8 @@ class LogCapture:
                 is_error=is_error,
                 is_structured=is_structured,
             )
-            scopes = (
-                chain.scopes_of(log.error)
-                if is_foreign
-                else chain.scopes_elsewhere(log.error) or chain.forked(*chain.sentrys())
-            )
+            scopes_of = chain.scopes_of if is_foreign else chain.scopes_here
+            scopes = scopes_of(log.error)
             if _client_of(*scopes) is not self._client:
                 return  # somebody else's client, whose own integrations ask what it wants to know
             as_values(*scopes)

@@ -20,7 +20,7 @@ from sentry_sdk.utils import exc_info_from_error
 from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.envelope import MAX_SPANS, batches
-from ..encoding.values import paced
+from ..encoding.values import paced, size_of
 from ..store import StoredError, bounded
 from . import log_events
 from .content import NOTHING_ELSE, Policy, Projection
@@ -203,7 +203,7 @@ class Processor:
             self._store.write(1, self._store.store.close_conversation, transaction.record())
         if self._streaming or not self._sends(transaction):
             return
-        own, *rest = [*batches(encoded.own, transactions.size_of)] or [[]]
+        own, *rest = [*batches(encoded.own, size_of)] or [[]]
         self._capture(
             transaction, transactions.transaction_event(transaction, own, content=self._content)
         )
@@ -212,12 +212,16 @@ class Processor:
         self._send_parts(transaction, encoded.further)
 
     def _send_parts(self, transaction: Transaction, spans: list[dict[str, Any]]) -> None:
-        for batch in batches(spans, transactions.size_of):
+        for batch in batches(spans, size_of):
             self._capture(transaction, transactions.part_event(transaction, batch))
 
     def _send_spans(self, transaction: Transaction, spans: list[Span]) -> None:
-        for envelope in streamed_spans.envelopes(transaction, spans, content=self._content):
-            self.send(envelope)
+        anew = None if self._projection is None else self._projection.spans(transaction.trace_id)
+        make = None if anew is None else anew.span
+        for envelope in streamed_spans.envelopes(
+            transaction, spans, content=self._content, make=make
+        ):
+            self._pass_on(envelope if anew is None else anew.envelope(envelope))
 
     def _deliver_late(self, transaction: Transaction, span: Span) -> None:
         self._hear(transaction, [span])
@@ -286,12 +290,15 @@ class Processor:
         if self._queue is None and self.side_car is None:
             return
         sent = envelope if self._projection is None else self._projection.of(envelope)
-        if sent is None:
-            return
+        if sent is not None:
+            self._pass_on(sent)
+
+    def _pass_on(self, envelope: Envelope) -> None:
+        """Have it sent as it is: nobody's words are in it."""
         if self.side_car is not None:
-            self.side_car.copy(sent)
+            self.side_car.copy(envelope)
         if self._queue is not None:
-            self._queue.add(sent)
+            self._queue.add(envelope)
 
     def weigh(self, message: Recorded) -> int:
         """Count the spans and events that a message would come to."""

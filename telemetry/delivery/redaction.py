@@ -68,10 +68,13 @@ class Redaction:
     def heard(self, trace_id: str, spans: Iterable[Span]) -> None:
         """Remember the content of spans that have ended."""
         for span in spans:
-            self._said.setdefault(trace_id, Said()).ids.add(span.conversation.id)
+            said = self._said.get(trace_id)
+            if said is None:
+                said = self._said[trace_id] = Said()
+            said.ids.add(span.conversation.id)
             for name, value in list(span.attributes.items()):
                 if _is_said(str(name)):
-                    self._said.setdefault(trace_id, Said()).add(value)
+                    said.add(value)
 
     def ended(self, trace_id: str) -> None:
         """A conversation is over: forget it, when enough others are."""
@@ -147,17 +150,17 @@ class Said:
         self._learn()
         if any(any(self._said([*_words(variant)])) for variant in _decoded(text)):
             return FILTERED
-        found = [match for match, _ in _matches(text)]
-        said = self._said([word for _, word in _matches(text)])
+        found = [*_matches(text)]
+        said = self._said([word for _, word in found])
         if not any(said):
             return text
         pieces: list[str] = []
         end = 0
         for is_said, run in itertools.groupby(zip(found, said, strict=True), lambda one: one[1]):
             if is_said:
-                matches = [match for match, _ in run]
-                pieces += [text[end : matches[0][0]], FILTERED]
-                end = matches[-1][1]
+                places = [place for (place, _), _ in run]
+                pieces += [text[end : places[0][0]], FILTERED]
+                end = places[-1][1]
         return "".join([*pieces, text[end:]])
 
     def _said(self, words: list[str]) -> list[bool]:

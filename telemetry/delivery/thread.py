@@ -310,8 +310,9 @@ class Delivery:
             elif flush.deadline > now:
                 waiting.append(flush)
         self._flushes = waiting
-        if self._store is not None and waiting:
-            self._store.wake_at(min(flush.writes for flush in waiting))
+        unwritten = [flush.writes for flush in waiting if flush.writes > written]
+        if self._store is not None and unwritten:
+            self._store.wake_at(min(unwritten))
 
     # -- ending ------------------------------------------------------------------------------------
 

@@ -6,12 +6,11 @@ for long: a call's event loop runs in the same process.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .fitting import fit_event, fit_log, size_of
-from .values import paced
+from .fitting import fit_event, fit_log
+from .values import paced, size_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -121,15 +120,3 @@ def _members(content: Mapping[str, Any]) -> Iterator[bytes]:
         else:
             yield to_json(value)
     yield b"}" if content else b"{}"
-
-
-_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str)
-
-
-def to_json(value: object) -> bytes:
-    """A value as compact JSON; what JSON doesn't know becomes text.
-
-    Raises:
-        ValueError, TypeError, RecursionError: it has no JSON form.
-    """
-    return _ENCODER.encode(value).encode()

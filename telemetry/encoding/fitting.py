@@ -8,11 +8,11 @@ cut, as the SDK does it (https://develop.sentry.dev/sdk/data-model/event-payload
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..attributes import CUT
+from .values import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,11 +71,6 @@ def _cut_longest(content: dict[str, Any], most_bytes: int) -> dict[_Path, dict[s
             if excess <= 0:
                 break
     return notes
-
-
-def size_of(value: object) -> int:
-    """Bytes of a value's JSON."""
-    return len(json.dumps(value, default=str, separators=(",", ":")))
 
 
 def _long(holder: Any, path: _Path) -> Iterator[_Value]:

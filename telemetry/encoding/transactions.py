@@ -14,7 +14,6 @@ import sentry_sdk
 from ..attributes import OP_CONVERSATION_PART
 from ..context.scopes import OURS
 from ..trace.span import new_id
-from .envelope import to_json
 from .values import data, paced, scrubber
 
 if TYPE_CHECKING:
@@ -69,11 +68,6 @@ def rejoining(
 
 
 # -- a conversation's transactions ---------------------------------------------------------------
-
-
-def size_of(span: dict[str, Any]) -> int:
-    """Bytes that a span takes in an event."""
-    return len(to_json(span))
 
 
 def transaction_event(

@@ -125,3 +125,20 @@ def _scrub(value: Any, denied: frozenset[str], *, deep: bool) -> None:
     elif isinstance(value, list):
         for inner in value:
             _scrub(inner, denied, deep=deep)
+
+
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=str)
+
+
+def to_json(value: object) -> bytes:
+    """A value as compact JSON; what JSON doesn't know becomes text.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it has no JSON form.
+    """
+    return _ENCODER.encode(value).encode()
+
+
+def size_of(value: object) -> int:
+    """Bytes that a value takes in an envelope."""
+    return len(to_json(value))

@@ -293,3 +293,8 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def text(value: str) -> str:
+    """Text that SQLite takes: half of a surrogate pair, which JSON can carry, becomes ``?``."""
+    return value.encode("utf-8", "replace").decode()

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from .sqlite_file import text
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
@@ -51,8 +53,8 @@ def put(cursor: sqlite3.Cursor, key: int | None, error: StoredError, event: str 
             error.trace_id,
             error.span_id,
             error.time,
-            _text(error.type),
-            _text(error.message),
+            text(error.type),
+            text(error.message),
             error.event_id,
             event,
         ),
@@ -121,9 +123,4 @@ def _cut(value: Any, deep: int) -> Any:
 
 
 def _json(value: object) -> str:
-    return _text(json.dumps(value, default=str))
-
-
-def _text(value: str) -> str:
-    """Text that SQLite takes: half of a surrogate pair, which JSON can carry, becomes ``?``."""
-    return value.encode("utf-8", "replace").decode()
+    return text(json.dumps(value, default=str))

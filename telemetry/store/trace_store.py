@@ -19,7 +19,7 @@ from ..attributes import OP_CONVERSATION
 from ..printable import printable
 from ..records import ConversationRecord, SpanRecord
 from . import stored_errors
-from .sqlite_file import SqliteFile, TraceStoreError
+from .sqlite_file import SqliteFile, TraceStoreError, text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -203,7 +203,7 @@ class TraceStore:
         Raises:
             AmbiguousId: several go by it.
         """
-        wanted = _text(id_or_prefix)
+        wanted = text(id_or_prefix)
         with self._file.reading() as cursor:
             if cursor is None or not wanted:
                 return None
@@ -255,11 +255,11 @@ def _put_conversation(
         "name = excluded.name, ended_at = excluded.ended_at, status = excluded.status, "
         "user = excluded.user, tags = excluded.tags RETURNING key",
         (
-            _text(record.id),
+            text(record.id),
             record.trace_id,
             record.spans[0].span_id if record.spans else None,
-            _text(record.op),
-            _text(record.name),
+            text(record.op),
+            text(record.name),
             record.started_at,
             ended_at,
             record.status,
@@ -280,8 +280,8 @@ def _put_spans(
                 key,
                 span.span_id,
                 span.parent_span_id,
-                _text(span.op),
-                _text(span.name),
+                text(span.op),
+                text(span.name),
                 span.started_at,
                 span.ended_at,
                 span.status,
@@ -300,7 +300,7 @@ def _find(
     row = cursor.execute(
         "SELECT key FROM conversation WHERE trace_id = ?1 AND (?2 IS NULL OR id = ?2) "
         "ORDER BY started_at <= ?3 DESC, started_at DESC, key DESC LIMIT 1",
-        (trace_id, None if conversation_id is None else _text(conversation_id), before),
+        (trace_id, None if conversation_id is None else text(conversation_id), before),
     ).fetchone()
     return None if row is None else int(row[0])
 
@@ -381,8 +381,3 @@ def _plain(value: object) -> object:
 
 def _dumps(value: object) -> str:
     return json.dumps(value, allow_nan=False, default=str)
-
-
-def _text(value: str) -> str:
-    """Text that SQLite takes: half of a surrogate pair, which JSON can carry, becomes ``?``."""
-    return value.encode("utf-8", "replace").decode()

@@ -33,7 +33,6 @@ class Sink(Protocol[T_contra]):
     @property
     def streaming(self) -> bool:
         """True in the stream lifecycle."""
-        raise NotImplementedError
 
     def opened(self, transaction: T_contra) -> None:
         """A transaction began."""

@@ -205,7 +205,7 @@ class Transaction:
             if span is not self.root:
                 self._cancel(span, ended_at)
         self.spans.end_root(self.root, ended_at)
-        self.said_by = snapshot(self.isolation), self.scope.fork()
+        self.said_by = chain.forked(self.isolation, self.scope)
         as_values(*self.said_by)
         self.sink.closed(self)
         while self._on_close:
@@ -323,9 +323,9 @@ class Transaction:
         """Report an error under this conversation's user, tags and trace. Never waits."""
         here = current_span()
         if here is None or here.conversation is not self:
-            scopes = snapshot(self.isolation), self.scope.fork()
+            scopes = chain.forked(self.isolation, self.scope)
         else:
-            scopes = chain.scopes_elsewhere(None) or chain.forked(*chain.sentrys())
+            scopes = chain.scopes_here(None)
         as_values(*scopes)
         keep_texts(error)
         origin.reported_under(error, scopes[1])

@@ -110,7 +110,7 @@ def test_what_can_be_used_stays(named: dict[str, str]) -> None:
     certificates.set_aside(environ)
     assert environ == named
     assert certificates.warnings(environ) == []
-    certificates.require("host", environ)
+    certificates.require("https://host", environ)
 
 
 @each_unusable
@@ -142,8 +142,9 @@ def test_keys_that_cannot_be_logged(tmp_path: Path) -> None:
 
 async def test_sentrys_own_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     """REQUESTS_CA_BUNDLE, which Sentry's SDK and delivery take where there is no SSL_CERT_FILE."""
+    dsn = "https://key@sentry.example/1"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(CertificatesError, match="REQUESTS_CA_BUNDLE names /nowhere"):
-        await probes.sentry("https://key@sentry.example/1")
+        await probes.sentry(dsn)
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
-    assert certificates.bundle(os.environ) == certifi.where()
+    assert certificates.bundle(dsn, os.environ) == certifi.where()

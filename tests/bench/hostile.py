@@ -1,13 +1,15 @@
 """What a hostile caller costs the others: lag of the event loop and memory, with each and without.
 
-One process holds the gateway, twenty conversations with the example (recognition and synthesis
-faked, all else real, telemetry with its store included) and the reservations service, all on one
-event loop. Twenty callers speak to it from a process of their own, and an attacker
-(:mod:`tests.bench.attackers`) does what it can from another, again and again.
+One process holds the gateway and twenty conversations with the example (recognition and synthesis
+faked, all else real, telemetry with its store included), another the reservations service, as they
+are deployed (``parley serve``, ``parley reservations``). Twenty callers speak to it from a process
+of their own, and an attacker (:mod:`tests.bench.attackers`) does what it can from another, again
+and again. Lag is that of the conversations' loop; memory that of both processes.
 
-As a program it is the first or the second of these::
+As a program it is one of these::
 
-    python -m tests.bench.hostile serve 20 reservations.db traces.db
+    python -m tests.bench.hostile book reservations.db book-traces.db
+    python -m tests.bench.hostile serve http://127.0.0.1:8780 20 traces.db
     python -m tests.bench.hostile call ws://127.0.0.1:8765 20 30
 """
 
@@ -23,7 +25,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import numpy as np
@@ -59,36 +61,47 @@ def _plugins() -> Plugins:
     )
 
 
-def _rss_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def _rss_mb(process: int) -> float:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def _serve(seconds: float, book: Path) -> dict[str, float]:
-    """Serve; measure for so long from the moment a line of text comes."""
+def _tell(url: str) -> None:
+    sys.stdout.write(url + "\n")
+    sys.stdout.flush()
+
+
+async def _keep_book(book: Path) -> None:
+    """Run the reservations service until standard input ends."""
     async with anyio.create_task_group() as tasks:
-        service = await tasks.start(functools.partial(desk.serve, book, port=0))
-        async with desk.Reservations.connect(service) as reservations:
+        _tell(await tasks.start(functools.partial(desk.serve, book, port=0)))
+        await asyncio.to_thread(sys.stdin.read)
+        tasks.cancel_scope.cancel()
 
-            def open_session(request: SessionRequest, line: Line) -> VoiceSession:
-                make = functools.partial(desk.FrontDesk, reservations)
-                return VoiceSession(request, line, agent=make, plugins=_plugins)
 
-            url = await tasks.start(
-                functools.partial(
-                    gateway.serve, open_session, port=0, max_sessions=SESSIONS + 5, grace=2.0
-                )
+async def _serve(service: str, seconds: float) -> dict[str, float]:
+    """Serve; measure for so long from the moment the service's process number comes."""
+    async with anyio.create_task_group() as tasks, desk.Reservations.connect(service) as book:
+
+        def open_session(request: SessionRequest, line: Line) -> VoiceSession:
+            make = functools.partial(desk.FrontDesk, book)
+            return VoiceSession(request, line, agent=make, plugins=_plugins)
+
+        url = await tasks.start(
+            functools.partial(
+                gateway.serve, open_session, port=0, max_sessions=SESSIONS + 5, grace=2.0
             )
-            sys.stdout.write(json.dumps([url, service]) + "\n")
-            sys.stdout.flush()
-            await asyncio.to_thread(sys.stdin.readline)
-            found = await _measure(seconds)
-            tasks.cancel_scope.cancel()
+        )
+        _tell(url)
+        other = int(await asyncio.to_thread(sys.stdin.readline))
+        found = await _measure(seconds, (os.getpid(), other))
+        tasks.cancel_scope.cancel()
     return found
 
 
-async def _measure(seconds: float) -> dict[str, float]:
-    """The loop's lag as far as it is this process's own doing, and all of it; the memory's peak.
+async def _measure(seconds: float, processes: tuple[int, ...]) -> dict[str, float]:
+    """The loop's lag as far as it is this process's own doing, and all of it; the memory's peak,
+    of all these processes.
 
     Own is what the process worked while the loop was late: on a machine that does nothing else
     that is all of it, and here other programs, the attacker's among them, take their time as well.
@@ -105,7 +118,7 @@ async def _measure(seconds: float) -> dict[str, float]:
         lags.append(lag * 1e3)
         own.append(min(lag, time.process_time() - used) * 1e3)
         if len(lags) % 20 == 0:
-            peak = max(peak, _rss_mb())
+            peak = max(peak, sum(map(_rss_mb, processes)))
     return {
         "p99": float(np.percentile(own, 99)),
         "max": max(own),
@@ -152,14 +165,20 @@ def _program(module: str, *options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
 
+def _told(program: subprocess.Popen[str]) -> str:
+    """The URL that a program says when it serves."""
+    assert program.stdout is not None
+    return program.stdout.readline().strip()
+
+
 def run(kind: str | None, seconds: float) -> tuple[dict[str, float], dict[str, int]]:
     """The figures with this attacker, or none, and what it was told, with how often."""
     with tempfile.TemporaryDirectory() as folder:
         book = Path(folder, "book.db")
-        server = _program("hostile", "serve", seconds, book, Path(folder, "traces.db"))
-        assert server.stdin is not None
-        assert server.stdout is not None
-        url, service = json.loads(server.stdout.readline())
+        keeper = _program("hostile", "book", book, Path(folder, "book-traces.db"))
+        service = _told(keeper)
+        server = _program("hostile", "serve", service, seconds, Path(folder, "traces.db"))
+        url = _told(server)
         length = _BEFORE_SECONDS + seconds + 5
         callers = _program("hostile", "call", url, SESSIONS, length)
         attacker = None
@@ -167,9 +186,10 @@ def run(kind: str | None, seconds: float) -> tuple[dict[str, float], dict[str, i
             callers.wait(_BEFORE_SECONDS)
         if kind is not None:
             attacker = _program("attackers", kind, url, service, book, seconds)
-        found, _ = server.communicate("measure\n", timeout=seconds + 60)
+        found, _ = server.communicate(f"{keeper.pid}\n", timeout=seconds + 60)
         told = "{}" if attacker is None else attacker.communicate(timeout=30)[0]
         callers.wait(30)
+        keeper.communicate(timeout=30)
         return json.loads(found), json.loads(told)
 
 
@@ -194,15 +214,19 @@ def measure(seconds: float) -> Iterator[Figure | str]:
 
 def main() -> None:
     """The program."""
-    what, *given = sys.argv[1:]
-    if what == "call":
-        os.nice(5)
-        asyncio.run(_call_all(given[0], int(given[1]), float(given[2])))
-        return
-    seconds, book, store = float(given[0]), Path(given[1]), Path(given[2])
-    with telemetry.init(store=store):
-        result: Any = asyncio.run(_serve(seconds, book))
-    sys.stdout.write(json.dumps(result) + "\n")
+    match sys.argv[1:]:
+        case ["book", book, store]:
+            with telemetry.init(store=store):
+                asyncio.run(_keep_book(Path(book)))
+        case ["serve", service, seconds, store]:
+            with telemetry.init(store=store):
+                found = asyncio.run(_serve(service, float(seconds)))
+            sys.stdout.write(json.dumps(found) + "\n")
+        case ["call", url, callers, seconds]:
+            os.nice(5)
+            asyncio.run(_call_all(url, int(callers), float(seconds)))
+        case _:
+            sys.exit(f"usage: see {__doc__}")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Items(Texts):
         made["body"] = place_of(made["attributes"]) if body == FILTERED else body
         return made
 
-    def span(self, span: Mapping[str, Any]) -> dict[str, Any] | None:
+    def span(self, span: Mapping[str, Any]) -> dict[str, Any]:
         """A span of the stream lifecycle."""
         given = span.get("attributes") or {}
         attributes = self._typed(given)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LONGEST_WORD: Final = 200
 LONGEST_NAME: Final = 200
+LONGEST_PATH: Final = 1_000
 LONGEST_QUERY: Final = 2_000
 """Characters."""
 
@@ -74,16 +75,12 @@ def names(value: Any) -> Any:
 
 def path(value: Any) -> Any:
     """Where code is: a file, a module, a function."""
-    if isinstance(value, str) and len(value) <= 1_000 and _PATH.fullmatch(value):
-        return value
-    return None
+    return _fits(value, _PATH, LONGEST_PATH)
 
 
 def route(value: Any) -> Any:
     """A route, with its parameters named."""
-    if isinstance(value, str) and len(value) <= LONGEST_NAME and _ROUTE.fullmatch(value):
-        return value
-    return None
+    return _fits(value, _ROUTE)
 
 
 def logger(value: Any) -> Any:
@@ -98,16 +95,12 @@ def method(value: Any) -> Any:
 
 def host(value: Any) -> Any:
     """A host's name or address."""
-    if isinstance(value, str) and len(value) <= LONGEST_NAME and _HOST.fullmatch(value):
-        return value
-    return None
+    return _fits(value, _HOST)
 
 
 def kind_of_error(value: Any) -> Any:
     """An exception's type."""
-    if isinstance(value, str) and len(value) <= LONGEST_NAME and _TYPE.fullmatch(value):
-        return value
-    return None
+    return _fits(value, _TYPE)
 
 
 def thread(value: Any) -> Any:
@@ -128,6 +121,13 @@ def url(value: Any) -> Any:
         return None
     shown = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")
+
+
+def _fits(value: Any, pattern: re.Pattern[str], longest: int = LONGEST_NAME) -> Any:
+    """A text that is a match as a whole, and no longer than that; else None."""
+    if isinstance(value, str) and len(value) <= longest and pattern.fullmatch(value):
+        return value
+    return None
 
 
 def _each(value: Any, one: Callable[[Any], Any]) -> Any:

@@ -6,6 +6,7 @@ Whatever an item is not known to be, it isn't sent, and counts as dropped.
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,12 +72,7 @@ class Projection:
 
     def of(self, envelope: Envelope) -> Envelope | None:
         """The envelope as it may be sent; None if nothing of it may."""
-        headers: dict[str, Any] = {
-            name: envelope.headers[name] for name in _HEADERS if name in envelope.headers
-        }
-        trace = envelope.headers.get("trace")
-        if isinstance(trace, dict):
-            headers["trace"] = Texts(self._allowed, None).sampling(trace)
+        headers = self._headers(envelope)
         items: list[Item] = []
         self._said = {}
         for item in envelope.items:
@@ -95,6 +91,20 @@ class Projection:
         return (
             Projected(headers, items, envelope) if self._keeps_whole else Envelope(headers, items)
         )
+
+    def spans(self, trace_id: str) -> SpansAnew:
+        """What makes a conversation's streamed spans anew while they are encoded."""
+        items = Items(self._allowed, self._redaction.said_in(trace_id))
+        return SpansAnew(items, self._headers, keeps_whole=self._keeps_whole)
+
+    def _headers(self, envelope: Envelope) -> dict[str, Any]:
+        headers: dict[str, Any] = {
+            name: envelope.headers[name] for name in _HEADERS if name in envelope.headers
+        }
+        trace = envelope.headers.get("trace")
+        if isinstance(trace, dict):
+            headers["trace"] = Texts(self._allowed, None).sampling(trace)
+        return headers
 
     def _payload(self, item: Item) -> dict[str, Any] | None:
         kind = item.type
@@ -133,6 +143,38 @@ class Projection:
         if key not in self._said:
             self._said[key] = self._redaction.said_in(key)
         return self._allowed, self._said[key]
+
+
+class SpansAnew:
+    """Makes streamed spans anew, and the envelopes that they are put into."""
+
+    def __init__(
+        self,
+        items: Items,
+        headers: Callable[[Envelope], dict[str, Any]],
+        *,
+        keeps_whole: bool,
+    ) -> None:
+        self._items = items
+        self._headers = headers
+        self._whole: deque[dict[str, Any]] | None = deque() if keeps_whole else None
+
+    def span(self, span: dict[str, Any]) -> dict[str, Any]:
+        """A span as it may be sent."""
+        if self._whole is not None:
+            self._whole.append(span)
+        return self._items.span(span)
+
+    def envelope(self, envelope: Envelope) -> Envelope:
+        """The envelope of spans that were made anew, with headers that were."""
+        headers = self._headers(envelope)
+        if self._whole is None:
+            return Envelope(headers, envelope.items)
+        [item] = envelope.items
+        members = [self._whole.popleft() for _ in range(item.headers["item_count"])]
+        payload = PayloadRef(json={"version": 2, "items": members})
+        whole = Envelope(envelope.headers, [Item(payload, headers=item.headers)])
+        return Projected(headers, envelope.items, whole)
 
 
 def _version(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from agent.cli import process
 from config import load
 from telemetry.attributes import AGENT_WORDS, OP_TURN
 from telemetry.store import TraceStore
+from tests.agent.cli import on_terminal
 from tests.agent.simulator.recordings import tone, write_wav
 
 if TYPE_CHECKING:
@@ -188,20 +188,8 @@ def test_help_says_what_there_is(tmp_path: Path) -> None:
 def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
     """On a terminal there are colours, with NO_COLOR there are none."""
     for wanted, environ in ((True, {}), (False, {"NO_COLOR": "1"})):
-        ours, theirs = pty.openpty()
-        with os.fdopen(ours, "rb", buffering=0) as terminal:
-            done = subprocess.Popen(
-                [sys.executable, "-c", "from agent.cli import main; main()", "--help"],
-                cwd=tmp_path,
-                env={**_environ(), "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environ},
-                stdout=theirs,
-            )
-            os.close(theirs)
-            shown = bytearray()
-            with contextlib.suppress(OSError):  # how a terminal says that nobody is left
-                while part := terminal.read(4096):
-                    shown += part
-            assert done.wait(10) == 0
+        told = {**_environ(), "TERM": "xterm-256color", **environ}
+        shown = on_terminal.shown(tmp_path, "--help", environ=told)
         assert (re.search(rb"\x1b\[[0-9;]*3[0-7]m", shown) is not None) == wanted
 
 

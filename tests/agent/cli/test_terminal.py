@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 import telemetry
 from telemetry.attributes import AGENT_WORDS, OP_TURN
+from tests.agent.cli import on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,20 +179,7 @@ def test_a_pipe_that_makes_nobody_wait(folder: Path) -> None:
 @pytest.mark.parametrize("environ", [{"COLUMNS": "1"}, {"TERM": "dumb"}, {"TERM": "nonsense"}])
 def test_a_narrow_or_dumb_terminal(folder: Path, environ: dict[str, str]) -> None:
     """No column is left out, however narrow; nothing that a terminal doesn't understand."""
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from agent.cli import main; main()", "traces", "list"],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environ},
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        shown = bytearray()
-        with contextlib.suppress(OSError):  # how a terminal says that nobody is left
-            while part := terminal.read(4096):
-                shown += part
-        assert process.wait(30) == 0
+    told = {**os.environ, "TERM": "xterm", **environ}
+    shown = on_terminal.shown(folder, "traces", "list", environ=told, errors=True)
     assert b"c-1" in shown
     assert b"Traceback" not in shown

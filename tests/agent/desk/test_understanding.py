@@ -48,6 +48,13 @@ def test_times_of_day(text: str, time: dt.time) -> None:
     assert hear(text).details.time == time
 
 
+@pytest.mark.parametrize("text", ["Are you open on today?", "a table on tomorrow"])
+def test_a_day_that_is_misheard_is_none(text: str) -> None:
+    """Over a bad line "on Monday" is heard as what nobody says: it is asked for, or left open."""
+    assert hear(text).details.date is None
+    assert hear("today").details.date == TODAY
+
+
 @pytest.mark.parametrize(
     ("text", "date"),
     [

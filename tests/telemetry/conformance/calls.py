@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
+
+import sentry_sdk
 
 import telemetry
 
@@ -12,6 +15,21 @@ from .whole import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+app = logging.getLogger("app")
+ADAS: Final = [("ada's", "ada", "ada")]
+"""The report of what goes wrong there, see :func:`.whole.reports`."""
+
+
+def log_it(error: BaseException) -> None:
+    """Report it by a log."""
+    app.error("failed", exc_info=error)
+
+
+def ask_sentry(error: BaseException) -> None:
+    """Report it by Sentry's API."""
+    sentry_sdk.capture_exception(error)
 
 
 def fail() -> None:

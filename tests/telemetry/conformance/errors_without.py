@@ -50,7 +50,7 @@ ERRORS_AND_VALUES: Final = (
         "noted",
         "A block that an exception leaves is noted on it",
         "context.origin.left_by",
-        "test_origins.py::test_reported_by_whoever_called[{lifecycle}-_fail-_log_it]",
+        "test_origins.py::test_reported_by_whoever_called[{lifecycle}-fail-log_it]",
         put(origin, "left_by", lambda error, link: None),
     ),
     Remedy(

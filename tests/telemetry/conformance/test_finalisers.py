@@ -21,7 +21,7 @@ from sentry_sdk.integrations.unraisablehook import UnraisablehookIntegration
 import telemetry
 from telemetry.testing import capture
 
-from .calls import collect, fail, forget, forget_a_task_that_fails, in_turn
+from .calls import ADAS, collect, fail, forget, forget_a_task_that_fails, in_turn
 from .whole import NOBODY, reports
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .whole import Lifecycle
 
 app = logging.getLogger("app")
-ADAS = [("ada's", "ada", "ada")]
 NOBODYS = [("ada's", NOBODY, NOBODY)]
 BOBS = ("bob's", "bob", "bob")
 

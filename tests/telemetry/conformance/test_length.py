@@ -118,11 +118,13 @@ def test_ten_thousand_finished_conversations_leave_nothing(lifecycle: Lifecycle)
         assert _alive(telemetry.Conversation) == _alive(telemetry.Span) == 0
         objects = len(gc.get_objects())
         tracemalloc.start()
-        before = hold(100)
-        after = [hold(100) for _ in range(rounds - 1)][-1]
+        sizes = [hold(100) for _ in range(rounds)]
         tracemalloc.stop()
         assert len(gc.get_objects()) - objects < rounds * 10  # less than one for each
-        assert after - before < rounds * 100 * 50  # bytes; a conversation takes thousands
+        # somebody's cache that is filled once isn't filled again in the other half
+        half = rounds // 2
+        grown = min(sizes[half - 1] - sizes[0], sizes[-1] - sizes[half])
+        assert grown < half * 100 * 50  # bytes; a conversation takes thousands
         assert running.stats().conversations == 10_000
         assert running.stats().dropped_spans == 0
     gc.unfreeze()

@@ -7,7 +7,6 @@ server that logs what its application let through, whoever waits for a task.
 from __future__ import annotations
 
 import asyncio
-import logging
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import sentry_sdk
 import telemetry
 from tests.ingest import Ingest
 
+from .calls import ADAS, ask_sentry, fail, fail_later, log_it
 from .whole import NOBODY, call, reports
 
 if TYPE_CHECKING:
@@ -29,23 +29,8 @@ if TYPE_CHECKING:
 
     from .whole import Lifecycle
 
-app = logging.getLogger("app")
-ADAS = [("ada's", "ada", "ada")]
 
-
-def _fail() -> None:
-    raise RuntimeError("ada's")
-
-
-def _log_it(error: BaseException) -> None:
-    app.error("failed", exc_info=error)
-
-
-def _ask_sentry(error: BaseException) -> None:
-    sentry_sdk.capture_exception(error)
-
-
-REPORTS = [_log_it, _ask_sentry]
+REPORTS = [log_it, ask_sentry]
 
 
 # -- outside of its block --------------------------------------------------------------------------
@@ -53,13 +38,13 @@ REPORTS = [_log_it, _ask_sentry]
 
 def _in_a_span() -> None:
     with telemetry.span("turn"):
-        _fail()
+        fail()
 
 
 def _raised_from_it() -> None:
     try:
         with call("ada"):
-            _fail()
+            fail()
     except RuntimeError as error:
         raise LookupError("ada's") from error
 
@@ -67,7 +52,7 @@ def _raised_from_it() -> None:
 def _in_a_group() -> None:
     try:
         with call("ada"):
-            _fail()
+            fail()
     except RuntimeError as error:
         raise ExceptionGroup("ada's", [error]) from None
 
@@ -81,7 +66,7 @@ def _let_through(work: Callable[[], None]) -> BaseException:
 
 
 @pytest.mark.parametrize("report", REPORTS)
-@pytest.mark.parametrize("work", [_fail, _in_a_span])
+@pytest.mark.parametrize("work", [fail, _in_a_span])
 def test_reported_by_whoever_called(
     captured: Captured, work: Callable[[], None], report: Callable[[BaseException], None]
 ) -> None:
@@ -107,14 +92,11 @@ def test_what_surfaces_is_another_exception(
 async def test_a_task_group_fails(captured: Captured) -> None:
     """The part of its exceptions that is handled outside of the call is a group of its own."""
 
-    async def fail() -> None:
-        _fail()
-
     try:
         async with call("ada"), asyncio.TaskGroup() as tasks:
-            tasks.create_task(fail())
+            tasks.create_task(fail_later())
     except* RuntimeError as group:
-        _log_it(group)
+        log_it(group)
 
     [(_, user, whose)] = reports(captured)
     assert (user, whose) == ("ada", "ada")
@@ -123,13 +105,13 @@ async def test_a_task_group_fails(captured: Captured) -> None:
 async def test_a_group_of_two_calls_is_nobodys(captured: Captured) -> None:
     """Ada isn't told what Bob's error says, nor is her user blamed for it."""
 
-    async def fail(who: str) -> None:
+    async def converse(who: str) -> None:
         async with call(who):
             await asyncio.sleep(0)
             raise RuntimeError(who)
 
-    errors = await asyncio.gather(fail("ada"), fail("bob"), return_exceptions=True)
-    _log_it(BaseExceptionGroup("both", [e for e in errors if isinstance(e, BaseException)]))
+    errors = await asyncio.gather(converse("ada"), converse("bob"), return_exceptions=True)
+    log_it(BaseExceptionGroup("both", [e for e in errors if isinstance(e, BaseException)]))
 
     [(_, user, whose)] = reports(captured)
     assert (user, whose) == (NOBODY, NOBODY)
@@ -151,7 +133,7 @@ def test_an_event_processor_of_bobs_is_not_asked(captured: Captured) -> None:
             sentry_sdk.get_isolation_scope().add_event_processor(add)
 
             async def work() -> None:
-                await report(_let_through(_fail))
+                await report(_let_through(fail))
 
             await asyncio.create_task(work())
             assert telemetry.current_conversation() is bob
@@ -167,16 +149,16 @@ def test_an_event_processor_of_bobs_is_not_asked(captured: Captured) -> None:
 
 def _attach(conversation: Conversation) -> None:
     with conversation.attach():
-        _fail()
+        fail()
 
 
 def _bind(conversation: Conversation) -> None:
-    conversation.bind(_fail)()
+    conversation.bind(fail)()
 
 
 def _span(conversation: Conversation) -> None:
     with conversation.span("work"):
-        _fail()
+        fail()
 
 
 @pytest.fixture
@@ -215,7 +197,7 @@ def test_a_worker_that_dies_of_adas_job(
 def _wrap_it(error: BaseException) -> None:
     wrapped = LookupError("ada's")
     wrapped.__cause__ = error
-    _log_it(wrapped)
+    log_it(wrapped)
 
 
 @pytest.mark.parametrize("report", [*REPORTS, _wrap_it])
@@ -246,7 +228,7 @@ async def test_a_worker_of_bobs_reports_that_adas_job_failed(
         else:
             thread = threading.Thread(target=serve_in_thread)
             thread.start()
-    job.set_result(ada.bind(_fail))
+    job.set_result(ada.bind(fail))
     if worker == "task":
         await working
     else:
@@ -260,7 +242,7 @@ async def test_a_worker_of_bobs_reports_that_adas_job_failed(
 def test_a_timer_that_fails_in_bobs_call(captured: Captured) -> None:
     """It was begun in Ada's."""
     with call("ada"):
-        timer = threading.Timer(0.001, _fail)
+        timer = threading.Timer(0.001, fail)
         timer.start()
     with call("bob"):
         timer.join()
@@ -272,9 +254,9 @@ def test_a_hook_that_logs_what_has_been_reported(
     captured: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sentry's integration was first, inside of what the thread inherited: one error, Ada's."""
-    monkeypatch.setattr(threading, "excepthook", lambda args: _log_it(args.exc_value))
+    monkeypatch.setattr(threading, "excepthook", lambda args: log_it(args.exc_value))
     with call("ada"):
-        thread = threading.Thread(target=_fail)
+        thread = threading.Thread(target=fail)
         thread.start()
         thread.join()
 
@@ -323,7 +305,7 @@ async def test_what_two_calls_wait_for_is_each_ones_own(captured: Captured) -> N
                 await future
         except RuntimeError as error:
             await both.wait()
-            _log_it(error)
+            log_it(error)
 
     waiting = [asyncio.create_task(wait(who)) for who in ("ada", "bob")]
     await asyncio.sleep(0)
@@ -336,23 +318,23 @@ async def test_what_two_calls_wait_for_is_each_ones_own(captured: Captured) -> N
 async def test_who_reports_it_in_a_call_of_his_own_says_so_himself(captured: Captured) -> None:
     """Bob waits for a task of Ada's; the boss's block is around hers. Both have entered theirs."""
 
-    async def fail() -> None:
+    async def work() -> None:
         with telemetry.span("work"):
             raise RuntimeError("awaited")
 
     async def ada() -> asyncio.Task[None]:
         async with call("ada"):
-            return asyncio.create_task(fail())
+            return asyncio.create_task(work())
 
     task = await asyncio.create_task(ada())
     async with call("bob"):
         with pytest.raises(RuntimeError) as raised:
             await task
-        _log_it(raised.value)
+        log_it(raised.value)
     with call("boss"):
         with pytest.raises(RuntimeError) as raised, call("ada"):
             raise RuntimeError("nested")
-        _log_it(raised.value)
+        log_it(raised.value)
 
     assert reports(captured) == [("awaited", "bob", "bob"), ("nested", "boss", "boss")]
 
@@ -360,7 +342,7 @@ async def test_who_reports_it_in_a_call_of_his_own_says_so_himself(captured: Cap
 def test_nested_it_is_the_inner_ones(captured: Captured) -> None:
     """Where it has left both."""
     with pytest.raises(RuntimeError) as raised, call("boss"), call("ada"):
-        _fail()
-    _log_it(raised.value)
+        fail()
+    log_it(raised.value)
 
     assert reports(captured) == ADAS

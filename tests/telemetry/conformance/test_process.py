@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -211,12 +212,17 @@ class _Gate:
 def test_a_flush_waits_for_nothing_that_comes_after_it(lifecycle: Lifecycle) -> None:
     """Under traffic that never ends it returns, and what came before it has arrived."""
     outlet = _Endless()
+    traffic = threading.Thread(target=outlet.converse)
     delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
     with configure.start(delivery, strict=True, traces_sample_rate=1.0) as running:
+        traffic.start()
         telemetry.conversation("before").close()
         outlet.goes_on = True
-        assert running.flush(30)
+        arrived = running.flush(20)
         outlet.goes_on = False
+    outlet.sent.put(None)
+    traffic.join(30)
+    assert arrived
     assert outlet.names[0] == "before"
 
 
@@ -227,6 +233,13 @@ class _Endless:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.sent: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+
+    def converse(self) -> None:
+        """Hold a conversation whenever something is sent: not in delivery's own thread."""
+        while (ended := self.sent.get()) is not None:
+            telemetry.conversation("after").close()
+            ended.set()
 
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
         for item in envelope:
@@ -234,7 +247,9 @@ class _Endless:
             names = [span["name"] for span in spans_in(envelope)] if event is None else []
             self.names += names or [str(event and event["transaction"])]
         if self.goes_on:
-            telemetry.conversation("after").close()
+            ended = threading.Event()
+            self.sent.put(ended)
+            assert ended.wait(30)
         return Delivered()
 
     def close(self) -> None: ...

@@ -16,7 +16,6 @@ import sentry_sdk
 
 import telemetry
 from telemetry.attributes import USER_WORDS
-from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.store import TraceStore
 from telemetry.testing import capture
 
@@ -69,7 +68,6 @@ def test_not_a_word_is_sent(lifecycle: Lifecycle, name: str, *, recorded: bool) 
     """Whether or not the conversation has noted what was said."""
     options: dict[str, Any] = {"enable_logs": True, "auto_enabling_integrations": False}
     attributes = {USER_WORDS: f"My name is {SAID}."} if recorded else {}
-    options["integrations"] = [HttpxIntegration()]
     with capture(strict=False, lifecycle=lifecycle, **options) as captured:
         with (
             telemetry.conversation("host", user={"id": "u1"}, tags={"tenant": "acme"}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +13,13 @@ import sentry_sdk
 import telemetry
 from telemetry.testing import capture
 
+from .calls import ADAS, ask_sentry, fail, log_it
 from .whole import call, foreign_transaction, reports
 
 if TYPE_CHECKING:
     from telemetry.testing import Captured
 
     from .whole import Lifecycle
-
-app = logging.getLogger("app")
-ADAS = [("ada's", "ada", "ada")]
-
-
-def _fail() -> None:
-    raise RuntimeError("ada's")
-
-
-def _log_it(error: BaseException) -> None:
-    app.error("failed", exc_info=error)
-
-
-def _ask_sentry(error: BaseException) -> None:
-    sentry_sdk.capture_exception(error)
 
 
 # -- reported once ---------------------------------------------------------------------------------
@@ -46,7 +31,7 @@ def _by_our_api(error: BaseException) -> None:
     conversation.capture_exception(error)
 
 
-WAYS = [_by_our_api, _log_it, _ask_sentry]
+WAYS = [_by_our_api, log_it, ask_sentry]
 
 
 @pytest.mark.parametrize("first", range(len(WAYS)))
@@ -69,8 +54,8 @@ def test_logged_and_captured_at_once_it_is_one_error(captured: Captured) -> None
     for number in range(100):
         with call("ada"):
             error = RuntimeError(str(number))
-            _log_it(error)
-            _ask_sentry(error)
+            log_it(error)
+            ask_sentry(error)
 
     assert len(captured.errors) == 100
 
@@ -80,9 +65,9 @@ async def test_a_task_reports_it_and_whoever_waits_too(captured: Captured) -> No
 
     async def work() -> None:
         try:
-            _fail()
+            fail()
         except RuntimeError as error:
-            _ask_sentry(error)
+            ask_sentry(error)
             raise
 
     async def ada() -> asyncio.Task[None]:
@@ -92,7 +77,7 @@ async def test_a_task_reports_it_and_whoever_waits_too(captured: Captured) -> No
     task = await asyncio.create_task(ada())
     with pytest.raises(RuntimeError) as raised:
         await task
-    _log_it(raised.value)
+    log_it(raised.value)
 
     assert reports(captured) == ADAS
 
@@ -102,7 +87,7 @@ def test_in_a_transaction_that_somebody_began_in_the_call(captured: Captured) ->
     with call("ada"):
         error = RuntimeError("ada's")
         with foreign_transaction("task", "task"):
-            _ask_sentry(error)
+            ask_sentry(error)
         for way in WAYS:
             way(error)
             captured.runtime.flush()
@@ -123,8 +108,8 @@ async def test_an_exception_that_is_kept_and_raised_in_every_call(
             with call(str(number)):
                 raise kept
         except RuntimeError as error:
-            _log_it(error)
-            _ask_sentry(error)
+            log_it(error)
+            ask_sentry(error)
 
     async def converse_in_a_task(number: int) -> None:
         converse(number)
@@ -147,8 +132,8 @@ def test_outside_of_conversations_each_trace_has_its_own(captured: Captured) -> 
     for _ in range(2):
         with sentry_sdk.isolation_scope() as scope:
             scope.set_new_propagation_context()
-            _ask_sentry(kept)
-            _log_it(kept)
+            ask_sentry(kept)
+            log_it(kept)
 
     assert len(captured.errors) == 2
 
@@ -158,8 +143,8 @@ def test_without_sentrys_deduplication_nothing_is_left_out(lifecycle: Lifecycle)
     with capture(lifecycle=lifecycle, default_integrations=False) as captured:
         error = RuntimeError("twice")
         with call("ada"):
-            _ask_sentry(error)
-            _ask_sentry(error)
+            ask_sentry(error)
+            ask_sentry(error)
         assert len(captured.errors) == 2
 
 
@@ -181,7 +166,7 @@ def test_it_can_be_pickled_and_copied(captured: Captured, kind: type[Exception])
     original = kind("ada's")
     with pytest.raises(kind), call("ada"), telemetry.span("turn"):
         raise original
-    _log_it(original)
+    log_it(original)
     captured.runtime.flush()
     for again in (
         pickle.loads(pickle.dumps(original)),  # noqa: S301 - our own
@@ -190,7 +175,7 @@ def test_it_can_be_pickled_and_copied(captured: Captured, kind: type[Exception])
     ):
         assert (type(again), again.args) == (kind, ("ada's",))
         with call("bob"):
-            _log_it(again)
+            log_it(again)
 
     assert [(user, whose) for _, user, whose in reports(captured)] == [
         ("ada", "ada"),

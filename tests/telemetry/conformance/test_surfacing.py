@@ -21,7 +21,7 @@ import sentry_sdk
 
 import telemetry
 
-from .calls import collect, fail, fail_later, forget, forget_a_task_that_fails, in_turn, ticks
+from .calls import ADAS, collect, fail, fail_later, forget, forget_a_task_that_fails, in_turn, ticks
 from .whole import NOBODY, assert_faultless, call, reports
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from telemetry.testing import Captured
 
 app = logging.getLogger("app")
-ADAS = [("ada's", "ada", "ada")]
 NOBODYS = [("ada's", NOBODY, NOBODY)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
@@ -198,6 +199,27 @@ def test_so_many_requests_are_under_way_and_no_more(lifecycle: Lifecycle) -> Non
         assert runtime.flush(30)
         assert outlet.most == 3
         assert runtime.stats().dropped == {}
+
+
+def test_a_flush_that_waits_for_sentry_keeps_no_core_busy(
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the store is done, delivery sleeps until the answer comes."""
+    steps = itertools.count()
+    step = Delivery._step
+    monkeypatch.setattr(Delivery, "_step", lambda self: next(steps) < 0 or step(self))
+    outlet, store = _Stuck(), TraceStore(tmp_path / "traces.db")
+    delivery = Delivery(store=store, sender=outlet, streaming=lifecycle == "stream")
+    with configure.start(delivery, strict=True, traces_sample_rate=1.0) as runtime:
+        _talk("one")
+        flushing = threading.Thread(target=runtime.flush, args=(30,))
+        flushing.start()
+        assert outlet.entered.wait(30)
+        for _ in range(2_000_000):
+            pass  # in which a thread that polls gets its turns, and takes thousands of steps
+        outlet.door.set()
+        flushing.join()
+    assert next(steps) < 100
 
 
 def test_an_outlet_that_raises_costs_what_it_was_given(

@@ -11,7 +11,8 @@ import sentry_sdk
 
 import telemetry
 from telemetry.attributes import CUT
-from telemetry.encoding.fitting import fit_event, fit_log, size_of
+from telemetry.encoding.fitting import fit_event, fit_log
+from telemetry.encoding.values import size_of
 from telemetry.testing.segments import transactions_of
 from tests.ingest import Ingest
 

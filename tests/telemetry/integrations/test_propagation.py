@@ -112,6 +112,27 @@ def above(captured: Captured, span_id: str) -> str | None:
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
+async def test_what_is_asked_for_stays_here(
+    service: Service, lifecycle: Lifecycle, library: str
+) -> None:
+    """Path and query of a request, which say what a caller wants, and the error if it fails."""
+    said = "tulipan"
+    with tracing(lifecycle) as captured:
+        client = made(library)
+        async with telemetry.conversation("host") as conversation:
+            await client.get(f"{service.url}/guests/{said}?q={said}")
+            try:
+                await client.get(f"http://127.0.0.1:9/guests/{said}?q={said}")
+            except Exception as error:  # noqa: BLE001 - each library has its own
+                conversation.capture_exception(error)
+        await client.aclose()
+        sent = b"\n".join(captured.envelopes)
+        assert len(captured.errors) == 1
+    assert b"http.client" in sent
+    assert said not in sent.decode().replace(f'said = \\"{said}\\"', "")  # the source's own line
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
 async def test_one_client_for_twenty_conversations(
     service: Service, lifecycle: Lifecycle, library: str
 ) -> None:
