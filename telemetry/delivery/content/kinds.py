@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ...written import Written
+from ...written import FILTERED, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,9 @@ def word(value: Any) -> Any:
         return value if _is_word(value) else None
     if isinstance(value, (bool, int, float)):
         return value
-    return value if isinstance(value, str) and _is_word(str.__str__(value)) else None
+    if not isinstance(value, str) or (isinstance(value, Written) and not value.is_code):
+        return None
+    return value if _is_word(str.__str__(value)) else None
 
 
 @functools.lru_cache(256)  # names and models come again, ids hardly do
@@ -63,6 +65,8 @@ def words(value: Any) -> Any:
 
 def name(value: Any) -> Any:
     """A name of the operator's, which may have spaces."""
+    if isinstance(value, Written) and not value.is_code:
+        return FILTERED
     if isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable():
         return value
     return None

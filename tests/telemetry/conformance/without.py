@@ -146,6 +146,12 @@ def _take_closing_for_a_turn() -> None:
     put(spans.SpanListener, "place", taken)()
 
 
+def _believe_every_name() -> None:
+    from telemetry import written
+
+    put(written.Written, "made_up", written.Written.known)()
+
+
 def _expect_nothing_late() -> None:
     from telemetry.integrations.livekit import recognition
 
@@ -593,6 +599,14 @@ REMEDIES = (
         "../integrations/livekit/test_kinds.py::test_a_session_whose_turns_are_told"
         "[{lifecycle}-None]",
         _take_closing_for_a_turn,
+    ),
+    Remedy(
+        "made-up",
+        "The name of a tool that a model made up is somebody's words",
+        "written.Written.made_up",
+        "../integrations/livekit/test_content.py"
+        "::test_a_tools_name_that_the_model_made_up_stays_here[{lifecycle}]",
+        _believe_every_name,
     ),
     Remedy(
         "late-words",
