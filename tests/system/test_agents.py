@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120, func_only=True), pytest.mark.anyio]
 
 ROOT = Path(__file__).parents[2]
+LIVEKIT = "auto.ai.livekit"
+"""Origin of spans that are LiveKit's: where one outlives its parent, that is LiveKit's doing."""
 
 
 @pytest.fixture
@@ -174,9 +176,13 @@ async def test_a_call_is_whole_and_as_its_history_says(
         count = 2 if agent == "transfer" else 1
         found = worker.conversations(count)
         for conversation, kept in found:
-            known = {span.span_id for span in conversation.spans}
+            known = {span.span_id: span for span in conversation.spans}
             assert conversation.status == "ok"
             assert all(span.parent_span_id in known for span in conversation.spans[1:])
+            for span in conversation.spans[1:]:
+                outlives = span.ended_at > known[span.parent_span_id or ""].ended_at
+                if span.origin == LIVEKIT:
+                    assert outlives == span.attributes.get(names.OUTLIVES_PARENT, False), span
             agreement = agrees(kept, conversation.spans)
             assert agreement, f"{agreement}\n{conversation}"
             stats = kept.stats
