@@ -36,6 +36,9 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120, func_only=True), pyte
 ROOT = Path(__file__).parents[2]
 LIVEKIT = "auto.ai.livekit"
 """Origin of spans that are LiveKit's: where one outlives its parent, that is LiveKit's doing."""
+CLIENT = "livekit"
+"""The logger of LiveKit's native client. As a room is deleted it may say, as errors and in a thread
+of its own, that its data channels were closed."""
 
 
 @pytest.fixture
@@ -193,9 +196,10 @@ async def test_a_call_is_whole_and_as_its_history_says(
         called = found[0][0]
         assert sum(span.op == names.OP_TURN for span in called.spans) == turns
         worker.jobs.wait_for(lambda: len(worker.jobs.transactions) >= count)
-        assert {error["contexts"]["trace"]["trace_id"] for error in worker.jobs.errors} <= {
+        reported = [error for error in worker.jobs.errors if error.get("logger") != CLIENT]
+        assert {error["contexts"]["trace"]["trace_id"] for error in reported} <= {
             one.trace_id for one, _ in found
         }
-        assert len(worker.jobs.errors) == errors
+        assert len(reported) == errors
     assert worker.program.process.returncode == 0
     assert [item.payload.json for each in worker.main.envelopes for item in each.items] == []
