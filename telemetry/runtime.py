@@ -21,6 +21,7 @@ import sentry_sdk
 from . import attributes as names
 from . import fork
 from .context import chain, scopes
+from .context.place import current_task
 from .delivery.messages import answer
 from .delivery.nowhere import Nowhere
 from .errors import MissingConversation, TelemetryError
@@ -259,10 +260,7 @@ def _within(module: str, package: str) -> bool:
 
 
 def _task_name() -> str | None:
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return None
+    task = current_task()
     return task.get_name() if task is not None else None
 
 

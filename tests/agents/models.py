@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple, Never
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from livekit import rtc
@@ -19,11 +19,17 @@ from livekit.agents import (
     APIConnectOptions,
     NotGivenOr,
     stt,
-    utils,
     vad,
 )
 
-from tests.telemetry.integrations.livekit.providers import FAST, RATE, Mind, Reply, Tone
+from tests.telemetry.integrations.livekit.providers import (
+    FAST,
+    RATE,
+    Mind,
+    Reply,
+    Streaming,
+    Tone,
+)
 from tests.telemetry.integrations.livekit.realtime import Oracle, Trance
 
 if TYPE_CHECKING:
@@ -147,28 +153,8 @@ class _Detecting(vad.VADStream):
         )
 
 
-class Ear(stt.STT[Never]):
+class Ear(Streaming):
     """Speech to text."""
-
-    def __init__(self) -> None:
-        super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=False))
-
-    @property
-    def model(self) -> str:
-        return "ear-1"
-
-    @property
-    def provider(self) -> str:
-        return "tests"
-
-    async def _recognize_impl(
-        self,
-        buffer: utils.AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
     def stream(
         self,

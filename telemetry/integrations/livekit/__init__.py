@@ -20,7 +20,6 @@ LiveKit names about thirteen spans a turn.
 ``spans``         what LiveKit's spans tell it
 ``events``        what the session's events tell it
 ``record``        puts turns down as spans, and ends the conversation
-``tasks``         the task that something runs in
 ``recognition``   the span that LiveKit lacks
 ``latency``       tiles each turn's response latency
 ``repeats``       sees to it that an error is reported once

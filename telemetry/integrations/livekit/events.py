@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from livekit.agents import ChatMessage, llm
 
 from ... import attributes as names
+from ...context.place import current_task
 from ...written import Written
 from ..harmless import harmless
 from . import repeats
-from .tasks import current_task
 from .tracer import current_livekit_span
 from .vocabulary import ORIGIN
 

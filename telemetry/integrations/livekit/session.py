@@ -12,6 +12,7 @@ from livekit.agents import telemetry as livekit_telemetry
 from ... import runtime
 from ...attributes import OP_CONVERSATION
 from ...context import chain
+from ...context.place import current_task
 from ...headers import valid
 from ...stats import refused_headers
 from ...trace.conversation import Conversation
@@ -22,7 +23,6 @@ from .events import EventListener
 from .recognition import Recognition
 from .record import Record
 from .spans import SpanListener
-from .tasks import current_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

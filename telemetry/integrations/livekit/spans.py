@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ... import attributes as names
+from ...context.place import current_task
 from ...written import Written
 from ..harmless import harmless
 from . import vocabulary
 from .livekit_span import Place
-from .tasks import current_task
 from .vocabulary import REQUESTS, SESSION, SPEECH
 
 if TYPE_CHECKING:

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from livekit.agents import (
-    NOT_GIVEN,
     Agent,
     AgentSession,
-    AgentTask,
-    StopResponse,
     TurnHandlingOptions,
     function_tool,
 )
@@ -22,15 +19,14 @@ from livekit.agents.voice.room_io import TextInputEvent, TextInputOptions
 
 from telemetry.integrations import livekit as livekit_telemetry
 
+from .agents import Choosy, Name
 from .call import Call
 from .providers import Reply, Tone
-from .realtime import Oracle
+from .realtime import Oracle, spoken_to
 from .tree import sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-
-    from livekit.agents import llm
 
 
 OUTSIDE: Final = contextvars.copy_context()
@@ -89,30 +85,17 @@ class Step:
     heard: str = "before"
 
 
-class Jack(Agent):
+class Jack(Choosy):
     """Knows everything that the steps need."""
 
     def __init__(self, *, greets: bool = False) -> None:
-        super().__init__(instructions="Be brief.")
+        super().__init__()
         self._greets = greets
 
     async def on_enter(self) -> None:
         """Greet."""
         if self._greets:
             await self.session.say("Jack speaking")
-
-    async def on_user_turn_completed(
-        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
-    ) -> None:
-        """Ignore it, fail, or say something else."""
-        match new_message.text_content:
-            case "Ignore me":
-                raise StopResponse
-            case "Brr":
-                raise ValueError("not a word")
-            case "Say so":
-                self.session.say("So")
-                raise StopResponse
 
     @function_tool
     async def menu(self) -> str:
@@ -139,22 +122,6 @@ class Jack(Agent):
     async def book(self) -> str:
         """Ask for a name, in a task of its own."""
         return f"Booked for {await Name()}"
-
-
-class Name(AgentTask[str]):
-    """Asks for a name."""
-
-    def __init__(self) -> None:
-        super().__init__(instructions="Ask for a name.")
-
-    async def on_enter(self) -> None:
-        """Ask."""
-        await self.session.say("Under which name?")
-
-    @function_tool
-    async def named(self) -> None:
-        """The name is known."""
-        self.complete("Anna")
 
 
 class Host(Call):
@@ -313,14 +280,7 @@ class Medium(Host):
         self.oracle = Oracle(transcribes=not own_ear)
         self._own_ear = own_ear
         self._unheard: list[str] = []
-        self.session = AgentSession[None](
-            llm=self.oracle,
-            stt=self.ear if own_ear else NOT_GIVEN,
-            vad=None,
-            aec_warmup_duration=None,
-            user_away_timeout=None,
-            session_close_transcript_timeout=0.0,
-        )
+        self.session = spoken_to(self.oracle, self.ear if own_ear else None)
         self._kept = self.session.say, self.session.generate_reply, self.session.interrupt
         self.listen()
 

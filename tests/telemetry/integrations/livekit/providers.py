@@ -164,12 +164,13 @@ class Sound(tts.ChunkedStream):
         output_emitter.flush()
 
 
-class Ear(stt.STT[Never]):
-    """Hears what :meth:`hear` says it does."""
+class Streaming(stt.STT[Never]):
+    """Recognition of streams alone."""
 
-    def __init__(self, *, model: str = "ear-1") -> None:
-        super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
-        self.events = aio.Chan[stt.SpeechEvent]()
+    def __init__(self, model: str = "ear-1", *, interim_results: bool = False) -> None:
+        super().__init__(
+            capabilities=stt.STTCapabilities(streaming=True, interim_results=interim_results)
+        )
         self._name = model
 
     @property
@@ -179,6 +180,23 @@ class Ear(stt.STT[Never]):
     @property
     def provider(self) -> str:
         return "tests"
+
+    async def _recognize_impl(
+        self,
+        buffer: utils.AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        raise NotImplementedError
+
+
+class Ear(Streaming):
+    """Hears what :meth:`hear` says it does."""
+
+    def __init__(self, *, model: str = "ear-1") -> None:
+        super().__init__(model, interim_results=True)
+        self.events = aio.Chan[stt.SpeechEvent]()
 
     def hear(self, words: str, *, seconds: float = 1.0, preflight: bool = False) -> None:
         """A final transcript (or one ahead of it), and what it cost."""
@@ -196,15 +214,6 @@ class Ear(stt.STT[Never]):
                     recognition_usage=stt.RecognitionUsage(audio_duration=seconds),
                 )
             )
-
-    async def _recognize_impl(
-        self,
-        buffer: utils.AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
     def stream(
         self,

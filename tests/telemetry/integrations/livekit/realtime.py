@@ -8,12 +8,24 @@ import time
 from typing import Any, Literal
 
 from livekit import rtc
-from livekit.agents import NOT_GIVEN, NotGivenOr, llm
+from livekit.agents import NOT_GIVEN, AgentSession, NotGivenOr, llm, stt
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.metrics.base import Metadata
 from livekit.agents.utils import aio
 
 from .providers import RATE, tone
+
+
+def spoken_to(oracle: Oracle, ear: stt.STT[Any] | None = None) -> AgentSession[None]:
+    """A session whose model hears and speaks by itself; an ear may listen beside it."""
+    return AgentSession[None](
+        llm=oracle,
+        stt=NOT_GIVEN if ear is None else ear,
+        vad=None,
+        aec_warmup_duration=None,
+        user_away_timeout=None,
+        session_close_transcript_timeout=0.0,
+    )
 
 
 class Oracle(llm.RealtimeModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from livekit.agents import Agent, AgentTask, function_tool
+from livekit.agents import Agent, function_tool
 
 from telemetry import attributes as names
 
+from .agents import Name
 from .call import Call, calling
 from .providers import Reply
 from .tree import above, complete, shape, turns
@@ -49,22 +50,6 @@ class Desk(Agent):
     async def book(self) -> str:
         """Ask for a name, in a task of its own."""
         return f"Booked for {await Name()}"
-
-
-class Name(AgentTask[str]):
-    """Asks for a name."""
-
-    def __init__(self) -> None:
-        super().__init__(instructions="Ask for a name.")
-
-    async def on_enter(self) -> None:
-        """Ask."""
-        await self.session.say("Under which name?")
-
-    @function_tool
-    async def named(self) -> None:
-        """The name is known."""
-        self.complete("Anna")
 
 
 async def test_a_call_handed_over_and_back(captured: Captured) -> None:

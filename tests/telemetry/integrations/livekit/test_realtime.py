@@ -6,12 +6,12 @@ import functools
 from typing import TYPE_CHECKING
 
 import pytest
-from livekit.agents import NOT_GIVEN, Agent, AgentSession, function_tool
+from livekit.agents import Agent, function_tool
 
 from telemetry import attributes as names
 
 from .call import Call, calling
-from .realtime import Oracle
+from .realtime import Oracle, spoken_to
 from .tree import above, complete, only, shape, turns
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ class Seance(Call):
     def __init__(self, *, own_ear: bool = False) -> None:
         super().__init__()
         self.oracle = Oracle(transcribes=not own_ear)
-        self.session = AgentSession[None](
-            llm=self.oracle,
-            stt=self.ear if own_ear else NOT_GIVEN,
-            vad=None,
-            aec_warmup_duration=None,
-            user_away_timeout=None,
-            session_close_transcript_timeout=0.0,
-        )
+        self.session = spoken_to(self.oracle, self.ear if own_ear else None)
         self.listen()
 
     async def answers(self, words: str) -> None:

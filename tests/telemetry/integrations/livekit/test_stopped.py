@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from livekit.agents import Agent, StopResponse, llm
 
 from telemetry import attributes as names
 
+from .agents import Choosy
 from .call import Call, calling
 from .tree import above, complete, turns
 
 if TYPE_CHECKING:
     from telemetry.testing import Captured
-
-
-class Choosy(Agent):
-    """Doesn't answer everything."""
-
-    def __init__(self) -> None:
-        super().__init__(instructions="Be brief.")
-        self.told = asyncio.Event()
-
-    async def on_user_turn_completed(
-        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
-    ) -> None:
-        """Ignore it, or fail."""
-        self.told.set()
-        match new_message.text_content:
-            case "Ignore me":
-                raise StopResponse
-            case "Brr":
-                raise ValueError("not a word")
 
 
 @pytest.mark.parametrize("words", ["Ignore me", "Brr"])
