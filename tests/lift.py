@@ -29,7 +29,7 @@ ROOT: Final = Path(__file__).parent.parent
 NAME: Final = "tracing_layer"
 NESTED: Final = "myapp.telemetry"
 """The package's names where it is lifted to."""
-TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "telemetry")
+TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "screens.py", "telemetry")
 """The tests that go along: those of telemetry, and what they share."""
 TEST_TOOLS: Final = (
     "pytest",
@@ -42,6 +42,7 @@ TEST_TOOLS: Final = (
 )
 FRAMEWORKS: Final = (
     "livekit-agents",
+    "livekit-plugins-openai",
     "aiohttp",
     "httpx",
     "httpx2",
@@ -128,6 +129,7 @@ def _versions() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted: Iterable[str] = (
         *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["openai"],
         *project["dependency-groups"]["dev"],
     )
     return {re.split(r"[^\w.-]", requirement)[0]: requirement for requirement in wanted}

@@ -106,6 +106,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         release=settings.sentry_release,
         sample_rate=settings.sample_rate,
         lifecycle=settings.trace_lifecycle,
+        stream_gen_ai_spans=settings.stream_gen_ai_spans,
         store=store or settings.trace_store,
         propagate_to=settings.propagate_to,
         send_content=settings.send_content,

@@ -151,8 +151,12 @@ def capture(
 
     Without ``send_content`` delivery leaves out what it leaves out for Sentry: ``envelopes`` are
     what would have been sent, everything else is what that was made of.
+
+    A transaction has all of its spans, as a test wants to see them together. With
+    ``stream_gen_ai_spans=True``, which is Sentry's default, ``gen_ai.*`` spans are ``streamed``.
     """
     sentrys_options.check(options)
+    options.setdefault("stream_gen_ai_spans", False)
     captured = Captured()
     delivery = Delivery(
         store=TraceStore(store) if store is not None else None,

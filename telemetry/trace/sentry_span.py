@@ -135,7 +135,7 @@ class SpanMarker(_SentrySpan, tracing.Span):
         span.name = self.description or span.name
         if end_timestamp is not None and not isinstance(end_timestamp, (int, float)):
             end_timestamp = end_timestamp.timestamp()
-        span.finish(end_timestamp)
+        span.finish_sentrys(end_timestamp)
         if span.ended_at is not None:  # Sentry then adds which line it was asked from
             self.timestamp = datetime.fromtimestamp(span.ended_at, UTC)
         return None

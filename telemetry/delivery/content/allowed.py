@@ -43,7 +43,8 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         "sentry.sdk.name sentry.sdk.version sentry.trace.parent_span_id sentry.profiler_id "
         "profiler_id",
     ),
-    (kinds.words, "gen_ai.response.finish_reasons lk.provider_request_ids sentry.sdk.integrations"),
+    (kinds.listed, names.GEN_AI_RESPONSE_FINISH_REASONS),
+    (kinds.words, "lk.provider_request_ids sentry.sdk.integrations"),
     (
         kinds.name,
         f"{names.GEN_AI_AGENT_NAME} {names.GEN_AI_TOOL_NAME} {names.PREVIOUS_AGENT} "

@@ -15,6 +15,7 @@ LiveKit names about thirteen spans a turn.
 ``session``       the one call
 ``tracer``        starts each of LiveKit's spans in the conversation, and where it went before
 ``livekit_span``  such a span, and what it learns
+``clients``       sees to it that a request is one AI span, whoever else has seen it
 ``vocabulary``    the op each has; it is ``livekit.<name>`` where the table has none
 ``turns``         the state machine that says what each turn was; ``turn`` is one
 ``spans``         what LiveKit's spans tell it

@@ -11,6 +11,7 @@ from livekit.agents import ChatMessage
 from ... import attributes as names
 from ..harmless import harmless
 from . import repeats
+from .livekit_span import agent_of
 from .tasks import current_task
 from .tracer import current_livekit_span
 from .vocabulary import ORIGIN
@@ -126,11 +127,12 @@ class EventListener:
                 continue
             span = agent_turn.start_span(
                 names.OP_TOOL,
-                call.name,
+                f"execute_tool {call.name}",
                 started_at=call.created_at,
                 attributes={
                     names.GEN_AI_OPERATION_NAME: "execute_tool",
                     names.GEN_AI_TOOL_NAME: call.name,
+                    names.GEN_AI_AGENT_NAME: agent_of(agent_turn),
                     names.GEN_AI_TOOL_CALL_ARGUMENTS: call.arguments,
                     names.GEN_AI_TOOL_CALL_RESULT: None if output is None else output.output,
                     names.GEN_AI_TOOL_CALL_ID: call.call_id,

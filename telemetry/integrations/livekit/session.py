@@ -15,9 +15,9 @@ from ...context import chain
 from ...headers import valid
 from ...stats import refused_headers
 from ...trace.conversation import Conversation
-from ...trace.span import current_span
+from ...trace.span import current_span, sentrys
 from ..harmless import harmless
-from . import repeats, tracer
+from . import clients, livekit_span, repeats, tracer
 from .events import EventListener
 from .recognition import Recognition
 from .record import Record
@@ -97,8 +97,8 @@ def trace(
     record = Record(conversation)
     recognition = Recognition(session, record)
     record.on_close(EventListener(record, recognition, session).close)
-    tracer.listeners[conversation] = SpanListener(record, recognition, voiced_until)
-    conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
+    livekit_span.listeners[conversation] = SpanListener(record, recognition, voiced_until)
+    conversation.on_close(lambda: livekit_span.listeners.pop(conversation, None))
     _watch_start(session, record)
     if job is not None:
         job.add_shutdown_callback(_delivered(record))
@@ -113,7 +113,7 @@ def audible(conversation: Conversation, at: float) -> None:
     Whoever sends the audio knows it: synthesis begins with silence, which the caller waits through
     too. Without this call latency ends at the first frame.
     """
-    listener = tracer.listeners.get(conversation)
+    listener = livekit_span.listeners.get(conversation)
     if isinstance(listener, SpanListener):
         listener.record.turns.agent_audible(at)
 
@@ -126,7 +126,7 @@ def asked_from(
     For what a caller asks in a message with a trace context of its own, right after the speech was
     created. A span of another trace can't be the parent: it is passed over and counted.
     """
-    listener = tracer.listeners.get(conversation)
+    listener = livekit_span.listeners.get(conversation)
     context = valid(headers).get("sentry-trace")
     if context is None or not isinstance(listener, SpanListener):
         return
@@ -215,6 +215,7 @@ def _install() -> None:
     """
     if tracer.current_livekit_span not in chain.framework_span:
         chain.framework_span.append(tracer.current_livekit_span)
+        sentrys.append(clients.ends)
         repeats.mark()
     before = vars(livekit_telemetry.tracer)["_tracer_provider"]
     if not isinstance(before, tracer.ConversationTracerProvider):

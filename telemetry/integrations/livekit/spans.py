@@ -9,7 +9,7 @@ from ... import attributes as names
 from ...written import Written
 from ..harmless import harmless
 from . import vocabulary
-from .livekit_span import Place
+from .livekit_span import Place, speech_of
 from .tasks import current_task
 from .vocabulary import REQUESTS, SESSION, SPEECH
 
@@ -32,8 +32,29 @@ _COUNTED = {
 }
 
 
+_OF_THE_AGENT = (
+    names.GEN_AI_REQUEST_MODEL,
+    names.GEN_AI_RESPONSE_MODEL,
+    names.GEN_AI_PROVIDER_NAME,
+)
+"""What a speech says of the models that were asked for it."""
 _WORK = ("llm_node", "tts_node")
 """Made for a reply ahead of time, they may go on when it has been taken back."""
+
+
+def _sum_up(span: Span, name: str, amount: float) -> None:
+    """Add to what a speech has used; names as under :data:`telemetry.attributes.USAGE`."""
+    speech = speech_of(span)
+    if speech is not None:
+        sum_of = names.USAGE + name
+        speech.set({sum_of: speech.attributes.get(sum_of, 0) + amount})
+
+
+def _answered_with(span: Span, name: str, value: AttributeValue) -> None:
+    """Say on a speech which model has made it: the first that was asked, the last that answered."""
+    speech, is_last = speech_of(span), name == names.GEN_AI_RESPONSE_MODEL
+    if speech is not None and (is_last or name not in speech.attributes):
+        speech.set({name: value})
 
 
 class SpanListener:
@@ -115,8 +136,11 @@ class SpanListener:
         turn = self.record.of(span.span)
         if (counted := _COUNTED.get(name)) is not None and isinstance(value, (int, float)):
             self._turns.used(turn, counted, value)
+            _sum_up(span.span, counted, value)
         elif name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
             self._turns.served_by(turn, str(value))
+        if name in _OF_THE_AGENT and (span.serves or span).span.op == names.OP_CHAT:
+            _answered_with(span.span, name, value)
         if name == SPEECH and span.name == "agent_turn":
             self.record.go_on(span, str(value), self._turns.of_speech(str(value)))
         if turn is None:
@@ -133,6 +157,18 @@ class SpanListener:
                 self.record.part_of(turn).tools.add(str(value))
             case "lk.eou.outcome" if value == "committed":
                 self._turns.caller_decided(turn)
+
+    @harmless
+    def asked(self, span: Span) -> None:
+        """Count a call of a model that LiveKit knows nothing of."""
+        turn = self.record.of(span)
+        for name, counted in _COUNTED.items():
+            if isinstance(amount := span.attributes.get(name), (int, float)):
+                self._turns.used(turn, counted, amount)
+                _sum_up(span, counted, amount)
+        for name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
+            if (model := span.attributes.get(name)) is not None:
+                self._turns.served_by(turn, str(model))
 
     @harmless
     def noted(self, span: LiveKitSpan, event: str) -> None:

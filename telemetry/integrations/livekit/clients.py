@@ -1,0 +1,87 @@
+"""Requests that LiveKit makes, seen once: Sentry's integrations of providers' clients see them too.
+
+``OpenAIIntegration``, ``AnthropicIntegration``, ``LangchainIntegration`` and their like are set up
+by themselves where the package is installed. What they record of a request of LiveKit's is the
+same call of a model a second time, with the same tokens: its span stays where it is, as the
+provider's own part of the request, and is no AI span any longer. LiveKit's has what it knew
+besides. A call that LiveKit knows nothing of, in a tool or in a node of one's own, stays what it
+is. So does everything outside of traced sessions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import attributes as names
+from ..harmless import harmless
+from .livekit_span import agent_of, listeners, requests
+from .vocabulary import ORIGIN
+
+if TYPE_CHECKING:
+    from ...trace.span import Span
+    from .livekit_span import LiveKitSpan
+
+_AI = "gen_ai."
+_NO_CALLS = {names.OP_TOOL, names.OP_HANDOFF}
+"""What a framework behind a provider's client does besides asking models."""
+_SUMS = {names.OP_INVOKE_AGENT, "gen_ai.create_agent"}
+"""AI spans whose tokens are those of the calls in them."""
+_TOKENS = {
+    names.GEN_AI_USAGE_INPUT_TOKENS: names.GEN_AI_USAGE_INPUT_TOKENS,
+    names.GEN_AI_USAGE_OUTPUT_TOKENS: names.GEN_AI_USAGE_OUTPUT_TOKENS,
+    "gen_ai.usage.input_tokens.cached": names.GEN_AI_USAGE_CACHE_READ,
+    names.GEN_AI_USAGE_CACHE_READ: names.GEN_AI_USAGE_CACHE_READ,
+    "gen_ai.usage.input_tokens.cache_write": names.GEN_AI_USAGE_CACHE_CREATION,
+    names.GEN_AI_USAGE_CACHE_CREATION: names.GEN_AI_USAGE_CACHE_CREATION,
+    "gen_ai.usage.output_tokens.reasoning": names.GEN_AI_USAGE_REASONING,
+    names.GEN_AI_USAGE_REASONING: names.GEN_AI_USAGE_REASONING,
+}
+"""Tokens that integrations count, and their names here."""
+_KEPT = {names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL, names.GEN_AI_PROVIDER_NAME}
+
+
+@harmless
+def ends(span: Span) -> None:
+    """Look at a span of Sentry's that is about to end."""
+    if not span.op.startswith(_AI) or span.origin == ORIGIN or not span.origin.startswith("auto."):
+        return
+    listener = listeners.get(span.conversation)
+    if listener is None:
+        return
+    request = None if span.op in _NO_CALLS else _request(span)
+    if request is not None:
+        _fold(span, request)
+        return
+    if names.GEN_AI_AGENT_NAME not in span.attributes and (agent := agent_of(span.parent)):
+        span.attributes[names.GEN_AI_AGENT_NAME] = agent
+    if span.op not in _NO_CALLS | _SUMS:
+        listener.asked(span)
+
+
+def _request(span: Span) -> LiveKitSpan | None:
+    """The request of LiveKit's that a span is part of, if it is."""
+    around = span.parent
+    while around is not None and around.op not in (names.OP_TOOL, names.OP_INVOKE_AGENT):
+        if (found := requests.get(around.id)) is not None:
+            # beside a request that the node makes by itself, this is another one
+            return None if found.asks else found
+        around = around.parent
+    return None
+
+
+def _fold(span: Span, request: LiveKitSpan) -> None:
+    """Make a span part of a request, which takes what it knows besides."""
+    about = span.attributes
+    if span.op not in _SUMS:
+        for name, here in _TOKENS.items():
+            amount = about.get(name)
+            if isinstance(amount, (int, float)) and amount:
+                request.used_by_client(here, amount)
+    given = {name: about[name] for name in about if name.startswith(_AI)}
+    for name in given:
+        if name not in _KEPT:
+            del about[name]
+    request.told_by_client(given)
+    model = given.get(names.GEN_AI_REQUEST_MODEL)
+    span.op = names.OP_MODEL_CLIENT
+    span.name = str(model or names.OP_MODEL_CLIENT)
