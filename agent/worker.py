@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 from livekit.agents.utils import http_context
 
+from telemetry.integrations.livekit import Prices
+
 from . import providers
 from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
@@ -37,6 +39,8 @@ class Loaded:
     models: providers.Models
     silence: float = ASK_AGAIN_AFTER_SECONDS
     """Seconds of mutual silence before a caller is asked again; 0 for never."""
+    prices: Prices | None = None
+    """Prices of the models, where conversations are to say what they cost."""
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
@@ -58,6 +62,7 @@ class Loaded:
                     agent=make_agent,
                     plugins=lambda: self.models.plugins(script, connections=connections),
                     silence=self.silence,
+                    prices=self.prices,
                 )
 
             yield open_session
@@ -79,7 +84,8 @@ def load(
         AgentError: the agent can't be loaded.
         ProviderError: a provider can't be.
     """
-    loaded = Loaded(load_agent(agent), providers.load(choice), silence)
+    prices = Prices(choice.speech_prices)
+    loaded = Loaded(load_agent(agent), providers.load(choice), silence, prices)
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()

@@ -59,6 +59,8 @@ GEN_AI_USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_USAGE_CACHE_CREATION: Final = "gen_ai.usage.cache_creation.input_tokens"
 """Tokens read from and written to the provider's cache: both are among the input tokens."""
 GEN_AI_USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_COST: Final = "gen_ai.cost.total_tokens"
+"""US dollars, for all the tokens of a request."""
 GEN_AI_RESPONSE_STREAMING: Final = "gen_ai.response.streaming"
 GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
 GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
@@ -129,15 +131,20 @@ PLAYED: Final = "agent.speech.played"
 TTS_TIME_TO_FIRST_BYTE: Final = "tts.time_to_first_byte"
 TTS_CHARACTERS: Final = "tts.characters"
 TTS_AUDIO_SECONDS: Final = "tts.audio_duration"
+TTS_COST: Final = "tts.cost"
+STT_COST: Final = "stt.cost"
+"""US dollars, where the model has a price."""
 STT_AUDIO_SECONDS: Final = "stt.audio_duration"
 """Seconds of the caller's audio that recognition was charged for."""
 USAGE: Final = "conversation.usage."
 """Prefix, on a turn, on a speech (``gen_ai.invoke_agent``) and on a conversation: sums of
-``input_tokens``, ``output_tokens``, ``characters`` (given to synthesis), ``synthesized_seconds``
-and ``recognized_seconds``. A name of their own: a backend that adds up ``gen_ai.usage`` over all
-spans must not count them twice."""
+``input_tokens``, ``output_tokens``, ``characters`` (given to synthesis), ``synthesized_seconds``,
+``recognized_seconds`` and ``cost`` (US dollars, of what has a price). A name of their own: a
+backend that adds up ``gen_ai.usage`` over all spans must not count them twice."""
 MODELS: Final = "conversation.models"
 """On a turn and on a conversation: the models that served it."""
+UNPRICED: Final = "conversation.models.unpriced"
+"""On a conversation whose cost is counted: the models whose price nobody knows."""
 CALLER_INTERRUPTION: Final = "caller.interruption"
 """On a caller's turn that began while the agent could be heard: ``stops``, ``resumes`` or ``none``,
 by what the agent's speech did."""

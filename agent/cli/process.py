@@ -146,6 +146,7 @@ def choice(settings: Settings) -> Choice:
         api_key=None if key is None else key.get_secret_value(),
         timeout=settings.provider_timeout,
         inference_threads=settings.inference_threads,
+        speech_prices=settings.speech_prices,
     )
 
 

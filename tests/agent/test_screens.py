@@ -30,6 +30,7 @@ def test_each_conversation_is_listed_as_it_was(tmp_path: Path, lifecycle: str) -
             **os.environ,
             "PARLEY_TRACE_STORE": str(store.path),
             "PARLEY_SEND_CONTENT": "true",
+            "PARLEY_SPEECH_PRICES": '{"en_US-joe-medium": {"1000_characters": 10}}',
             "SENTRY_DSN": ingest.dsn,
             "PARLEY_TRACE_LIFECYCLE": lifecycle,
         }
@@ -60,6 +61,8 @@ def test_each_conversation_is_listed_as_it_was(tmp_path: Path, lifecycle: str) -
         about = whole.spans[0].attributes
         used = [about[names.USAGE + name] for name in ("input_tokens", "output_tokens")]
         assert row.tokens == sum(used)
+        assert about[names.USAGE + "cost"] == pytest.approx(about[names.USAGE + "characters"] / 100)
+        assert about[names.UNPRICED] == ["DeskScript"]
         assert row.agents == {"front_desk"}
         assert row.traces == {each.trace_id}
         assert all(names.GEN_AI_AGENT_NAME in span.data for span in row.named)

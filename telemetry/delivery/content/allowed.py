@@ -53,7 +53,7 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         "messaging.destination.name middleware.name db.name db.namespace db.collection.name "
         "db.mongodb.collection",
     ),
-    (kinds.names, f"{names.MODELS} lk.function_tools lk.provider_tools"),
+    (kinds.names, f"{names.MODELS} {names.UNPRICED} lk.function_tools lk.provider_tools"),
     (
         kinds.number,
         "ai.streaming cache.hit cache.item_size http.request.body.size "
@@ -99,6 +99,7 @@ REMEMBERED: Final = 4_096
 _NUMBERS_BELOW: Final = (
     "conversation.response.",
     "conversation.usage.",
+    "gen_ai.cost.",
     "gen_ai.request.",
     "gen_ai.response.",
     "gen_ai.usage.",

@@ -23,6 +23,7 @@ LiveKit names about thirteen spans a turn.
 ``record``        puts turns down as spans, and ends the conversation
 ``tasks``         the task that something runs in
 ``recognition``   the span that LiveKit lacks
+``charges``       puts down the cost of a call; ``prices`` are what models cost
 ``latency``       tiles each turn's response latency
 ``repeats``       sees to it that an error is reported once
 ================  =================================================================================
@@ -31,6 +32,7 @@ LiveKit names about thirteen spans a turn.
 from __future__ import annotations
 
 from .latency import Marks, Stage, tile
+from .prices import Prices
 from .session import asked_from, audible, trace
 
-__all__ = ["Marks", "Stage", "asked_from", "audible", "tile", "trace"]
+__all__ = ["Marks", "Prices", "Stage", "asked_from", "audible", "tile", "trace"]

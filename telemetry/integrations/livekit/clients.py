@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ... import attributes as names
 from ..harmless import harmless
 from .livekit_span import agent_of, listeners, requests
-from .vocabulary import ORIGIN
+from .vocabulary import ORIGIN, tokens_of
 
 if TYPE_CHECKING:
     from ...trace.span import Span
@@ -26,17 +26,6 @@ _NO_CALLS = {names.OP_TOOL, names.OP_HANDOFF}
 """What a framework behind a provider's client does besides asking models."""
 _SUMS = {names.OP_INVOKE_AGENT, "gen_ai.create_agent"}
 """AI spans whose tokens are those of the calls in them."""
-_TOKENS = {
-    names.GEN_AI_USAGE_INPUT_TOKENS: names.GEN_AI_USAGE_INPUT_TOKENS,
-    names.GEN_AI_USAGE_OUTPUT_TOKENS: names.GEN_AI_USAGE_OUTPUT_TOKENS,
-    "gen_ai.usage.input_tokens.cached": names.GEN_AI_USAGE_CACHE_READ,
-    names.GEN_AI_USAGE_CACHE_READ: names.GEN_AI_USAGE_CACHE_READ,
-    "gen_ai.usage.input_tokens.cache_write": names.GEN_AI_USAGE_CACHE_CREATION,
-    names.GEN_AI_USAGE_CACHE_CREATION: names.GEN_AI_USAGE_CACHE_CREATION,
-    "gen_ai.usage.output_tokens.reasoning": names.GEN_AI_USAGE_REASONING,
-    names.GEN_AI_USAGE_REASONING: names.GEN_AI_USAGE_REASONING,
-}
-"""Tokens that integrations count, and their names here."""
 _KEPT = {names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL, names.GEN_AI_PROVIDER_NAME}
 
 
@@ -73,10 +62,8 @@ def _fold(span: Span, request: LiveKitSpan) -> None:
     """Make a span part of a request, which takes what it knows besides."""
     about = span.attributes
     if span.op not in _SUMS:
-        for name, here in _TOKENS.items():
-            amount = about.get(name)
-            if isinstance(amount, (int, float)) and amount:
-                request.used_by_client(here, amount)
+        for name, amount in tokens_of(about).items():
+            request.used_by_client(name, amount)
     given = {name: about[name] for name in about if name.startswith(_AI)}
     for name in given:
         if name not in _KEPT:

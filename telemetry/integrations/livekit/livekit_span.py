@@ -73,6 +73,9 @@ class Listener(Protocol):
     def learned(self, span: LiveKitSpan, name: str, value: AttributeValue) -> None:
         """An attribute was set."""
 
+    def spent(self, span: LiveKitSpan, usage: Mapping[str, float]) -> None:
+        """Tokens were used, of all kinds, by their attributes' names."""
+
     def asked(self, span: Span) -> None:
         """A model was asked, in this span, by somebody else."""
 
@@ -107,6 +110,7 @@ class LiveKitSpan(otel.Span):
         self.asks = False
         """True of a node that LiveKit makes a request for."""
         self._used_by_client: dict[str, float] = {}
+        self._unpriced: dict[str, float] = {}
         self._context: SpanContext | None = None
 
     @property
@@ -142,6 +146,7 @@ class LiveKitSpan(otel.Span):
         self.beside.set_attributes(attributes)
         for key, value in attributes.items():
             self.learn(key, value)
+        self._price()
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
@@ -206,6 +211,7 @@ class LiveKitSpan(otel.Span):
         """So many tokens were used, by the client's own count: LiveKit's, if it has one, stands."""
         if self._ended and not self._is_counted:
             self._count(name, amount)
+            self._price()
         else:
             self._used_by_client[name] = self._used_by_client.get(name, 0) + amount
 
@@ -223,6 +229,7 @@ class LiveKitSpan(otel.Span):
         if not self._is_counted:
             for name, amount in self._used_by_client.items():
                 self._count(name, amount)
+            self._price()
 
     @harmless
     def learn(self, key: str, value: AttributeValue) -> None:
@@ -303,7 +310,16 @@ class LiveKitSpan(otel.Span):
         """
         target = self.serves or self
         target.span.attributes[name] = target.span.attributes.get(name, 0) + amount
+        if name.startswith(_AI):
+            self._unpriced[name] = self._unpriced.get(name, 0) + amount
         self._listener.learned(self, name, amount)
+
+    @harmless
+    def _price(self) -> None:
+        """Have tokens priced that were counted: all of a request at once."""
+        if self._unpriced:
+            usage, self._unpriced = self._unpriced, {}
+            self._listener.spent(self, usage)
 
     def _tts_metrics(self, metrics: str) -> None:
         """Characters and seconds of audio; an adapter repeats those of the requests it makes."""

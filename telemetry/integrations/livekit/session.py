@@ -18,6 +18,7 @@ from ...trace.conversation import Conversation
 from ...trace.span import current_span, sentrys
 from ..harmless import harmless
 from . import clients, livekit_span, repeats, tracer
+from .charges import Charges
 from .events import EventListener
 from .recognition import Recognition
 from .record import Record
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext, SpeechHandle
 
     from ...trace.transaction import Transaction
+    from .prices import Prices
 
 ASKED = (
     "clear_user_turn",
@@ -52,6 +54,7 @@ def trace(
     *,
     conversation: Conversation | None = None,
     voiced_until: Callable[[], float | None] = lambda: None,
+    prices: Prices | None = None,
     name: str = "conversation",
     id: str | None = None,
     user: Mapping[str, Any] | None = None,
@@ -77,6 +80,7 @@ def trace(
         voiced_until: asked when the caller has stopped speaking: when the last sample that can be
             heard came in (Unix seconds), if whoever has the audio knows. Speech detection alone
             is up to 0.1 s late, and latency that much too short.
+        prices: prices of models: with them, spans and the conversation say what they cost.
         name: the transaction's name.
         id: the conversation's id; made up when None.
         user: whose conversation it is.
@@ -95,16 +99,28 @@ def trace(
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
     record = Record(conversation)
-    recognition = Recognition(session, record)
-    record.on_close(EventListener(record, recognition, session).close)
-    livekit_span.listeners[conversation] = SpanListener(record, recognition, voiced_until)
-    conversation.on_close(lambda: livekit_span.listeners.pop(conversation, None))
+    _listen(session, record, prices, voiced_until)
     _watch_start(session, record)
     if job is not None:
         job.add_shutdown_callback(_delivered(record))
         if (entrypoint := current_task()) is not None:
             entrypoint.add_done_callback(functools.partial(_crashed, conversation))
     return conversation
+
+
+def _listen(
+    session: AgentSession[Any],
+    record: Record,
+    prices: Prices | None,
+    voiced_until: Callable[[], float | None],
+) -> None:
+    """Hear of a session what its spans and its events tell."""
+    conversation = record.conversation
+    charges = Charges(prices, record.turns, conversation)
+    recognition = Recognition(session, record, charges)
+    record.on_close(EventListener(record, recognition, session).close)
+    livekit_span.listeners[conversation] = SpanListener(record, recognition, charges, voiced_until)
+    conversation.on_close(lambda: livekit_span.listeners.pop(conversation, None))
 
 
 def audible(conversation: Conversation, at: float) -> None:

@@ -9,9 +9,10 @@ from ... import attributes as names
 from ...written import Written
 from ..harmless import harmless
 from . import vocabulary
+from .charges import sum_up
 from .livekit_span import Place, speech_of
 from .tasks import current_task
-from .vocabulary import REQUESTS, SESSION, SPEECH
+from .vocabulary import REQUESTS, SESSION, SPEECH, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from ...trace.span import Span
+    from .charges import Charges
     from .livekit_span import LiveKitSpan
     from .recognition import Recognition
     from .record import Record
@@ -32,6 +34,8 @@ _COUNTED = {
 }
 
 
+_SPOKEN = {names.TTS_CHARACTERS: "characters", names.TTS_AUDIO_SECONDS: "seconds"}
+"""What synthesis is charged for, as :class:`.prices.Prices` calls it."""
 _OF_THE_AGENT = (
     names.GEN_AI_REQUEST_MODEL,
     names.GEN_AI_RESPONSE_MODEL,
@@ -40,14 +44,6 @@ _OF_THE_AGENT = (
 """What a speech says of the models that were asked for it."""
 _WORK = ("llm_node", "tts_node")
 """Made for a reply ahead of time, they may go on when it has been taken back."""
-
-
-def _sum_up(span: Span, name: str, amount: float) -> None:
-    """Add to what a speech has used; names as under :data:`telemetry.attributes.USAGE`."""
-    speech = speech_of(span)
-    if speech is not None:
-        sum_of = names.USAGE + name
-        speech.set({sum_of: speech.attributes.get(sum_of, 0) + amount})
 
 
 def _answered_with(span: Span, name: str, value: AttributeValue) -> None:
@@ -61,9 +57,14 @@ class SpanListener:
     """Told of each of LiveKit's spans by the tracer: a :class:`~.livekit_span.Listener`."""
 
     def __init__(
-        self, record: Record, recognition: Recognition, voiced_until: Callable[[], float | None]
+        self,
+        record: Record,
+        recognition: Recognition,
+        charges: Charges,
+        voiced_until: Callable[[], float | None],
     ) -> None:
         self.record = record
+        self._charges = charges
         self._turns = record.turns
         self._recognition = recognition
         self._voiced_until = harmless(voiced_until)
@@ -136,7 +137,11 @@ class SpanListener:
         turn = self.record.of(span.span)
         if (counted := _COUNTED.get(name)) is not None and isinstance(value, (int, float)):
             self._turns.used(turn, counted, value)
-            _sum_up(span.span, counted, value)
+            sum_up(span.span, counted, value)
+            if name in _SPOKEN:
+                model = str(span.span.attributes.get(names.GEN_AI_REQUEST_MODEL))
+                voice = (span.serves or span).span
+                self._charges.speech(voice, turn, names.TTS_COST, model, **{_SPOKEN[name]: value})
         elif name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
             self._turns.served_by(turn, str(value))
         if name in _OF_THE_AGENT and (span.serves or span).span.op == names.OP_CHAT:
@@ -159,13 +164,21 @@ class SpanListener:
                 self._turns.caller_decided(turn)
 
     @harmless
+    def spent(self, span: LiveKitSpan, usage: Mapping[str, float]) -> None:
+        """Price the tokens of a request."""
+        own, node = span.span.attributes, (span.serves or span).span
+        about = own if names.GEN_AI_REQUEST_MODEL in own else node.attributes
+        self._charges.tokens(node, self.record.of(node), usage, about)
+
+    @harmless
     def asked(self, span: Span) -> None:
         """Count a call of a model that LiveKit knows nothing of."""
         turn = self.record.of(span)
+        self._charges.tokens(span, turn, tokens_of(span.attributes), span.attributes)
         for name, counted in _COUNTED.items():
             if isinstance(amount := span.attributes.get(name), (int, float)):
                 self._turns.used(turn, counted, amount)
-                _sum_up(span, counted, amount)
+                sum_up(span, counted, amount)
         for name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
             if (model := span.attributes.get(name)) is not None:
                 self._turns.served_by(turn, str(model))

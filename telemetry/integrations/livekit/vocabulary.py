@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ... import attributes as names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ORIGIN = "auto.ai.livekit"
 """Sentry's name for who recorded a span."""
@@ -77,3 +82,21 @@ LEFT_OUT = frozenset(
         "exception.stacktrace",
     }
 )
+
+_TOKENS = {
+    names.GEN_AI_USAGE_INPUT_TOKENS: names.GEN_AI_USAGE_INPUT_TOKENS,
+    names.GEN_AI_USAGE_OUTPUT_TOKENS: names.GEN_AI_USAGE_OUTPUT_TOKENS,
+    "gen_ai.usage.input_tokens.cached": names.GEN_AI_USAGE_CACHE_READ,
+    names.GEN_AI_USAGE_CACHE_READ: names.GEN_AI_USAGE_CACHE_READ,
+    "gen_ai.usage.input_tokens.cache_write": names.GEN_AI_USAGE_CACHE_CREATION,
+    names.GEN_AI_USAGE_CACHE_CREATION: names.GEN_AI_USAGE_CACHE_CREATION,
+    "gen_ai.usage.output_tokens.reasoning": names.GEN_AI_USAGE_REASONING,
+    names.GEN_AI_USAGE_REASONING: names.GEN_AI_USAGE_REASONING,
+}
+"""Tokens that integrations count, and their names here."""
+
+
+def tokens_of(attributes: Mapping[str, Any]) -> dict[str, float]:
+    """The tokens that an integration of Sentry's has counted, by their names here."""
+    counted = ((here, attributes.get(name)) for name, here in _TOKENS.items())
+    return {here: n for here, n in counted if isinstance(n, (int, float)) and n}
