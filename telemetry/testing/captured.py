@@ -17,7 +17,7 @@ from ..errors import TelemetryError
 from ..records import SpanRecord
 from ..store import TraceStore
 from ..tree import outline
-from .segments import transactions_of
+from .segments import transactions_of, with_spans_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,8 +70,13 @@ class Captured:
 
     @property
     def conversations(self) -> list[dict[str, Any]]:
-        """The transactions of op ``conversation``."""
-        return [event for event in self.transactions if _trace(event)["op"] == "conversation"]
+        """The transactions of op ``conversation``, each with the spans that were sent beside it."""
+        streamed = self.streamed
+        return [
+            with_spans_beside(event, streamed)
+            for event in self.transactions
+            if _trace(event)["op"] == "conversation"
+        ]
 
     @staticmethod
     def spans(transaction: dict[str, Any]) -> list[SpanRecord]:

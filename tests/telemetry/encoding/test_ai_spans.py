@@ -101,6 +101,21 @@ def test_it_is_one_tree_wherever_its_spans_travel(captured: Captured) -> None:
     assert screens.is_one_tree(spans)
     assert screens.is_one_tree(reversed(spans))
     assert captured.runtime.stats().dropped == {}
+    [whole] = captured.conversations
+    assert captured.tree(whole).splitlines() == [
+        "conversation host",
+        "├─ gen_ai.invoke_agent",
+        "│  └─ step",
+        "│     └─ gen_ai.chat",
+        "│        └─ http.client",
+        "└─ later",
+        *(["   └─ gen_ai.chat"] if is_beside(captured) else []),
+    ]
+
+
+def is_beside(captured: Captured) -> bool:
+    """True where AI spans leave by themselves, late ones too: then they are in their segment."""
+    return bool(captured.streamed)
 
 
 @pytest.mark.parametrize("given", [{}, {"stream_gen_ai_spans": False}], ids=["default", "off"])
