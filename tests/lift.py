@@ -13,6 +13,7 @@ its own name nowhere. With ``--nested`` it becomes a package inside another (``m
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ TEST_TOOLS: Final = (
 FRAMEWORKS: Final = (
     "livekit-agents",
     "livekit-plugins-openai",
+    "genai-prices",
     "aiohttp",
     "httpx",
     "httpx2",
@@ -129,7 +131,7 @@ def _versions() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted: Iterable[str] = (
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["openai"],
+        *itertools.chain(*project["project"]["optional-dependencies"].values()),
         *project["dependency-groups"]["dev"],
     )
     return {re.split(r"[^\w.-]", requirement)[0]: requirement for requirement in wanted}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import attributes as names
+from ..written import FILTERED
 from .values import data
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _FORMERLY: Final = {
     names.GEN_AI_TOOL_CALL_RESULT: "gen_ai.tool.output",
 }
 """Attributes that a span's page reads under their former names; ingestion renames those."""
+
+
+_MESSAGES: Final = (names.GEN_AI_INPUT_MESSAGES, names.GEN_AI_OUTPUT_MESSAGES)
+"""Conversations lists spans that have both, in some of Sentry's releases."""
 
 
 def is_ai(span: Span) -> bool:
@@ -47,6 +52,8 @@ def data_of(transaction: Transaction, span: Span, *, content: bool) -> dict[str,
     conversation = transaction.root.attributes.get(names.GEN_AI_CONVERSATION_ID)
     if conversation is not None:
         found[names.GEN_AI_CONVERSATION_ID] = str(conversation)
+    if not content:  # that there were some says nothing; Sentry shows them as scrubbed ones
+        found |= {name: FILTERED for name in _MESSAGES if name in span.attributes}
     if span.op == names.OP_TOOL:
         found |= {former: found[now] for now, former in _FORMERLY.items() if now in found}
     return found

@@ -43,6 +43,7 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         "sentry.sdk.name sentry.sdk.version sentry.trace.parent_span_id sentry.profiler_id "
         "profiler_id",
     ),
+    (kinds.filtered, f"{names.GEN_AI_INPUT_MESSAGES} {names.GEN_AI_OUTPUT_MESSAGES}"),
     (kinds.listed, names.GEN_AI_RESPONSE_FINISH_REASONS),
     (kinds.words, "lk.provider_request_ids sentry.sdk.integrations"),
     (

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ...written import Written
+from ...written import FILTERED, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,11 @@ def _is_word(text: str) -> bool:
 def words(value: Any) -> Any:
     """A word, or a list of words."""
     return _each(value, word)
+
+
+def filtered(value: Any) -> Any:
+    """The sign that something was left out, and nothing else."""
+    return value if value == FILTERED else None
 
 
 def listed(value: Any) -> Any:

@@ -169,6 +169,16 @@ async def test_words_are_kept_once_a_call(sent: Captured) -> None:
         assert has_messages == (span.op == names.OP_CHAT), span.op
 
 
+async def test_a_conversation_whose_words_stay_here_is_listed_too(withheld: Captured) -> None:
+    """Also by releases of Sentry that list what has messages: it shows them as scrubbed."""
+    await booking(id="c-17")
+    chats = [s for s in screens.seen(withheld.envelopes) if names.GEN_AI_INPUT_MESSAGES in s.data]
+    assert [(chat.op, chat.data[names.GEN_AI_INPUT_MESSAGES]) for chat in chats] == [
+        (names.OP_CHAT, "[Filtered]")
+    ] * 3
+    assert {chat.data[names.GEN_AI_OUTPUT_MESSAGES] for chat in chats} == {"[Filtered]"}
+
+
 async def test_a_model_asked_for_by_other_means(withheld: Captured) -> None:
     """An application's own span of a call in a tool names its conversation as well."""
 
