@@ -32,6 +32,20 @@ _USAGE: Final = {
     "gen_ai.usage.image.cache_read.input_tokens": "cache_image_read_tokens",
 }
 """The conventions' names of tokens, and those of ``genai-prices``."""
+_PROVIDERS: Final = {
+    "aws.bedrock": "aws",
+    "gcp.gen_ai": "google",
+    "moonshot_ai": "moonshotai",
+    "x_ai": "x-ai",
+}
+"""Providers whose name in the conventions isn't one that ``genai-prices`` knows."""
+_WARMED: Final = (
+    ("gpt-4.1", "openai"),
+    ("gpt-realtime", "openai"),
+    ("claude-sonnet-4-5", "anthropic"),
+    ("gemini-2.5-flash", "google"),
+)
+"""Models asked for at the start: what is done at the first time may take longer than a loop has."""
 _GATEWAYS: Final = ("livekit",)
 """Providers that pass requests on: their models are named ``PROVIDER/MODEL``."""
 
@@ -47,8 +61,8 @@ class Prices:
     def __init__(self, speech: Mapping[str, Mapping[str, float]] | None = None) -> None:
         self._speech = {model: dict(price) for model, price in (speech or {}).items()}
         self._knows_tokens = importlib.util.find_spec("genai_prices") is not None
-        if self._knows_tokens:  # what it does at the first time takes longer than a loop may wait
-            self.of_tokens("gpt-4.1", "openai", {names.GEN_AI_USAGE_INPUT_TOKENS: 1})
+        for model, provider in _WARMED:
+            self.of_tokens(model, provider, {names.GEN_AI_USAGE_INPUT_TOKENS: 1})
 
     def of_tokens(
         self, model: str, provider: str | None, usage: Mapping[str, float]
@@ -60,10 +74,11 @@ class Prices:
 
         if provider in _GATEWAYS:
             provider, _, model = model.rpartition("/")
+        provider = _PROVIDERS.get(provider or "", provider) or None
         tokens = {_USAGE[name]: int(usage[name]) for name in usage if name in _USAGE}
         try:
             found = genai_prices.calc_price(
-                genai_prices.Usage(**tokens), model, provider_id=provider or None
+                genai_prices.Usage(**tokens), model, provider_id=provider
             )
         except (LookupError, ValueError):
             return None

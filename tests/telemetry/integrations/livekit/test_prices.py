@@ -34,6 +34,12 @@ def test_audio_is_not_priced_as_text() -> None:
     assert prices.of_tokens("gpt-realtime", "openai", text | sound) == pytest.approx(32 + 64)
 
 
+def test_providers_go_by_the_conventions_names() -> None:
+    """Which aren't always the table's."""
+    assert Prices().of_tokens("grok-3", "x_ai", {IN: MILLION}) is not None
+    assert Prices().of_tokens("gemini-2.5-flash", "gcp.gen_ai", {IN: MILLION}) is not None
+
+
 def test_a_gateways_model_is_its_providers() -> None:
     """LiveKit Inference names models by their provider."""
     prices = Prices()
