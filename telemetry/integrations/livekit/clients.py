@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _AI = "gen_ai."
 _NO_CALLS = {names.OP_TOOL, names.OP_HANDOFF}
 """What a framework behind a provider's client does besides asking models."""
+_OUTSIDE = (names.OP_TOOL, names.OP_INVOKE_AGENT)
+"""LiveKit's spans that a request is in: what is asked in them is none of its requests."""
 _SUMS = {names.OP_INVOKE_AGENT, "gen_ai.create_agent"}
 """AI spans whose tokens are those of the calls in them."""
 _KEPT = {names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL, names.GEN_AI_PROVIDER_NAME}
@@ -50,7 +52,7 @@ def ends(span: Span) -> None:
 def _request(span: Span) -> LiveKitSpan | None:
     """The request of LiveKit's that a span is part of, if it is."""
     around = span.parent
-    while around is not None and around.op not in (names.OP_TOOL, names.OP_INVOKE_AGENT):
+    while around is not None and not (around.origin == ORIGIN and around.op in _OUTSIDE):
         if (found := requests.get(around.id)) is not None:
             # beside a request that the node makes by itself, this is another one
             return None if found.asks else found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sentry_sdk
 from livekit.agents import Agent, function_tool, llm
 from livekit.plugins import openai as livekit_openai
 from openai import AsyncOpenAI
@@ -13,7 +15,7 @@ from openai import AsyncOpenAI
 from telemetry import attributes as names
 from telemetry.testing import capture
 
-from ...conformance.whole import foreign_transaction
+from ...conformance.whole import foreign_transaction, streaming
 from .call import Call, calling
 from .openai_server import CACHED_TOKENS, INPUT_TOKENS, OpenAIServer
 from .providers import FAST, Mind, Reply, Thought
@@ -181,6 +183,60 @@ async def test_tokens_that_livekit_is_not_told_of(captured: Captured, server: Op
     [spans] = [captured.spans(event) for event in captured.conversations]
     assert tokens(spans) == (server.input_tokens, server.output_tokens)
     assert only(spans, names.OP_CHAT).attributes[names.GEN_AI_USAGE_CACHE_READ] == CACHED_TOKENS
+
+
+@contextmanager
+def integrations(op: str, **about: Any) -> Iterator[None]:
+    """A span as an integration of Sentry's makes it, in either lifecycle."""
+    given = {name.replace("__", "."): value for name, value in about.items()}
+    if streaming():
+        named = {"sentry.op": op, "sentry.origin": "auto.ai.langgraph"}
+        with sentry_sdk.traces.start_span(op, {**named, **given}):
+            yield
+    else:
+        with sentry_sdk.start_span(op=op, name=op, origin="auto.ai.langgraph") as span:
+            span.update_data(given)
+            yield
+
+
+class Graph(Thought):
+    """A framework of its own behind a request, which Sentry has an integration for."""
+
+    async def _run(self) -> None:
+        used = {"gen_ai__usage__input_tokens": 30, "gen_ai__request__model": "m-3"}
+        with integrations("gen_ai.invoke_agent", **used):
+            with integrations("gen_ai.chat", **used):
+                await asyncio.sleep(0)
+            with integrations("gen_ai.execute_tool", gen_ai__tool__name="search"):
+                await asyncio.sleep(0)
+        delta = llm.ChoiceDelta(role="assistant", content="Found it")
+        self._event_ch.send_nowait(llm.ChatChunk(id="request", delta=delta))
+
+
+class Graphs(Mind):
+    """A plugin for it."""
+
+    def chat(self, **options: Any) -> Graph:
+        return Graph(self, chat_ctx=options["chat_ctx"], tools=[], conn_options=FAST)
+
+
+async def test_a_framework_behind_a_request(captured: Captured) -> None:
+    """Its own agent is none of the session's, its sums are no tokens; its tools are tools."""
+    call = Call(model=Graphs({}))
+    async with calling(call):
+        await call.asks("Search")
+    [spans] = [captured.spans(event) for event in captured.conversations]
+    assert tokens(spans)[0] == 30
+    ops = sorted(span.op for span in spans if span.op.startswith(("gen_ai.", "model.")))
+    assert ops == [
+        names.OP_CHAT,
+        names.OP_TOOL,
+        names.OP_INVOKE_AGENT,
+        names.OP_MODEL_CLIENT,
+        names.OP_MODEL_CLIENT,
+    ]
+    tool = only(spans, names.OP_TOOL)
+    assert tool.attributes[names.GEN_AI_AGENT_NAME] == "default_agent"
 
 
 async def test_outside_of_conversations_the_integration_works(
