@@ -131,8 +131,9 @@ class SpanMarker(_SentrySpan, tracing.Span):
     ) -> str | None:
         """Finish the span that this stands for, under the op and name it has by now."""
         span = self.span
-        span.op = self.op or span.op
-        span.name = self.description or span.name
+        if span.is_open:  # finished once, it may have another by now
+            span.op = self.op or span.op
+            span.name = self.description or span.name
         if end_timestamp is not None and not isinstance(end_timestamp, (int, float)):
             end_timestamp = end_timestamp.timestamp()
         span.finish_sentrys(end_timestamp)

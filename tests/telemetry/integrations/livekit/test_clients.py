@@ -197,6 +197,7 @@ def integrations(op: str, **about: Any) -> Iterator[None]:
         with sentry_sdk.start_span(op=op, name=op, origin="auto.ai.langgraph") as span:
             span.update_data(given)
             yield
+        span.finish()  # as some do, for every way out
 
 
 class Graph(Thought):
