@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     OpenVoiceSession = Callable[[SessionRequest, Line], VoiceSession]
 
 
+def _unwatched(_: VoiceSession) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The agent and the models that all sessions of a process share, on whatever event loop."""
@@ -39,6 +43,8 @@ class Loaded:
     models: providers.Models
     silence: float = ASK_AGAIN_AFTER_SECONDS
     """Seconds of mutual silence before a caller is asked again; 0 for never."""
+    opened: Callable[[VoiceSession], object] = _unwatched
+    """Told of each session as it is opened, on the session's event loop."""
     prices: Prices | None = None
     """Prices of the models, where conversations are to say what they cost."""
 
@@ -56,7 +62,7 @@ class Loaded:
         ):
 
             def open_session(request: SessionRequest, line: Line) -> VoiceSession:
-                return VoiceSession(
+                session = VoiceSession(
                     request,
                     line,
                     agent=make_agent,
@@ -64,12 +70,18 @@ class Loaded:
                     silence=self.silence,
                     prices=self.prices,
                 )
+                self.opened(session)
+                return session
 
             yield open_session
 
 
 def load(
-    choice: providers.Choice, *, agent: str, silence: float = ASK_AGAIN_AFTER_SECONDS
+    choice: providers.Choice,
+    *,
+    agent: str,
+    silence: float = ASK_AGAIN_AFTER_SECONDS,
+    opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> Loaded:
     """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
 
@@ -79,13 +91,14 @@ def load(
         choice: which providers to use.
         agent: the agent's class, ``module:Class``.
         silence: seconds of mutual silence before a caller is asked again; 0 for never.
+        opened: told of each session as it is opened, on the session's event loop.
 
     Raises:
         AgentError: the agent can't be loaded.
         ProviderError: a provider can't be.
     """
     prices = Prices(choice.speech_prices)
-    loaded = Loaded(load_agent(agent), providers.load(choice), silence, prices)
+    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened, prices)
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()
@@ -100,6 +113,7 @@ async def worker(
     agent: str,
     environ: Mapping[str, str],
     silence: float = ASK_AGAIN_AFTER_SECONDS,
+    opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> AsyncIterator[OpenSession]:
     """Load everything that is loaded once, and yield the opener of sessions on this event loop.
 
@@ -107,7 +121,9 @@ async def worker(
     """
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
-    loaded = await anyio.to_thread.run_sync(lambda: load(choice, agent=agent, silence=silence))
+    loaded = await anyio.to_thread.run_sync(
+        lambda: load(choice, agent=agent, silence=silence, opened=opened)
+    )
     try:
         # plugins that need an HTTP client share the process's one, as in a job of LiveKit's
         async with http_context.open(), loaded.opener(environ) as open_session:

@@ -26,6 +26,8 @@ MAX_INDIRECT_SHARE: Final = 0.03
 """Share of docstrings that may open with one of :data:`INDIRECT`."""
 INDIRECT: Final = frozenset({"what", "whether", "how", "who"})
 """Openings of a docstring that describes a thing by a question, and leaves its kind open."""
+EXAMPLES: Final = "tests/agents"
+"""A package of tests that is read as an example: held to what the others are."""
 UNMAPPED: Final = ("tests/system", "tests/bench", "tests/telemetry/conformance")
 """Folders of tests that belong to no module: to the whole, to its costs, to the promises."""
 BEHAVIOURS: Final = {
@@ -109,12 +111,14 @@ def _is_package(folder: Path) -> bool:
 
 def _packages() -> list[Package]:
     return [
-        Package(path.parent) for top in TOPS for path in sorted((ROOT / top).rglob("__init__.py"))
+        Package(path.parent)
+        for top in (*TOPS, EXAMPLES)
+        for path in sorted((ROOT / top).rglob("__init__.py"))
     ]
 
 
 each_package: Final = pytest.mark.parametrize("package", _packages(), ids=lambda each: each.name)
-each_top: Final = pytest.mark.parametrize("top", TOPS)
+each_top: Final = pytest.mark.parametrize("top", [*TOPS, EXAMPLES])
 
 
 @cache

@@ -171,12 +171,16 @@ async def _simulate(
         environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
         # twice as many as call: with --hold the next calls while the last still closes
         sessions = 2 * load.callers
-        agreement = simulator.AGREEMENT_MS
+        agreement, histories = simulator.AGREEMENT_MS, transports.Histories()
         match transport:
             case Transport.GATEWAY:
-                reached = transports.gateway(settings, environ, sessions=sessions)
+                reached = transports.gateway(
+                    settings, environ, sessions=sessions, histories=histories
+                )
             case Transport.LIVEKIT:
-                reached = transports.livekit(settings, environ, sessions=sessions, runtime=runtime)
+                reached = transports.livekit(
+                    settings, environ, sessions=sessions, histories=histories, runtime=runtime
+                )
                 agreement = transports.ROOMS_AGREE_MS
         async with reached as connect:
             with simulator.watch(console) as on_progress:
@@ -184,6 +188,7 @@ async def _simulate(
                     scenarios=scenarios,
                     connect=connect,
                     read_trace=read_trace,
+                    read_history=histories.take,
                     read_reservations=read_reservations,
                     stats=stats,
                     line=line,

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
     from livekit.agents import JobProcess, JobRequest
 
+    from agent.session import VoiceSession
+    from agent.worker import Loaded
     from telemetry import Runtime
 
 log = logging.getLogger(__name__)
@@ -115,20 +117,26 @@ async def serve(
     traced: Callable[[], AbstractContextManager[Runtime]],
     stopping: Stopping,
     options: Options,
+    opened: Callable[[VoiceSession], object] = lambda _: None,
     task_status: TaskStatus[AgentServer] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take calls until asked to stop; then drain.
 
     ``traced`` configures telemetry: here with threads, in each process otherwise (it is pickled
-    then). ``task_status`` is started once the worker is registered. Raises :class:`RoomsError` and
-    what :func:`agent.worker.load` raises.
+    then). ``opened`` is told of each session in a thread. ``task_status`` starts once the worker
+    is registered. Raises :class:`RoomsError` and what :func:`agent.worker.load` raises.
     """
     worker = None
     with ExitStack() as resources:
         async with anyio.create_task_group() as starting:
             starting.start_soon(_give_up, stopping, starting.cancel_scope)
             await check(livekit)
-            worker = await _worker(livekit, choice, agent, environ, traced, options, resources)
+            loading = functools.partial(
+                load, choice, agent=agent, silence=options.silence, opened=opened
+            )
+            worker = await _worker(
+                livekit, choice, agent, environ, traced, options, loading, resources
+            )
             starting.cancel_scope.cancel()
         if worker is not None:
             await worker.run(stopping, task_status)
@@ -147,9 +155,10 @@ async def _worker(
     environ: Mapping[str, str],
     traced: Callable[[], AbstractContextManager[Runtime]],
     options: Options,
+    loading: Callable[[], Loaded],
     resources: ExitStack,
 ) -> Worker:
-    """Make a worker and load the things that its calls share; ``resources`` closes them."""
+    """Make a worker; load the things that its threads share, which ``resources`` closes."""
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
     threads = options.executor == "thread"
@@ -164,9 +173,7 @@ async def _worker(
         # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
         # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
         rtc.AudioResampler(16_000, 24_000)
-        loaded = await anyio.to_thread.run_sync(
-            functools.partial(load, choice, agent=agent, silence=options.silence)
-        )
+        loaded = await anyio.to_thread.run_sync(loading)
         resources.callback(loaded.models.close)
         prepare = functools.partial(jobs.prepare_thread, loaded, runtime)
         stats = runtime.stats

@@ -123,6 +123,11 @@ class VoiceSession:
         """The id of its trace."""
         return self.conversation.trace_id
 
+    @property
+    def pipeline(self) -> AgentSession[None] | None:
+        """LiveKit's session, which keeps a history of its own; None until it has started."""
+        return self._session
+
     def end(self, outcome: Outcome) -> None:
         """Ask the conversation to end, for this reason; the first reason stands. A second one cuts
         the farewell short: the caller has gone, or patience has."""

@@ -49,7 +49,9 @@ def word(value: Any) -> Any:
         return value if _is_word(value) else None
     if isinstance(value, (bool, int, float)):
         return value
-    return value if isinstance(value, str) and _is_word(str.__str__(value)) else None
+    if not isinstance(value, str) or (isinstance(value, Written) and not value.is_code):
+        return None
+    return value if _is_word(str.__str__(value)) else None
 
 
 @functools.lru_cache(256)  # names and models come again, ids hardly do
@@ -80,6 +82,8 @@ def listed(value: Any) -> Any:
 
 def name(value: Any) -> Any:
     """A name of the operator's, which may have spaces."""
+    if isinstance(value, Written) and not value.is_code:
+        return FILTERED
     if isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable():
         return value
     return None

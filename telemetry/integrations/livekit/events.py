@@ -6,9 +6,10 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from livekit.agents import ChatMessage
+from livekit.agents import ChatMessage, llm
 
 from ... import attributes as names
+from ...written import Written
 from ..harmless import harmless
 from . import repeats
 from .livekit_span import agent_of
@@ -46,6 +47,7 @@ class EventListener:
         self._turns = record.turns
         self._conversation = record.conversation
         self._recognition = recognition
+        self._session = session
         self._away: Span | None = None
         for event, listener in (
             ("user_input_transcribed", self._transcribed),
@@ -121,21 +123,24 @@ class EventListener:
         agent_turn = current_livekit_span()
         if agent_turn is None or (turn := self.record.of(agent_turn)) is None:
             return
-        known = self.record.part_of(turn).tools
+        recorded, tools = self.record.part_of(turn).tools, _tools(self._session)
         for call, output in event.zipped():
-            if call.call_id in known:
+            if call.call_id in recorded:
                 continue
+            name, id = call.name, call.call_id
+            if name not in tools:  # the model made it up, maybe of what it heard
+                name, id = Written.made_up(name), Written.made_up(id)
             span = agent_turn.start_span(
                 names.OP_TOOL,
-                f"execute_tool {call.name}",
+                f"execute_tool {name}",
                 started_at=call.created_at,
                 attributes={
                     names.GEN_AI_OPERATION_NAME: "execute_tool",
-                    names.GEN_AI_TOOL_NAME: call.name,
+                    names.GEN_AI_TOOL_NAME: name,
                     names.GEN_AI_AGENT_NAME: agent_of(agent_turn),
                     names.GEN_AI_TOOL_CALL_ARGUMENTS: call.arguments,
                     names.GEN_AI_TOOL_CALL_RESULT: None if output is None else output.output,
-                    names.GEN_AI_TOOL_CALL_ID: call.call_id,
+                    names.GEN_AI_TOOL_CALL_ID: id,
                     names.ERROR_TYPE: "tool_error",
                 },
             )
@@ -160,6 +165,12 @@ class EventListener:
             self._conversation.capture_exception(error)
             self._conversation.fail(error)
             repeats.reported(error)
+
+
+def _tools(session: AgentSession[Any]) -> set[str]:
+    """The names of the tools that a model may call."""
+    given = session.tools, session.current_agent.tools
+    return {name for tools in given for name in llm.ToolContext(tools).function_tools}
 
 
 def _is_below(span: Span | None, op: str) -> bool:

@@ -76,6 +76,9 @@ class SpanListener:
         """Put a ``user_turn`` or ``agent_turn`` under its turn, a wait where speech ended."""
         turn = self.record.of(parent)
         match name:
+            case "user_turn" if self.record.is_closing:
+                # LiveKit asks for last words, which nobody may have said; a word begins its turn
+                return Place(parent, started_at)
             case "user_turn" if (turn := self._turns.caller_begins(started_at)) is not None:
                 return Place(self.record.span_of(turn, parent, started_at), started_at)
             case "user_speaking" if turn is None and told:

@@ -131,6 +131,27 @@ def _take_typing_for_speech() -> None:
     put(spans.SpanListener, "place", lambda *where, told: place(*where, told=False))()
 
 
+def _take_closing_for_a_turn() -> None:
+    from telemetry.integrations.livekit import spans
+
+    place: Any = spans.SpanListener.place
+
+    def taken(self: Any, *where: Any, told: bool) -> Any:
+        before, self.record.is_closing = self.record.is_closing, False
+        try:
+            return place(self, *where, told=told)
+        finally:
+            self.record.is_closing = before
+
+    put(spans.SpanListener, "place", taken)()
+
+
+def _believe_every_name() -> None:
+    from telemetry import written
+
+    put(written.Written, "made_up", written.Written.known)()
+
+
 def _expect_nothing_late() -> None:
     from telemetry.integrations.livekit import recognition
 
@@ -585,6 +606,22 @@ REMEDIES = (
         "../integrations/livekit/test_from_outside.py::test_text_typed_in_a_room"
         "[{lifecycle}-inside]",
         _take_typing_for_speech,
+    ),
+    Remedy(
+        "last-words",
+        "A session that closes asks for last words, which is nobody's turn",
+        "integrations.livekit.spans.SpanListener.place",
+        "../integrations/livekit/test_kinds.py::test_a_session_whose_turns_are_told"
+        "[{lifecycle}-None]",
+        _take_closing_for_a_turn,
+    ),
+    Remedy(
+        "made-up",
+        "The name of a tool that a model made up is somebody's words",
+        "written.Written.made_up",
+        "../integrations/livekit/test_content.py"
+        "::test_a_tools_name_that_the_model_made_up_stays_here[{lifecycle}]",
+        _believe_every_name,
     ),
     Remedy(
         "late-words",

@@ -21,6 +21,7 @@ def test_a_span_lives_as_objects_only_while_it_is_encoded() -> None:
     conversation: telemetry.Conversation
 
     def is_one(thing: object) -> bool:
+        # an object that is asked what it is an instance of may import things, and run programs
         return type(thing) is dict and thing.get("trace_id") == conversation.trace_id
 
     def make(span: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def main(cell: Cell, hang: float, dsn: str) -> None:
     if cell.remedy is not Remedy.FULL:
         _stock(dsn, cell)
     asyncio.run(_conversations())
-    delivered = runtime.flush(5.0)
+    delivered = runtime.flush(15.0)
     closed = runtime.close(5.0)
     report = {"flushed": delivered, "closed": closed, "dropped": runtime.stats().dropped}
     sys.stdout.write(json.dumps(report))

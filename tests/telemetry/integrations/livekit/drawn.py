@@ -8,14 +8,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from livekit.agents import NOT_GIVEN, Agent, AgentSession, AgentTask, StopResponse, function_tool
+from livekit.agents import (
+    NOT_GIVEN,
+    Agent,
+    AgentSession,
+    AgentTask,
+    StopResponse,
+    TurnHandlingOptions,
+    function_tool,
+)
 from livekit.agents.voice.agent_activity import ActivityClosedError
 from livekit.agents.voice.room_io import TextInputEvent, TextInputOptions
 
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .call import Call
-from .providers import Reply
+from .providers import Reply, Tone
 from .realtime import Oracle
 from .tree import sessions
 
@@ -266,6 +274,37 @@ class Host(Call):
         await typed
 
 
+class Presser(Host):
+    """A host who is told when the caller has spoken: push to talk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = AgentSession[None](
+            stt=self.ear,
+            llm=self.mind,
+            tts=Tone(),
+            turn_handling=TurnHandlingOptions(turn_detection="manual"),
+            aec_warmup_duration=None,
+            user_away_timeout=None,
+            session_close_transcript_timeout=0.0,
+        )
+        self._kept = self.session.say, self.session.generate_reply, self.session.interrupt
+        self.listen()
+
+    def says(self, words: str) -> None:
+        """The caller presses, says something, and lets go."""
+        heard = self.transcripts.count(words)
+
+        async def saying() -> None:
+            with suppress(*REFUSALS):
+                await self.session.interrupt()
+                self.ear.hear(words)
+                await self.until(lambda: self.transcripts.count(words) > heard)
+                self.session.commit_user_turn()
+
+        self._asking.append(asyncio.get_running_loop().create_task(saying()))
+
+
 class Medium(Host):
     """A host whose model hears and speaks by itself."""
 
@@ -329,6 +368,7 @@ class Medium(Host):
 KINDS: Final[dict[str, Callable[[], Host]]] = {
     "pipeline": Host,
     "made ahead": lambda: Host(preemptive=True),
+    "push to talk": Presser,
     "realtime": Medium,
     "own ear": lambda: Medium(own_ear=True),
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from livekit.agents import Agent, AgentSession, RunContext, function_tool
+import pytest
+from livekit.agents import Agent, AgentSession, RunContext, TurnHandlingOptions, function_tool
 
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .call import Call, calling
-from .providers import Mind, Reply
+from .providers import Mind, Reply, Tone
 from .tree import above, complete, only, sessions, turns
 
 if TYPE_CHECKING:
@@ -49,6 +50,32 @@ async def test_a_session_of_text_only(captured: Captured) -> None:
     [spans] = complete(captured)
     assert [turn.attributes[names.USER_WORDS] for turn in turns(spans)] == ["Hello", "And now"]
     assert [turn.attributes[names.TURN_INITIATOR] for turn in turns(spans)] == ["user"] * 2
+
+
+@pytest.mark.parametrize("last", [None, "Goodbye"])
+async def test_a_session_whose_turns_are_told(captured: Captured, last: str | None) -> None:
+    """Push to talk: each turn is told. Hanging up is none, unless something was said last."""
+    call = Call({"Hello": "Good evening"})
+    call.session = AgentSession[None](
+        stt=call.ear,
+        llm=call.mind,
+        tts=Tone(),
+        turn_handling=TurnHandlingOptions(turn_detection="manual"),
+        session_close_transcript_timeout=0.1,
+    )
+    call.listen()
+    async with calling(call):
+        call.ear.hear("Hello")
+        await call.until(lambda: call.has_heard("Hello"))
+        call.session.commit_user_turn()
+        await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+        if last is not None:
+            call.ear.hear(last)
+            await call.until(lambda: call.has_heard(last))
+    [spans] = complete(captured)
+    heard = [turn.attributes[names.USER_WORDS] for turn in turns(spans)]
+    assert heard == ["Hello"] + ([] if last is None else [last])
+    assert only(spans, names.OP_CONVERSATION).attributes[names.CONVERSATION_TURNS] == len(heard)
 
 
 async def test_a_judge_has_tokens_of_its_own(captured: Captured) -> None:

@@ -12,7 +12,7 @@ from telemetry import attributes as names
 
 from .call import Call, calling
 from .realtime import Oracle
-from .tree import above, complete, shape, turns
+from .tree import above, complete, only, shape, turns
 
 if TYPE_CHECKING:
     from telemetry.records import SpanRecord
@@ -198,6 +198,18 @@ async def test_the_tiles_of_an_answer_after_a_tool(captured: Captured) -> None:
     assert tiles_of(turn) == pytest.approx(turn.attributes[names.RESPONSE_LATENCY])
     assert turn.attributes[names.LATENCY_STAGE + "llm"] > 0
     assert turn.attributes[names.LATENCY_STAGE + "tools"] > 0
+    response = only(spans, names.OP_RESPONSE)
+    tiles = [span for span in spans if span.parent_span_id == response.span_id]
+    tiles.sort(key=lambda tile: (tile.started_at, tile.ended_at))
+    assert [tile.started_at for tile in tiles[1:]] == [tile.ended_at for tile in tiles[:-1]]
+    assert (tiles[0].started_at, tiles[-1].ended_at) == (response.started_at, response.ended_at)
+    during = {tile.name: tile for tile in tiles}
+    tool = only(spans, names.OP_TOOL)
+    assert tool.name == "execute_tool stars"
+    assert during["tools"].started_at <= tool.ended_at <= during["tools"].ended_at
+    asked = [span for span in spans if span.op == names.OP_CHAT]
+    assert {span.name for span in asked} == {"chat oracle-1"}
+    assert turn.attributes[names.MODELS] == ["oracle-1"]
 
 
 @pytest.mark.parametrize("when", ["early", "late"])
