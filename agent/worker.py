@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 from livekit.agents.utils import http_context
 
+from telemetry.integrations.livekit import Prices
+
 from . import providers
 from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
@@ -43,6 +45,8 @@ class Loaded:
     """Seconds of mutual silence before a caller is asked again; 0 for never."""
     opened: Callable[[VoiceSession], object] = _unwatched
     """Told of each session as it is opened, on the session's event loop."""
+    prices: Prices | None = None
+    """Prices of the models, where conversations are to say what they cost."""
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
@@ -64,6 +68,7 @@ class Loaded:
                     agent=make_agent,
                     plugins=lambda: self.models.plugins(script, connections=connections),
                     silence=self.silence,
+                    prices=self.prices,
                 )
                 self.opened(session)
                 return session
@@ -92,7 +97,8 @@ def load(
         AgentError: the agent can't be loaded.
         ProviderError: a provider can't be.
     """
-    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened)
+    prices = Prices(choice.speech_prices)
+    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened, prices)
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()

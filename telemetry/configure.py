@@ -134,7 +134,6 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
                 lambda: delivery.drop(CALLBACK_ERROR, 1),
             ),
             in_app_exclude=[*(options.pop("in_app_exclude", None) or ()), PACKAGE],
-            stream_gen_ai_spans=options.pop("stream_gen_ai_spans", False),
             auto_session_tracking=False,
             send_client_reports=False,
             enable_backpressure_handling=False,

@@ -38,6 +38,7 @@ BEHAVIOURS: Final = {
     "tests/test_structure.py": "this file: all packages",
     "tests/agent/test_acceptance.py": "the whole command, with eight callers and Sentry listening",
     "tests/agent/test_said.py": "the whole command, with an agent that quotes its caller",
+    "tests/agent/test_screens.py": "the whole command, as Sentry's AI screens show it",
     "tests/agent/test_foreign_text.py": "nothing a stranger sends is printed raw, by any way out",
     "tests/agent/cli/test_distributed.py": "one trace over the processes of caller, agent, service",
     "tests/agent/cli/test_surroundings.py": "bad surroundings of a command, by the dozen",
@@ -66,6 +67,7 @@ BEHAVIOURS: Final = {
     "tests/telemetry/integrations/livekit/test_providers.py": "providers that fail or stand in",
     "tests/telemetry/integrations/livekit/test_realtime.py": "realtime models",
     "tests/telemetry/integrations/livekit/test_sessions.py": "sessions: one, several, many",
+    "tests/telemetry/integrations/livekit/test_screens.py": "Sentry's selections of AI spans",
     "tests/telemetry/integrations/livekit/test_stopped.py": "turns that an agent declines",
     "tests/telemetry/integrations/livekit/test_tools.py": "tools that can't be called",
 }

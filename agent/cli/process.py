@@ -106,6 +106,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         release=settings.sentry_release,
         sample_rate=settings.sample_rate,
         lifecycle=settings.trace_lifecycle,
+        stream_gen_ai_spans=settings.stream_gen_ai_spans,
         store=store or settings.trace_store,
         propagate_to=settings.propagate_to,
         send_content=settings.send_content,
@@ -145,6 +146,7 @@ def choice(settings: Settings) -> Choice:
         api_key=None if key is None else key.get_secret_value(),
         timeout=settings.provider_timeout,
         inference_threads=settings.inference_threads,
+        speech_prices=settings.speech_prices,
     )
 
 

@@ -19,6 +19,7 @@ from sentry_sdk.utils import exc_info_from_error
 
 from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
+from ..encoding.ai_spans import travels_alone
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced, size_of
 from ..store import StoredError, bounded
@@ -180,8 +181,8 @@ class Processor:
             self._send_spans(transaction, with_root)
             return encoded
         if sentry_sdk.get_client().options["stream_gen_ai_spans"]:
-            self._send_spans(transaction, [span for span in spans if span.op.startswith("gen_ai.")])
-            spans = [span for span in spans if not span.op.startswith("gen_ai.")]
+            self._send_spans(transaction, [span for span in spans if travels_alone(span)])
+            spans = [span for span in spans if not travels_alone(span)]
         new = [
             transactions.encode_span(transaction, span, content=self._content)
             for span in paced(spans)
@@ -228,7 +229,8 @@ class Processor:
         self._store_spans(transaction, [span])
         if not self._sends(transaction):
             return
-        if self._streaming:
+        alone = travels_alone(span) and sentry_sdk.get_client().options["stream_gen_ai_spans"]
+        if self._streaming or alone:
             self._send_spans(transaction, [span])
         else:
             event = transactions.late_event(transaction, span, content=self._content)

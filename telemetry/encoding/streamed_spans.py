@@ -20,6 +20,7 @@ from sentry_sdk.utils import capture_internal_exceptions
 
 from ..context.scopes import DeliveringScope
 from ..written import Tag
+from .ai_spans import data_of
 from .envelope import batches
 from .values import data, scrubber, to_json
 
@@ -84,7 +85,7 @@ def encode_spans(
     scrub = scrubber()
     finish = sentry_sdk.get_client().options.get("before_send_span")
     for span in spans:
-        own = data(span.attributes, content=content)
+        own = data_of(transaction, span, content=content)
         if span is transaction.root:
             own |= contexts
         scrub(own)

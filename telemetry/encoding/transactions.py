@@ -14,7 +14,8 @@ import sentry_sdk
 from ..attributes import OP_CONVERSATION_PART
 from ..context.scopes import OURS
 from ..trace.span import new_id
-from .values import data, paced, scrubber
+from .ai_spans import data_of
+from .values import paced, scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def encode_span(transaction: Transaction, span: Span, *, content: bool) -> dict[
         "timestamp": span.started_at if span.ended_at is None else span.ended_at,
         "status": span.status,
         "origin": span.origin,
-        "data": data(span.attributes, content=content),
+        "data": data_of(transaction, span, content=content),
     }
 
 
@@ -142,7 +143,7 @@ def _trace(transaction: Transaction, span: Span, *, content: bool) -> dict[str, 
         "op": span.written()[0] or "default",
         "status": span.status,
         "origin": span.origin,
-        "data": data(span.attributes, content=content),
+        "data": data_of(transaction, span, content=content),
     }
 
 

@@ -20,6 +20,7 @@ __all__ = ["Agreement", "agrees"]
 
 _TOKENS = (names.GEN_AI_USAGE_INPUT_TOKENS, names.GEN_AI_USAGE_OUTPUT_TOKENS)
 _WORDS = {"user": names.USER_WORDS, "assistant": names.AGENT_WORDS}
+_LIVEKIT = "auto.ai.livekit"
 _ASKED = "livekit.on_user_turn_completed"
 """The agent is asked about the caller's words: not where a realtime model takes turns itself."""
 
@@ -79,8 +80,8 @@ def agrees(session: Session, trace: Sequence[SpanRecord]) -> Agreement:
       first call's id and a suffix: the trace has the call;
     * a speech that was kept out of the history (``add_to_chat_ctx=False``), or of which no word was
       heard, is in the trace alone;
-    * what code asks a model for by itself, in a tool or for a judge, is in the trace alone, unless
-      the model is the session's: then it counts that.
+    * what code asks a model for by itself, in a tool, in a node or for a judge, is in the trace
+      alone, unless the model is the session's: then it counts that.
     """
     return Agreement(tuple(_Comparison(session, trace).differences()))
 
@@ -304,7 +305,8 @@ class _Comparison:
     def _is_the_sessions(self, span: SpanRecord) -> bool:
         """True for what LiveKit asks a model for, to make a reply."""
         above = self._above(span, names.OP_INVOKE_AGENT, names.OP_TOOL)
-        return above is not None and above.op == names.OP_INVOKE_AGENT
+        is_livekits = span.origin == _LIVEKIT
+        return is_livekits and above is not None and above.op == names.OP_INVOKE_AGENT
 
 
 def _plain(text: str) -> str:

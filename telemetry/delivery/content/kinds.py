@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -61,6 +62,22 @@ def _is_word(text: str) -> bool:
 def words(value: Any) -> Any:
     """A word, or a list of words."""
     return _each(value, word)
+
+
+def filtered(value: Any) -> Any:
+    """The sign that something was left out, and nothing else."""
+    return value if value == FILTERED else None
+
+
+def listed(value: Any) -> Any:
+    """A list of words, as it is or as JSON text; or a word."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            found = words(json.loads(value))
+        except ValueError:
+            return None
+        return None if found is None else value
+    return words(value)
 
 
 def name(value: Any) -> Any:

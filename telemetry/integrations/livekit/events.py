@@ -13,6 +13,7 @@ from ...context.place import current_task
 from ...written import Written
 from ..harmless import harmless
 from . import repeats
+from .livekit_span import agent_of
 from .tracer import current_livekit_span
 from .vocabulary import ORIGIN
 
@@ -131,11 +132,12 @@ class EventListener:
                 name, id = Written.made_up(name), Written.made_up(id)
             span = agent_turn.start_span(
                 names.OP_TOOL,
-                name,
+                f"execute_tool {name}",
                 started_at=call.created_at,
                 attributes={
                     names.GEN_AI_OPERATION_NAME: "execute_tool",
                     names.GEN_AI_TOOL_NAME: name,
+                    names.GEN_AI_AGENT_NAME: agent_of(agent_turn),
                     names.GEN_AI_TOOL_CALL_ARGUMENTS: call.arguments,
                     names.GEN_AI_TOOL_CALL_RESULT: None if output is None else output.output,
                     names.GEN_AI_TOOL_CALL_ID: id,

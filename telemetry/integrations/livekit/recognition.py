@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from livekit.agents import AgentSession, SessionUsageUpdatedEvent
 
     from ...trace.span import Span
+    from .charges import Charges
     from .record import Record
     from .turn import Turn
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 class Recognition:
     """The speech recognition of one session."""
 
-    def __init__(self, session: AgentSession[Any], record: Record) -> None:
+    def __init__(self, session: AgentSession[Any], record: Record, charges: Charges) -> None:
         self._session = session
+        self._charges = charges
         self._record = record
         self._latest: tuple[Turn, Span] | None = None
-        self._charged = 0.0
+        self._charged: dict[str, float] = {}
 
     def transcribed(self, turn: Turn, words: str, at: float) -> None:
         """A final transcript: its span begins at the last voiced sample before it."""
@@ -70,14 +72,20 @@ class Recognition:
 
     def used(self, event: SessionUsageUpdatedEvent) -> None:
         """Recognition is charged for after its transcript: credit the latest one."""
-        charged = sum(
-            usage.audio_duration for usage in event.usage.model_usage if usage.type == "stt_usage"
-        )
-        seconds, self._charged = charged - self._charged, charged
-        if seconds <= 0:
-            return
+        charged: dict[str, float] = {}
+        for usage in event.usage.model_usage:
+            if usage.type == "stt_usage":
+                charged[usage.model] = charged.get(usage.model, 0.0) + usage.audio_duration
+        before, self._charged = self._charged, charged
+        for model, total in charged.items():
+            if (seconds := total - before.get(model, 0.0)) > 0:
+                self._add(model, seconds)
+
+    def _add(self, model: str, seconds: float) -> None:
         turn, span = self._latest or (None, None)
         self._record.turns.used(turn, "recognized_seconds", seconds)
         if span is not None:
             known = span.attributes.get(names.STT_AUDIO_SECONDS, 0.0)
             span.set({names.STT_AUDIO_SECONDS: known + seconds})
+        where = span or self._record.session_span or self._record.conversation.root
+        self._charges.speech(where, turn, names.STT_COST, model, seconds=seconds)

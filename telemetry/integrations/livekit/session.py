@@ -16,9 +16,10 @@ from ...context.place import current_task
 from ...headers import valid
 from ...stats import refused_headers
 from ...trace.conversation import Conversation
-from ...trace.span import current_span
+from ...trace.span import current_span, sentrys
 from ..harmless import harmless
-from . import repeats, tracer
+from . import clients, livekit_span, repeats, tracer
+from .charges import Charges
 from .events import EventListener
 from .recognition import Recognition
 from .record import Record
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext, SpeechHandle
 
     from ...trace.transaction import Transaction
+    from .prices import Prices
 
 ASKED = (
     "clear_user_turn",
@@ -52,6 +54,7 @@ def trace(
     *,
     conversation: Conversation | None = None,
     voiced_until: Callable[[], float | None] = lambda: None,
+    prices: Prices | None = None,
     name: str = "conversation",
     id: str | None = None,
     user: Mapping[str, Any] | None = None,
@@ -77,6 +80,7 @@ def trace(
         voiced_until: asked when the caller has stopped speaking: when the last sample that can be
             heard came in (Unix seconds), if whoever has the audio knows. Speech detection alone
             is up to 0.1 s late, and latency that much too short.
+        prices: prices of models: with them, spans and the conversation say what they cost.
         name: the transaction's name.
         id: the conversation's id; made up when None.
         user: whose conversation it is.
@@ -95,10 +99,7 @@ def trace(
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
     record = Record(conversation)
-    recognition = Recognition(session, record)
-    record.on_close(EventListener(record, recognition, session).close)
-    tracer.listeners[conversation] = SpanListener(record, recognition, voiced_until)
-    conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
+    _listen(session, record, prices, voiced_until)
     _watch_start(session, record)
     if job is not None:
         job.add_shutdown_callback(_delivered(record))
@@ -107,13 +108,28 @@ def trace(
     return conversation
 
 
+def _listen(
+    session: AgentSession[Any],
+    record: Record,
+    prices: Prices | None,
+    voiced_until: Callable[[], float | None],
+) -> None:
+    """Hear of a session what its spans and its events tell."""
+    conversation = record.conversation
+    charges = Charges(prices, record.turns, conversation)
+    recognition = Recognition(session, record, charges)
+    record.on_close(EventListener(record, recognition, session).close)
+    livekit_span.listeners[conversation] = SpanListener(record, recognition, charges, voiced_until)
+    conversation.on_close(lambda: livekit_span.listeners.pop(conversation, None))
+
+
 def audible(conversation: Conversation, at: float) -> None:
     """Tell when the first audible sample of the agent's current speech was sent (Unix seconds).
 
     Whoever sends the audio knows it: synthesis begins with silence, which the caller waits through
     too. Without this call latency ends at the first frame.
     """
-    listener = tracer.listeners.get(conversation)
+    listener = livekit_span.listeners.get(conversation)
     if isinstance(listener, SpanListener):
         listener.record.turns.agent_audible(at)
 
@@ -126,7 +142,7 @@ def asked_from(
     For what a caller asks in a message with a trace context of its own, right after the speech was
     created. A span of another trace can't be the parent: it is passed over and counted.
     """
-    listener = tracer.listeners.get(conversation)
+    listener = livekit_span.listeners.get(conversation)
     context = valid(headers).get("sentry-trace")
     if context is None or not isinstance(listener, SpanListener):
         return
@@ -215,6 +231,7 @@ def _install() -> None:
     """
     if tracer.current_livekit_span not in chain.framework_span:
         chain.framework_span.append(tracer.current_livekit_span)
+        sentrys.append(clients.ends)
         repeats.mark()
     before = vars(livekit_telemetry.tracer)["_tracer_provider"]
     if not isinstance(before, tracer.ConversationTracerProvider):

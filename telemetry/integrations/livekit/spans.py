@@ -10,8 +10,9 @@ from ...context.place import current_task
 from ...written import Written
 from ..harmless import harmless
 from . import vocabulary
-from .livekit_span import Place
-from .vocabulary import REQUESTS, SESSION, SPEECH
+from .charges import sum_up
+from .livekit_span import Place, speech_of
+from .vocabulary import REQUESTS, SESSION, SPEECH, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from ...trace.span import Span
+    from .charges import Charges
     from .livekit_span import LiveKitSpan
     from .recognition import Recognition
     from .record import Record
@@ -32,17 +34,37 @@ _COUNTED = {
 }
 
 
+_SPOKEN = {names.TTS_CHARACTERS: "characters", names.TTS_AUDIO_SECONDS: "seconds"}
+"""What synthesis is charged for, as :class:`.prices.Prices` calls it."""
+_OF_THE_AGENT = (
+    names.GEN_AI_REQUEST_MODEL,
+    names.GEN_AI_RESPONSE_MODEL,
+    names.GEN_AI_PROVIDER_NAME,
+)
+"""What a speech says of the models that were asked for it."""
 _WORK = ("llm_node", "tts_node")
 """Made for a reply ahead of time, they may go on when it has been taken back."""
+
+
+def _answered_with(span: Span, name: str, value: AttributeValue) -> None:
+    """Say on a speech which model has made it: the first that was asked, the last that answered."""
+    speech, is_last = speech_of(span), name == names.GEN_AI_RESPONSE_MODEL
+    if speech is not None and (is_last or name not in speech.attributes):
+        speech.set({name: value})
 
 
 class SpanListener:
     """Told of each of LiveKit's spans by the tracer: a :class:`~.livekit_span.Listener`."""
 
     def __init__(
-        self, record: Record, recognition: Recognition, voiced_until: Callable[[], float | None]
+        self,
+        record: Record,
+        recognition: Recognition,
+        charges: Charges,
+        voiced_until: Callable[[], float | None],
     ) -> None:
         self.record = record
+        self._charges = charges
         self._turns = record.turns
         self._recognition = recognition
         self._voiced_until = harmless(voiced_until)
@@ -118,8 +140,15 @@ class SpanListener:
         turn = self.record.of(span.span)
         if (counted := _COUNTED.get(name)) is not None and isinstance(value, (int, float)):
             self._turns.used(turn, counted, value)
+            sum_up(span.span, counted, value)
+            if name in _SPOKEN:
+                model = str(span.span.attributes.get(names.GEN_AI_REQUEST_MODEL))
+                voice = (span.serves or span).span
+                self._charges.speech(voice, turn, names.TTS_COST, model, **{_SPOKEN[name]: value})
         elif name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
             self._turns.served_by(turn, str(value))
+        if name in _OF_THE_AGENT and (span.serves or span).span.op == names.OP_CHAT:
+            _answered_with(span.span, name, value)
         if name == SPEECH and span.name == "agent_turn":
             self.record.go_on(span, str(value), self._turns.of_speech(str(value)))
         if turn is None:
@@ -136,6 +165,26 @@ class SpanListener:
                 self.record.part_of(turn).tools.add(str(value))
             case "lk.eou.outcome" if value == "committed":
                 self._turns.caller_decided(turn)
+
+    @harmless
+    def spent(self, span: LiveKitSpan, usage: Mapping[str, float]) -> None:
+        """Price the tokens of a request."""
+        own, node = span.span.attributes, (span.serves or span).span
+        about = own if names.GEN_AI_REQUEST_MODEL in own else node.attributes
+        self._charges.tokens(node, self.record.of(node), usage, about)
+
+    @harmless
+    def asked(self, span: Span) -> None:
+        """Count a call of a model that LiveKit knows nothing of."""
+        turn = self.record.of(span)
+        self._charges.tokens(span, turn, tokens_of(span.attributes), span.attributes)
+        for name, counted in _COUNTED.items():
+            if isinstance(amount := span.attributes.get(name), (int, float)):
+                self._turns.used(turn, counted, amount)
+                sum_up(span, counted, amount)
+        for name in (names.GEN_AI_REQUEST_MODEL, names.GEN_AI_RESPONSE_MODEL):
+            if (model := span.attributes.get(name)) is not None:
+                self._turns.served_by(turn, str(model))
 
     @harmless
     def noted(self, span: LiveKitSpan, event: str) -> None:

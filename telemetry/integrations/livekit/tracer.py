@@ -20,11 +20,12 @@ from weakref import WeakSet
 
 from opentelemetry import trace as otel
 
+from ... import attributes as names
 from ...context import chain
 from ...trace.span import current_span
 from ...written import Written
 from ..harmless import harmless
-from .livekit_span import LiveKitSpan, known
+from .livekit_span import LiveKitSpan, agent_of, known, listeners, requests
 from .vocabulary import OPS, ORIGIN, REQUESTS, SESSION
 
 if TYPE_CHECKING:
@@ -34,16 +35,15 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue
 
     from ...context.node import Link
-    from ...trace.span import Owner, Span
+    from ...trace.span import Span
     from ...trace.transaction import Transaction
-    from .livekit_span import Listener
 
-
-listeners: dict[Owner, Listener] = {}
-"""The traced conversations."""
 
 starting: ContextVar[list[Transaction] | None] = ContextVar("livekit_starting", default=None)
 """Holds the conversation whose session is being started here, until its span has begun."""
+
+_ASKING = ("llm_node", "llm_request")
+"""Spans in which a model is asked by its provider's own client."""
 
 _untraced: WeakSet[otel.Span] = WeakSet()
 """Spans of sessions that nobody traces: what is below them is none of ours either."""
@@ -189,10 +189,24 @@ def _recorded(
     span = parent.start_span(op, Written.known(name), started_at=started_at)
     span.origin = ORIGIN
     livekit_span = LiveKitSpan(name, span, listener, node, beside)
+    _tell_of_calls(livekit_span)
     for key, value in attributes.items():
         livekit_span.learn(key, value)
     listener.started(livekit_span)
     return livekit_span
+
+
+def _tell_of_calls(span: LiveKitSpan) -> None:
+    """Say what an AI span is from its start; note what others may see as well."""
+    if span.name in _ASKING:
+        requests[span.span.id] = span
+        if span.node is not None and span.name in REQUESTS:
+            span.node.asks = True
+    match span.span.op:
+        case names.OP_HANDOFF:
+            span.span.attributes[names.GEN_AI_OPERATION_NAME] = "handoff"
+        case names.OP_CHAT | names.OP_TOOL if (agent := agent_of(span.span.parent)) is not None:
+            span.span.attributes[names.GEN_AI_AGENT_NAME] = agent
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from telemetry.delivery import (
     thread,
 )
 from telemetry.delivery.content import Projection
-from telemetry.encoding import envelope, transactions, values
+from telemetry.encoding import envelope, streamed_spans, transactions, values
 from telemetry.integrations import asgi, propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope, TaggedScope
@@ -168,6 +168,21 @@ def _count_judges_twice() -> None:
     from telemetry.integrations.livekit import livekit_span
 
     put(livekit_span, "REPEATS", frozenset())()
+
+
+def _count_clients_too() -> None:
+    from telemetry.integrations.livekit import clients
+
+    put(clients, "_request", lambda span: None)()
+
+
+def _keep_operations() -> None:
+    from telemetry.integrations.livekit import livekit_span
+
+    def keep(self: Any, name: str, value: Any) -> None:
+        self.span.attributes[name] = value
+
+    put(livekit_span.LiveKitSpan, "_keep", keep)()
 
 
 def _ask_in_the_latest_turn_only() -> None:
@@ -630,6 +645,32 @@ REMEDIES = (
         "integrations.livekit.vocabulary.REPEATS",
         "../integrations/livekit/test_kinds.py::test_a_judge_has_tokens_of_its_own[{lifecycle}]",
         _count_judges_twice,
+    ),
+    Remedy(
+        "requested-once",
+        "A request that a provider's own client times as well is one AI span, with its tokens",
+        "integrations.livekit.clients.ends",
+        "../integrations/livekit/test_clients.py::test_a_request_is_counted_once[{lifecycle}]",
+        _count_clients_too,
+    ),
+    Remedy(
+        "one-operation",
+        "What LiveKit does around a request is no call of a model, to Sentry",
+        "integrations.livekit.livekit_span.LiveKitSpan._keep",
+        "../integrations/livekit/test_screens.py::test_a_call_is_counted_as_livekit_counts_it"
+        "[{lifecycle}]",
+        _keep_operations,
+    ),
+    Remedy(
+        "one-id",
+        "AI spans name the conversation's id, whoever made them",
+        "encoding.ai_spans.data_of",
+        "../encoding/test_ai_spans.py::test_ai_spans_name_their_conversation[{lifecycle}]",
+        put_in(
+            (transactions, streamed_spans),
+            "data_of",
+            lambda transaction, span, *, content: values.data(span.attributes, content=content),
+        ),
     ),
     Remedy(
         "decided-by",

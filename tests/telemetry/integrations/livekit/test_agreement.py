@@ -118,7 +118,8 @@ async def test_an_interruption_that_is_not_told(told: Told) -> None:
 async def test_tools_that_are_not_told(told: Told) -> None:
     """A call that is missing, one too many, one that didn't fail."""
     session, spans = told
-    tools = {span.name: span for span in spans if span.op == names.OP_TOOL}
+    called = [span for span in spans if span.op == names.OP_TOOL]
+    tools = {span.attributes[names.GEN_AI_TOOL_NAME]: span for span in called}
     without = [span for span in spans if span is not tools["menu"]]
     assert agrees(session, without).differences == ("the trace lacks a call of menu (menu_call)",)
     assert agrees(session, [*spans, tools["menu"]]).differences == (

@@ -94,7 +94,7 @@ async def test_a_judge_has_tokens_of_its_own(captured: Captured) -> None:
     assert turn.attributes[names.USAGE + "input_tokens"] == 7
     about = only(spans, names.OP_CONVERSATION).attributes
     assert about[names.USAGE + "input_tokens"] == 14
-    asked = next(span for span in spans if span.name == "judge-1" and span.op == names.OP_CHAT)
+    asked = next(span for span in spans if span.name == "chat judge-1")
     assert above(spans, asked, "livekit.judge_evaluation") is not None
 
 
@@ -109,6 +109,6 @@ async def test_a_tool_that_reports_while_it_works(captured: Captured) -> None:
         agent.found.set()
         await call.until(lambda: call.said("assistant") == 2 and call.is_listening)
     [spans] = complete(captured)
-    assert only(spans, names.OP_TOOL).name == "search"
+    assert only(spans, names.OP_TOOL).attributes[names.GEN_AI_TOOL_NAME] == "search"
     listed = [item for item in call.session.history.items if item.type == "function_call"]
     assert len(listed) > 1

@@ -89,7 +89,7 @@ async def test_a_model_that_stands_in(captured: Captured) -> None:
         await call.asks("Hello")
     [spans] = complete(captured)
     chat = only(spans, names.OP_CHAT)
-    assert (chat.name, chat.status) == ("spare-1", "ok")
+    assert (chat.name, chat.status) == ("chat spare-1", "ok")
     asked = [span for span in spans if span.op == "livekit.llm_request"]
     assert {span.name: span.status for span in asked} == {
         "broken-1": "internal_error",  # asked again in the background, whether it is back

@@ -198,10 +198,10 @@ async def test_the_tiles_of_an_answer_after_a_tool(captured: Captured) -> None:
     assert (tiles[0].started_at, tiles[-1].ended_at) == (response.started_at, response.ended_at)
     during = {tile.name: tile for tile in tiles}
     tool = only(spans, names.OP_TOOL)
-    assert tool.name == "stars"
+    assert tool.name == "execute_tool stars"
     assert during["tools"].started_at <= tool.ended_at <= during["tools"].ended_at
     asked = [span for span in spans if span.op == names.OP_CHAT]
-    assert {span.name for span in asked} == {"oracle-1"}
+    assert {span.name for span in asked} == {"chat oracle-1"}
     assert turn.attributes[names.MODELS] == ["oracle-1"]
 
 

@@ -66,11 +66,9 @@ async def test_a_tool_that_cannot_be_called(captured: Captured, which: str) -> N
     [spans] = complete(captured)
     tool = only(spans, names.OP_TOOL)
     [turn] = turns(spans)
-    assert (tool.name, tool.status) == (
-        "bake" if which == "unknown" else "cook",
-        "internal_error",
-    )
-    assert tool.attributes[names.GEN_AI_TOOL_NAME] == tool.name
+    named = "bake" if which == "unknown" else "cook"
+    assert (tool.name, tool.status) == (f"execute_tool {named}", "internal_error")
+    assert tool.attributes[names.GEN_AI_TOOL_NAME] == named
     assert above(spans, tool, names.OP_INVOKE_AGENT) is not None
     assert above(spans, tool, names.OP_TURN) == turn
     [outcome] = [item for item in call.session.history.items if item.type == "function_call_output"]

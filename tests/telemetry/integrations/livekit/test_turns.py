@@ -224,7 +224,7 @@ async def test_a_tool_that_fails_is_reported_once(captured: Captured) -> None:
         await call.asks("Cook")
     [spans] = complete(captured)
     tool = only(spans, names.OP_TOOL)
-    assert (tool.name, tool.status) == ("broken", "internal_error")
+    assert (tool.name, tool.status) == ("execute_tool broken", "internal_error")
     [error] = captured.errors
     assert error["exception"]["values"][-1]["type"] == "RuntimeError"
     assert error["user"]["id"] == "u1"

@@ -68,7 +68,8 @@ def shape(
     lines: list[str] = []
 
     def walk(span: SpanRecord, depth: int) -> None:
-        name = f" {span.name}" if span.op == "gen_ai.execute_tool" else ""
+        tool = span.op == "gen_ai.execute_tool"
+        name = f" {span.name.removeprefix('execute_tool ')}" if tool else ""
         status = "" if span.status == "ok" else f" ({span.status})"
         if not span.op.startswith(hidden):
             lines.append("  " * depth + span.op + name + status)
