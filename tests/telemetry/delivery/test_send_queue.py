@@ -15,7 +15,7 @@ from telemetry.delivery.send_queue import SendQueue
 from telemetry.delivery.sender import Delivered, Dropped, Retry
 
 if TYPE_CHECKING:
-    from telemetry.delivery.send_queue import Waiting
+    from telemetry.delivery.waiting import Waiting
 
 
 class Clock:
