@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from .store import Limits
+
 
 def init(
     *,
@@ -44,6 +46,7 @@ def init(
     sample_rate: float = 1.0,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     store: str | Path | None = None,
+    store_limits: Limits | None = None,
     propagate_to: Sequence[str] | None = None,
     strict: bool = False,
     send_content: bool = False,
@@ -59,7 +62,9 @@ def init(
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
         lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
             ends, or ``"stream"``, span by span while it runs.
-        store: path of the local trace store (SQLite); None keeps nothing locally.
+        store: path of the local trace store (SQLite); None keeps nothing locally. What Sentry
+            doesn't take waits there, and is sent by the next start if need be.
+        store_limits: what is kept there, and for how long: :class:`telemetry.store.Limits`.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send to Sentry what people said and what follows from it, such as arguments
@@ -84,6 +89,7 @@ def init(
             policy=policy(send_attributes, send_errors),
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
+            limits=store_limits,
         ),
         strict=strict,
         dsn=dsn,

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ..store import Lease, Observer, TraceStoreError, lost, unsent
+from ..store import Lease, Observer, TraceStoreError, forgetting, lost, unsent
 from .drops import EXPIRED, OVERFLOW, STORE
 from .given import Given, Put
 from .messages import Kept, LeftBehind, Loaded, NotKept, Wake, answer
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 PULSES_SECONDS: Final = 0.3
 """Between two looks at the open transactions."""
+FORGET_SECONDS: Final = 60.0
+"""Between two looks for what is old."""
 LOOK_ROUND_SECONDS: Final = 20.0
 """Between two looks for processes that are gone."""
 
@@ -85,6 +87,7 @@ class StoreLane:
         self._lease = Lease()
         self._observer = Observer()
         self._looked_round_at = float("-inf")
+        self._forget_at = 0.0
         self._has_looked = False
         self._is_feeding = False
         """A conversation that was left is with delivery."""
@@ -228,6 +231,7 @@ class StoreLane:
             if self._lease.is_due(busy=self._pulse.is_busy):
                 self._write(Done(is_all=True))
             self._answer_loads()
+            self._forget_old()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's alone
             with unobserved():
                 self._failed(error)
@@ -282,6 +286,14 @@ class StoreLane:
                     if cursor is not None:
                         found = unsent.load(cursor, key, most=most, besides=besides, worths=worths)
             self._messages.put(Loaded(found))
+
+    def _forget_old(self) -> None:
+        """Now and then, a few of the conversations that are past the limits."""
+        if self._lease.key is None or time.monotonic() < self._forget_at:
+            return
+        with self.store.writing() as cursor:
+            more = forgetting.forget(cursor, self._limits)
+        self._forget_at = time.monotonic() + (0.0 if more else FORGET_SECONDS)
 
     # -- what others left --------------------------------------------------------------------------
 

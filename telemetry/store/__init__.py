@@ -8,6 +8,7 @@
 ``leases``         which processes use the store, and which are gone
 ``lost``           what those that are gone left
 ``limits``         what is kept, and for how long
+``forgetting``     what is past that goes
 ``schema``         the tables
 ``sqlite_file``    the file, and how it is shared
 =================  ===================================================

@@ -78,6 +78,7 @@ class SqliteFile:
             if self._connection is not None and self._identity != self._found():
                 self._connection.close()  # what is written there, nobody can read any more
                 self._connection = None
+                self._is_new = True  # the next may well get the same inode
             if self._connection is None:
                 self._connection = self._open_writer()
                 before, self._identity = self._identity, self._found()

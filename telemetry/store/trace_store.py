@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..attributes import OP_CONVERSATION
 from ..printable import printable
 from . import stored_errors
+from .forgetting import by_number
 from .rows import (
     SpanRow,
     StoredConversation,
@@ -40,8 +41,6 @@ __all__ = ["AmbiguousId", "StoredConversation", "TraceStore"]
 
 _PRUNE_EVERY: Final = 100
 """Conversations between two rounds of forgetting."""
-_OTHERS: Final = 20
-"""Transactions of any op kept for each conversation that may be: a service has no other."""
 _MATCHES: Final = 10
 """Conversations named when an id is ambiguous."""
 
@@ -132,7 +131,7 @@ class TraceStore:
             key = put_conversation(cursor, record, ended_at=record.ended_at)
             put_spans(cursor, key, map(SpanRow, record.spans))
             if self._closed % _PRUNE_EVERY == 0:
-                _prune(cursor, self._keep)
+                by_number(cursor, self._keep)
         self._closed += 1
 
     def add_error(
@@ -274,19 +273,3 @@ def _matching(cursor: sqlite3.Cursor, wanted: str) -> list[Any]:
         if rows:
             return [row for row in rows if row["op"] == OP_CONVERSATION] or rows
     return []
-
-
-def _prune(cursor: sqlite3.Cursor, keep: int) -> None:
-    """Forget all but the newest conversations, and errors outside of any that are as old."""
-    cursor.execute(
-        "DELETE FROM conversation WHERE key <= max("
-        "coalesce((SELECT key FROM conversation WHERE op = ?2 "
-        "ORDER BY key DESC LIMIT 1 OFFSET ?1), 0), "
-        "coalesce((SELECT key FROM conversation ORDER BY key DESC LIMIT 1 OFFSET ?3), 0))",
-        (keep, OP_CONVERSATION, keep * _OTHERS),
-    )
-    if cursor.rowcount:
-        cursor.execute(
-            "DELETE FROM error WHERE conversation IS NULL "
-            "AND time < (SELECT min(started_at) FROM conversation)"
-        )
