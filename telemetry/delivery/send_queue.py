@@ -71,6 +71,8 @@ class SendQueue:
         """Those that only the store has, of what came here: number and events, by key."""
         self._asked = False
         """Some of them have been asked for."""
+        self._gone_since: set[str] = set()
+        """Keys of those that went since."""
         self._held_until: dict[Worth, float] = {}
         """Rate limits of what only the store has (monotonic seconds)."""
         self._failing = False
@@ -188,6 +190,7 @@ class SendQueue:
             self._events -= waiting.events
             if waiting.key is not None:
                 self.gone.append(waiting.key)
+                self._gone_since.add(waiting.key)
 
     def begin_closing(self) -> None:
         """Forget the pauses that a server asked for: there is no time for them."""
@@ -246,6 +249,7 @@ class SendQueue:
         if self._ask_at() > (now := time.monotonic()):
             return None
         self._asked = True
+        self._gone_since.clear()
         worths = [worth for worth in Worth if self._held_until.get(worth, 0.0) <= now]
         return 1 if self._failing else IN_HAND, {*self._keys_here, *self.gone}, worths
 
@@ -267,7 +271,10 @@ class SendQueue:
         self._asked = False
         if not envelopes:  # it is as good as empty, until it says otherwise
             self._in_store = InStore()
+        known = {*self._keys_here, *self._gone_since}  # what came, or went, since it was asked
         for unsent, envelope in envelopes:
+            if unsent.key in known:
+                continue
             number, _ = self._left.pop(unsent.key, (0, 0))
             waiting = Waiting(envelope, number or self._next(), unsent.events, Worth(unsent.worth))
             waiting.key, waiting.is_kept, waiting.since = unsent.key, True, unsent.recorded_at
