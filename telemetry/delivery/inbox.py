@@ -93,7 +93,7 @@ class Inbox:
                 sending.answered(waiting, sent)
             case Kept(keys, in_store):
                 sending.kept(keys, in_store)
-            case NotKept(keys, reason):
-                sending.not_kept(keys, reason)
+            case NotKept(events, reason):
+                sending.not_kept(events, reason)
             case Loaded(unsent):
                 sending.loaded(self._dispatch.loaded(unsent))

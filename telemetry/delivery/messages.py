@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.envelope import Envelope
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import sentry_sdk
 
     from ..store import InStore, Left, Unsent
@@ -101,8 +103,8 @@ class Kept:
 class NotKept:
     """The store has no room for envelopes, or doesn't have them any more."""
 
-    keys: tuple[str, ...] | None
-    """None for all."""
+    events: Mapping[str, int] | None
+    """The spans and events in each, by key; None for all envelopes."""
     reason: str
 
 

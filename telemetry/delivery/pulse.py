@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .given import Change
     from .recovered import Notes
 
-SPANS_AT_ONCE: Final = 2_000
+SPANS_AT_ONCE: Final = 500
 """Written in one transaction: other processes wait for its end."""
 NOTES_SECONDS: Final = 2.0
 """Between two looks at what a running conversation's scopes say."""
@@ -48,7 +48,9 @@ class _News:
     finished: list[Span]
     opened: dict[str, tuple[Any, ...]]
     """Open spans that aren't stored as they are now, by id: what they are known by."""
-    rows: list[SpanRow]
+    spans: list[Span]
+    """Those, and the root. Rows are made of them one by one: many objects at once would have
+    garbage collected, which stops every loop of the process."""
     is_over: bool
 
 
@@ -95,10 +97,8 @@ class _Running:
         noted = self._notes(notes, is_over=is_over)
         if not finished and not opened and record == self.record and noted == self.notes:
             return None
-        made = [self._row(span) for span in paced(finished)]
-        made += [self._row(span) for span in transaction.spans.open() if span.id in opened]
-        made.append(self._row(root))
-        return _News(record, noted, finished, opened, made, is_over)
+        still = [span for span in transaction.spans.open() if span.id in opened]
+        return _News(record, noted, finished, opened, [*finished, *still, root], is_over)
 
     def written(self, news: _News) -> None:
         """All of it is stored now."""
@@ -136,7 +136,8 @@ class _Running:
             return notes.of(self.transaction)
         return self.notes
 
-    def _row(self, span: Span) -> SpanRow:
+    def row(self, span: Span) -> SpanRow:
+        """A span as a row."""
         record = span.record()
         is_open = span.ended_at is None
         if is_open:
@@ -252,20 +253,20 @@ class Pulse:
         for identity in done.settled:
             self._running.pop(identity, None)
 
-    def shed(self, *, everything: bool) -> tuple[tuple[str, ...], int]:
-        """Drop what there is no room for: keys of envelopes, and a number of spans and errors.
+    def shed(self, *, everything: bool) -> tuple[dict[str, int], int]:
+        """Drop what there is no room for: envelopes, by key, and a number of spans and errors.
 
         Or everything, where nothing can ever be written.
         """
         most_rows, most_bytes = (0, -1) if everything else (given.ROWS, given.BYTES)
-        keys: list[str] = []
+        keys: dict[str, int] = {}
         puts = [one for one in self._changes if isinstance(one, Put) and one.unsent]
         size = sum(len(each.envelope) for put in puts for each in put.unsent)
         for put in sorted(puts, key=lambda one: -one.unsent[0].worth):  # the oldest of them first
             if size <= most_bytes:
                 break
             size -= sum(len(each.envelope) for each in put.unsent)
-            keys += [each.key for each in put.unsent]
+            keys |= {each.key: each.events for each in put.unsent}
             put.unsent = ()
         dropped = 0
         while (excess := self.rows - most_rows) > 0:
@@ -279,7 +280,7 @@ class Pulse:
                 break
         if everything:
             dropped += self._forget_ended()
-        return tuple(keys), dropped
+        return keys, dropped
 
     def _forget_ended(self) -> int:
         """Drop the ends of transactions, and what was to be written of them."""
@@ -319,7 +320,7 @@ class Pulse:
             owed=Owed.BY_ITS_PROCESS if running.owed else Owed.NOTHING,
             facts=news.notes,
         )
-        rows.put_spans(cursor, key, paced(news.rows))
+        rows.put_spans(cursor, key, map(running.row, paced(news.spans)))
         return key
 
     def _apply(

@@ -22,7 +22,7 @@ from .sender import Delivered, Dropped, Retry
 from .waiting import Waiting, Worth
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sentry_sdk.envelope import Envelope
 
@@ -228,20 +228,21 @@ class SendQueue:
                 waiting.is_kept = True
         self._thin_out()
 
-    def not_kept(self, keys: Collection[str] | None, reason: str) -> None:
+    def not_kept(self, events: Mapping[str, int] | None, reason: str) -> None:
         """The store doesn't have these, or any more, or anything at all (None).
 
-        What is here waits here; what was only there is gone, and counted under this reason, if any.
+        What is here waits here; what was only there is gone, and counted under this reason.
         """
         for waiting in [*self._all(), *self._under_way.values()]:
-            if keys is None or waiting.key in keys:
+            if events is None or waiting.key in events:
                 waiting.is_kept = False
-        for key in [*self._left] if keys is None else keys:
-            _, events = self._left.pop(key, (0, 0))
-            if reason and events:
-                self._drops.add(reason, events)
-        if keys is None:
+        if events is None:
+            events = {key: count for key, (_, count) in self._left.items()}
             self._in_store = InStore()
+        elsewhere = events.keys() - {*self._keys_here, *self.gone, *self._gone_since}
+        for key in elsewhere:
+            self._left.pop(key, None)
+            self._drops.add(reason, events[key])
 
     def wants(self) -> tuple[int, set[str], list[Worth]] | None:
         """The next to ask the store for: a number, besides these keys, of these worths; None for

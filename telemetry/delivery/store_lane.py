@@ -115,7 +115,9 @@ class StoreLane:
 
     def give(self, change: Change) -> None:
         """Have something written, soon."""
-        keys = tuple(one.key for one in change.unsent) if isinstance(change, Put) else ()
+        keys: dict[str, int] = {}
+        if isinstance(change, Put):
+            keys = {one.key: one.events for one in change.unsent}
         if self._over or not self._given.add(change, besides=self._rows):
             self._drops.add(STORE, change.rows)
         if keys and (self._over or not change.unsent):  # type: ignore[union-attr]  # it is a Put
@@ -271,8 +273,7 @@ class StoreLane:
             self._messages.put(Kept(tuple(one.key for one in done.puts), in_store))
         for reason, is_old in ((EXPIRED, True), (OVERFLOW, False)):
             if gone := [one for one in forgotten if one.is_old is is_old]:
-                self._drops.add(reason, sum(one.events for one in gone))
-                self._messages.put(NotKept(tuple(one.key for one in gone), ""))
+                self._messages.put(NotKept({one.key: one.events for one in gone}, reason))
         if done.sent_left:
             self._feed()
 

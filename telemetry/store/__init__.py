@@ -3,6 +3,7 @@
 =================  ===================================================
 ``trace_store``    conversations: written by one thread, read by anyone
 ``rows``           conversations and spans as rows
+``pieces``         long texts, each piece of them once
 ``stored_errors``  errors, each whole, by Sentry's id of it
 ``unsent``         envelopes that wait for Sentry
 ``leases``         which processes use the store, and which are gone

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from ..records import ConversationRecord, SpanRecord
+from . import pieces
 from .sqlite_file import text
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-OPEN = "open"
+_AT_ONCE: Final = 20
+"""Rows that are made before they are written."""
+OPEN: Final = "open"
 """The status of a span, or a conversation, that hasn't ended."""
 
 
@@ -99,17 +103,26 @@ def put_spans(
 ) -> None:
     """Add spans to a conversation; of one that is there already, and has ended, the one given
     here stays, or ``again="IGNORE"`` the former."""
+    rest = iter(spans)
+    while some := [*islice(rest, _AT_ONCE)]:
+        parts: dict[int, str] = {}
+        values = [(*_span_values(key, span, parts), again) for span in some]
+        pieces.put(cursor, key, parts)
+        _put_some(cursor, values)
+
+
+def _put_some(cursor: sqlite3.Cursor, values: list[tuple[object, ...]]) -> None:
     cursor.executemany(
         "INSERT INTO span VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
         "ON CONFLICT DO UPDATE SET "
         "op = excluded.op, name = excluded.name, ended_at = excluded.ended_at, "
         "status = excluded.status, origin = excluded.origin, attributes = excluded.attributes, "
         "code = excluded.code WHERE ended_at IS NULL OR ?12 = 'REPLACE'",
-        ((*_span_values(key, span), again) for span in spans),
+        values,
     )
 
 
-def _span_values(key: int, span: SpanRow) -> tuple[object, ...]:
+def _span_values(key: int, span: SpanRow, parts: dict[int, str]) -> tuple[object, ...]:
     record = span.record
     code: str | None = None
     if span.code is not None:
@@ -124,7 +137,7 @@ def _span_values(key: int, span: SpanRow) -> tuple[object, ...]:
         None if span.is_open else record.ended_at,
         record.status,
         record.origin,
-        to_json(record.attributes),
+        to_json(pieces.divided(record.attributes, parts)),
         code,
     )
 
@@ -211,12 +224,14 @@ def spans_of(cursor: sqlite3.Cursor, row: sqlite3.Row) -> tuple[SpanRecord, ...]
         "ORDER BY span_id IS NOT ?, started_at, ended_at DESC, span_id",
         (row["key"], row["root_span_id"]),
     )
-    return tuple(_span(span) for span in found)
+    rows = found.fetchall()
+    parts = pieces.of_conversation(cursor, row["key"])
+    return tuple(_span(span, parts) for span in rows)
 
 
-def _span(row: sqlite3.Row) -> SpanRecord:
+def _span(row: sqlite3.Row, parts: Mapping[int, str]) -> SpanRecord:
     fields = dict(zip(row.keys(), row, strict=True))
-    fields["attributes"] = json.loads(fields["attributes"])
+    fields["attributes"] = pieces.whole(json.loads(fields["attributes"]), parts)
     if fields["ended_at"] is None:
         fields["ended_at"], fields["status"] = fields["started_at"], OPEN
     return SpanRecord(**fields)

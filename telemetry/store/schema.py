@@ -54,6 +54,12 @@ CREATE TABLE span (
     code TEXT,
     PRIMARY KEY (conversation, span_id)
 ) WITHOUT ROWID;
+CREATE TABLE piece (
+    conversation INTEGER NOT NULL REFERENCES conversation ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (conversation, number)
+) WITHOUT ROWID;
 CREATE TABLE handed (
     conversation INTEGER NOT NULL REFERENCES conversation ON DELETE CASCADE,
     span_id TEXT NOT NULL,
@@ -86,5 +92,5 @@ CREATE INDEX unsent_by_worth ON unsent (process, worth, recorded_at, size);
 """
 """``process``: leases, see :mod:`.leases`. ``conversation.process``: the one that records it.
 ``conversation.owed``: see :class:`.rows.Owed`. ``conversation.facts`` and ``span.code``: what is
-needed to send them later, see :mod:`.lost`. ``handed``: spans of a conversation that is owed which
-are in an envelope already. ``unsent``: envelopes, see :mod:`.unsent`."""
+needed to send them later, see :mod:`.lost`. ``piece``: see :mod:`.pieces`. ``handed``: spans of a
+conversation that is owed which are in an envelope already. ``unsent``: see :mod:`.unsent`."""

@@ -10,6 +10,7 @@ forgotten.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from ..attributes import OP_CONVERSATION
 from ..printable import printable
 from . import stored_errors
 from .forgetting import by_number
+from .leases import Observer
 from .rows import (
     SpanRow,
     StoredConversation,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..records import ConversationRecord, SpanRecord
-    from .leases import Observer
     from .stored_errors import StoredError
 
 __all__ = ["AmbiguousId", "StoredConversation", "TraceStore"]
@@ -77,6 +78,18 @@ class AmbiguousId(TraceStoreError):  # noqa: N818 - the contract's name, read as
             f"{asked!r} is ambiguous: {listed}{', and others' if more else ''}: "
             "give more of the id, or the trace's or root span's"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """The contents of a store that somebody is still to see to."""
+
+    unsent: int = 0
+    """Envelopes that Sentry hasn't acknowledged."""
+    since: float | None = None
+    """The time at which the first of them was recorded (Unix seconds)."""
+    conversations: int = 0
+    """Conversations of processes that are gone."""
 
 
 class TraceStore:
@@ -177,6 +190,26 @@ class TraceStore:
                 "OR EXISTS (SELECT 1 FROM conversation WHERE process IS NULL AND owed = 2)"
             ).fetchone()
             return sends and bool(ownerless)
+
+    def left(self) -> Remains:
+        """What waits for Sentry in it, and what killed processes left; changes nothing."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return Remains()
+            unsent, since = cursor.execute(
+                "SELECT count(*), min(recorded_at) FROM unsent"
+            ).fetchone()
+            gone = Observer().gone(cursor, None)
+            owned = sum(
+                cursor.execute(
+                    "SELECT count(*) FROM conversation WHERE process = ?", (key,)
+                ).fetchone()[0]
+                for key in gone
+            )
+            (ownerless,) = cursor.execute(
+                "SELECT count(*) FROM conversation WHERE process IS NULL AND owed = 2"
+            ).fetchone()
+            return Remains(unsent, since, owned + ownerless)
 
     def close(self) -> None:
         """Close the writer's connection. Idempotent; a later write opens a new one."""

@@ -380,11 +380,11 @@ def test_what_the_store_has_is_not_dropped(clock: Clock) -> None:
     queue = SendQueue(drops, Kinds())
     _kept(queue, *(f"c-{number}" for number in range(send_queue.LIMIT + 50)))
     assert drops.read() == {}
-    queue.not_kept(["c-400"], "overflow")
+    queue.not_kept({"c-400": 1, "c-0": 1}, "overflow")  # the first is here, too
     assert drops.read() == {"overflow": 1}
     queue.add(envelope("alone", "log"), key="alone")
     queue.drop_all()
-    assert drops.read() == {"overflow": 1, "shutdown": 1}
+    assert drops.read() == {"overflow": 1, "shutdown": 2}  # the log, and the one it had no more
 
 
 def test_a_limit_on_one_kind_holds_it_in_the_store(clock: Clock) -> None:
