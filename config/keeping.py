@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 DAY_SECONDS: Final = 86_400
 GIGABYTE: Final = 10**9
@@ -48,6 +51,23 @@ def keep_in(value: object) -> object:
     if len(seconds) != 1 or len(size) != 1:
         raise ValueError(f"{value!r} should be one age and one size, like 30d, 2GB")
     return Keep(seconds[0], size[0])
+
+
+Kept = Annotated[Keep, NoDecode, BeforeValidator(keep_in)]
+"""The type of such a setting."""
+
+KEPT: Any = Field(
+    Keep(seconds=30 * DAY_SECONDS, bytes=2 * GIGABYTE),
+    validation_alias="PARLEY_TRACE_KEEP",
+    description="How long, and up to which size of the file, conversations stay in the local "
+    "store; the oldest go first.",
+)
+UNSENT: Any = Field(
+    Keep(seconds=3 * DAY_SECONDS, bytes=GIGABYTE // 2),
+    validation_alias="PARLEY_TRACE_KEEP_UNSENT",
+    description="How long, and up to which size, what Sentry doesn't take waits in the local "
+    "store, for each process; what is worth least goes first.",
+)
 
 
 def _in(value: int, units: dict[str, int]) -> str:

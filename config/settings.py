@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from .keeping import DAY_SECONDS, GIGABYTE, Keep, keep_in
+from .keeping import KEPT, UNSENT, Kept
 from .name_lists import names_in
 from .strict_json import read_json
 
@@ -71,18 +71,8 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_TRACE_STORE",
         description="The local trace store, an SQLite file; `off` or an empty value turns it off.",
     )
-    trace_keep: Annotated[Keep, NoDecode] = Field(
-        Keep(seconds=30 * DAY_SECONDS, bytes=2 * GIGABYTE),
-        validation_alias="PARLEY_TRACE_KEEP",
-        description="How long, and up to which size of the file, conversations stay in the local "
-        "store; the oldest go first.",
-    )
-    trace_keep_unsent: Annotated[Keep, NoDecode] = Field(
-        Keep(seconds=3 * DAY_SECONDS, bytes=GIGABYTE // 2),
-        validation_alias="PARLEY_TRACE_KEEP_UNSENT",
-        description="How long, and up to which size, what Sentry doesn't take waits in the local "
-        "store, for each process; what is worth least goes first.",
-    )
+    trace_keep: Kept = KEPT
+    trace_keep_unsent: Kept = UNSENT
     send_content: bool = Field(
         False,
         validation_alias="PARLEY_SEND_CONTENT",
@@ -338,11 +328,6 @@ class Settings(BaseSettings):
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in {"", "off"} else value
-
-    @field_validator("trace_keep", "trace_keep_unsent", mode="before")
-    @classmethod
-    def _keep(cls, value: object) -> object:
-        return keep_in(value)
 
     @field_validator("propagate_to", "send_attributes", "send_errors", mode="before")
     @classmethod

@@ -62,9 +62,8 @@ def init(
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
         lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
             ends, or ``"stream"``, span by span while it runs.
-        store: path of the local trace store (SQLite); None keeps nothing locally. What Sentry
-            doesn't take waits there, and is sent by the next start if need be.
-        store_limits: what is kept there, and for how long: :class:`telemetry.store.Limits`.
+        store: path of the local trace store (SQLite); None keeps nothing locally.
+        store_limits: what is kept and waits there, and for how long; see :mod:`.store.limits`.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send to Sentry what people said and what follows from it, such as arguments
@@ -72,8 +71,7 @@ def init(
         send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
             ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
         send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
-        options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
-            or ``ca_certs``.
+        options: further options of ``sentry_sdk.init``: ``integrations``, ``ca_certs``, …
 
     Raises:
         TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,

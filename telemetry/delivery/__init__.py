@@ -1,4 +1,4 @@
-"""The one thread that talks to Sentry and to the local store, and what calls hand over to it.
+"""The thread that makes what is sent, its lanes to Sentry and to the store, and what calls give it.
 
 ===============  =============================================================================
 ``outbox``       takes what calls hand over, without ever waiting

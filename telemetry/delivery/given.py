@@ -31,6 +31,7 @@ class Put:
     left: Left | None = None
     """The conversation of another process that they are of: all of it."""
     rows: int = 0
+    """1 for the end of a transaction."""
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Given:
             if size and self._bytes_added - self._bytes_taken + size > BYTES:
                 change.unsent, size = (), 0
             if change.of is not None and change.settles:
-                rows += change.of.spans.unstored + 1  # its end
+                rows += change.of.spans.unstored
         self._rows_added += rows
         self._bytes_added += size
         self._changes.put((rows, size, change))

@@ -191,7 +191,7 @@ class Processor:
         return encoded
 
     def _deliver(self, transaction: Transaction) -> None:
-        with self._dispatch.copied(Put(of=transaction, settles=True)):
+        with self._dispatch.copied(Put(of=transaction, settles=True, rows=1)):
             try:
                 self._send_whole(transaction, transaction.spans.seal())
             finally:

@@ -71,7 +71,7 @@ class _Running:
     @property
     def rows(self) -> int:
         """Spans that have ended and aren't stored."""
-        return len(self.finished) + (self.transaction.ended and not self.is_over)
+        return len(self.finished)
 
     def take(self) -> None:
         """Take what has ended."""

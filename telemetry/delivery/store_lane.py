@@ -99,6 +99,8 @@ class StoreLane:
         self._asked = 0
         self._done = 0
         self._tried = 0
+        self._is_set_aside = False
+        """The last attempt met a damaged file, which isn't there any more."""
         self._is_hopeless = False
         """Trying again is of no use: nothing waits for that."""
         self._jobs: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -192,7 +194,7 @@ class StoreLane:
                 if ending and not self._pulse.rows:
                     self._give_up_lease()
                     self._over = True
-            elif asked > self._tried:
+            elif asked > self._tried and not self._is_set_aside:
                 self._tried = asked
                 self._messages.put(Wake())
             if ending and not self._over:
@@ -337,6 +339,9 @@ class StoreLane:
         """Note it; a file that is damaged is set aside, and the next write makes a new one."""
         aside = self.store.set_aside() if getattr(error, "is_corrupt", False) else None
         self.outage.failed(error, aside=aside, sends=self._can_send)
+        self._is_set_aside = aside is not None
+        if self._is_set_aside:
+            self.wake()  # the next attempt makes a new one
         self._is_hopeless = bool(getattr(error, "is_lasting", False))
 
     def _begin_anew(self) -> None:
