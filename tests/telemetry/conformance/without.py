@@ -527,14 +527,16 @@ REMEDIES = (
         "pulled",
         "The store's thread takes the spans of running transactions for itself",
         "delivery.pulse.Pulse.look",
-        "test_killed.py::test_a_process_that_is_killed_loses_nothing[{lifecycle}-]",
+        "../delivery/test_store_lane.py"
+        "::test_a_running_conversation_is_there_with_its_open_spans[{lifecycle}]",
         put(pulse.Pulse, "look", lambda self: None),
     ),
     Remedy(
         "taken-over",
         "Whoever begins takes over what killed processes left in the store",
         "delivery.store_lane.StoreLane",
-        "test_killed.py::test_a_process_that_is_killed_loses_nothing[{lifecycle}-]",
+        "../delivery/test_recovered.py"
+        "::test_a_name_that_stands_in_the_code_is_still_known[{lifecycle}]",
         put(store_lane.StoreLane, "_look_round", lambda self: None),
     ),
     Remedy(
