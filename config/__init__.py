@@ -8,6 +8,8 @@
     Reads those that list names.
 ``provider_names``
     Reads those that name providers, and their options and prices.
+``keeping``
+    Reads those that say how much is kept.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

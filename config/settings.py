@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .keeping import KEPT, UNSENT, Kept
 from .name_lists import names_in
 from .provider_names import options_in, prices_in, providers_in
 
@@ -74,6 +75,8 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_TRACE_STORE",
         description="The local trace store, an SQLite file; `off` or an empty value turns it off.",
     )
+    trace_keep: Kept = KEPT
+    trace_keep_unsent: Kept = UNSENT
     send_content: bool = Field(
         False,
         validation_alias="PARLEY_SEND_CONTENT",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from .store import Limits
+
 
 def init(
     *,
@@ -44,6 +46,7 @@ def init(
     sample_rate: float = 1.0,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     store: str | Path | None = None,
+    store_limits: Limits | None = None,
     propagate_to: Sequence[str] | None = None,
     strict: bool = False,
     send_content: bool = False,
@@ -60,6 +63,7 @@ def init(
         lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
             ends, or ``"stream"``, span by span while it runs.
         store: path of the local trace store (SQLite); None keeps nothing locally.
+        store_limits: what is kept and waits there, and for how long; see :mod:`.store.limits`.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send to Sentry what people said and what follows from it, such as arguments
@@ -67,8 +71,7 @@ def init(
         send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
             ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
         send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
-        options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
-            or ``ca_certs``.
+        options: further options of ``sentry_sdk.init``: ``integrations``, ``ca_certs``, …
 
     Raises:
         TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
@@ -84,6 +87,7 @@ def init(
             policy=policy(send_attributes, send_errors),
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
+            limits=store_limits,
         ),
         strict=strict,
         dsn=dsn,

@@ -80,7 +80,9 @@ class Runtime:
 
     def stats(self) -> Stats:
         """The counts so far."""
-        return self._delivery.outbox.tally.stats(self._delivery.dropped())
+        return self._delivery.outbox.tally.stats(
+            self._delivery.dropped(), self._delivery.delivered()
+        )
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until everything recorded before this call is stored and sent; False when time ran
@@ -89,6 +91,14 @@ class Runtime:
         It blocks: on an event loop, run it in a thread.
         """
         return self._delivery.flush(timeout)
+
+    def recover(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+        """Wait until what killed processes left in the store is closed, and on its way to Sentry.
+
+        It is begun at ``init``, and needs no call; False when time ran out. :attr:`Stats.waiting`
+        says how much of it Sentry hasn't got yet. It blocks, as :meth:`flush` does.
+        """
+        return self._delivery.recover(timeout)
 
     async def aflush(self, timeout: float = CLOSE_TIMEOUT) -> bool:  # noqa: ASYNC109 - the contract's
         """:meth:`flush`, without blocking the event loop."""

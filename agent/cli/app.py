@@ -57,7 +57,7 @@ app = typer.Typer(
 traces = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List and show conversations from the local trace store.",
+    help="List and show conversations from the local trace store; recover what was left in it.",
 )
 app.add_typer(traces, name="traces", rich_help_panel=LOOK)
 
@@ -209,6 +209,29 @@ def show_trace(
     from . import traces as trace_store
 
     trace_store.show_conversation(_stores(store), conversation, words=words)
+
+
+@traces.command("recover")
+def recover_traces(
+    store: StoreOption = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that sending to Sentry may take.")
+    ] = 60.0,
+) -> None:
+    """Close what killed processes left open, and send to Sentry what it hasn't got.
+
+    The next start of any command that uses the store does the same. What a process that lives has
+    is left to it.
+
+    Exit code 1 if something still waits.
+    """
+    settings = load()
+    from . import process
+    from . import traces as trace_store
+
+    process.begin(settings.log_level)
+    waits = [trace_store.recover(settings, path, timeout) for path in _stores(store)]
+    raise typer.Exit(1 if any(waits) else 0)
 
 
 rooms.register(app, panel=ANSWER)

@@ -21,6 +21,7 @@ from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.printable import indented, printable
+from telemetry.store import Limits
 
 from . import terminal
 
@@ -108,6 +109,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         lifecycle=settings.trace_lifecycle,
         stream_gen_ai_spans=settings.stream_gen_ai_spans,
         store=store or settings.trace_store,
+        store_limits=limits(settings),
         propagate_to=settings.propagate_to,
         send_content=settings.send_content,
         send_attributes=settings.send_attributes,
@@ -118,6 +120,16 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         integrations=_clients(),
     ) as runtime:
         yield runtime
+
+
+def limits(settings: Settings) -> Limits:
+    """The limits of the trace store."""
+    return Limits(
+        seconds=settings.trace_keep.seconds,
+        bytes=settings.trace_keep.bytes,
+        unsent_seconds=settings.trace_keep_unsent.seconds,
+        unsent_bytes=settings.trace_keep_unsent.bytes,
+    )
 
 
 def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 OVERFLOW: Final = "queue_overflow"
 SHUTDOWN: Final = "shutdown"
 STORE: Final = "store_error"
+EXPIRED: Final = "expired"
 INTERNAL: Final = "internal_error"
 NETWORK_ERROR: Final = "network_error"
 RATE_LIMITED: Final = "ratelimit_backoff"

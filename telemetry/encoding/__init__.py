@@ -7,6 +7,8 @@
 ``envelope``        the bytes of an envelope, and how much fits into one
 ``fitting``         items that are too large, cut to what Sentry takes
 ``values``          attributes as JSON knows them, without content and secrets
+``given``           what is encoded, as the encoders see it
+``scopes``          what a conversation's scopes say, noted for later
 ==================  ==================================================================
 """
 

@@ -14,8 +14,7 @@ from ..written import FILTERED
 from .values import data
 
 if TYPE_CHECKING:
-    from ..trace.span import Span
-    from ..trace.transaction import Transaction
+    from .given import GivenSpan, GivenTransaction
 
 PREFIX: Final = "gen_ai."
 """The beginning of the ops that make AI spans."""
@@ -30,17 +29,17 @@ _MESSAGES: Final = (names.GEN_AI_INPUT_MESSAGES, names.GEN_AI_OUTPUT_MESSAGES)
 """Conversations lists spans that have both, in some of Sentry's releases."""
 
 
-def is_ai(span: Span) -> bool:
+def is_ai(span: GivenSpan) -> bool:
     """True if Sentry takes it for an AI span."""
     return span.op.startswith(PREFIX) or names.GEN_AI_OPERATION_NAME in span.attributes
 
 
-def travels_alone(span: Span) -> bool:
+def travels_alone(span: GivenSpan) -> bool:
     """True if it is sent beside its transaction where ``stream_gen_ai_spans`` is on."""
     return span.op.startswith(PREFIX)
 
 
-def data_of(transaction: Transaction, span: Span, *, content: bool) -> dict[str, Any]:
+def data_of(transaction: GivenTransaction, span: GivenSpan, *, content: bool) -> dict[str, Any]:
     """A span's attributes as JSON knows them; an AI span says which conversation it is in.
 
     That is the conversation's id, whoever made the span: a framework's idea of it (LiveKit's is

@@ -23,6 +23,7 @@ class Sink(Protocol[T_contra]):
 
     Attributes:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
+        stores: whether there is a store, which takes spans for itself.
         tally: the running counts.
         client: Sentry's client, which a conversation keeps whatever becomes of the process's.
     """
@@ -34,8 +35,12 @@ class Sink(Protocol[T_contra]):
     def streaming(self) -> bool:
         """True in the stream lifecycle."""
 
+    @property
+    def stores(self) -> bool:
+        """True if there is a store."""
+
     def opened(self, transaction: T_contra) -> None:
-        """A transaction began."""
+        """A transaction began. The store sees it from now on, and needs not be told."""
 
     def hand_over(self, transaction: T_contra) -> None:
         """A running transaction has a batch of finished spans."""

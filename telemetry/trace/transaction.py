@@ -69,9 +69,6 @@ class Transaction:
         sink: the place that it and its spans are handed over to.
     """
 
-    is_shown: bool = True
-    """True if the store shows it while it runs."""
-
     def __init__(
         self,
         sink: Sink[Transaction],
@@ -88,7 +85,7 @@ class Transaction:
         self.id = id or uuid.uuid4().hex
         self.name: str = name if isinstance(name, Written) else Written(name, *starter())
         self.ended = False
-        self.spans = SpanSet(streaming=sink.streaming)
+        self.spans = SpanSet(streaming=sink.streaming, stores=sink.stores)
         self._closing = itertools.count()
         self._link: Link | None = None
         self._on_close: list[Callable[[], object]] = []

@@ -26,16 +26,19 @@ from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
     client,
-    lanes,
+    given,
     log_events,
     logs,
     loguru_tap,
     outbox,
     processor,
+    pulse,
     queue_transport,
     redaction,
     send_queue,
+    store_lane,
     thread,
+    waiting,
 )
 from telemetry.delivery.content import Projection
 from telemetry.encoding import envelope, streamed_spans, transactions, values
@@ -85,8 +88,8 @@ def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
 def _answer_when_empty(self: thread.Delivery) -> None:
     waits = self.outbox.taken or not self.outbox.messages.empty()
     if self._queue is not None and self._queue.is_empty and not waits:
-        while self._flushes:
-            self._flushes.pop().done.put(True)
+        while self._flushes._waiting:
+            self._flushes._waiting.pop().done.put(True)
 
 
 def _show_nothing(self: propagation.Shown) -> None:
@@ -105,8 +108,11 @@ def _use_as_it_is(self: thread.Delivery, client: Any) -> None:
     self._client = self.outbox.client = client
 
 
-def _write_at_once(self: lanes.StoreLane, rows: int, write: Any, *arguments: Any) -> None:
-    write(*arguments)
+def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
+    self._pulse.take(change)
+    self._pulse.look()
+    while (plan := self._pulse.plan()) is not None:
+        self._write(plan)
 
 
 def _ask_as_it_is() -> None:
@@ -685,14 +691,37 @@ REMEDIES = (
         "Conversations and first errors go before logs and repeats",
         "delivery.send_queue.SendQueue._worth",
         "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
-        put(send_queue.SendQueue, "_worth", lambda self, envelope: send_queue.Worth.OTHER),
+        put(send_queue.SendQueue, "_worth", lambda self, envelope: waiting.Worth.OTHER),
     ),
     Remedy(
         "store-lane",
         "The store is written to by a thread of its own",
-        "delivery.lanes.StoreLane",
+        "delivery.store_lane.StoreLane",
         "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
-        put(lanes.StoreLane, "write", _write_at_once),
+        put(store_lane.StoreLane, "give", _write_at_once),
+    ),
+    Remedy(
+        "pulled",
+        "The store's thread takes the spans of running transactions for itself",
+        "delivery.pulse.Pulse.look",
+        "../delivery/test_store_lane.py"
+        "::test_a_running_conversation_is_there_with_its_open_spans[{lifecycle}]",
+        put(pulse.Pulse, "look", lambda self: None),
+    ),
+    Remedy(
+        "taken-over",
+        "Whoever begins takes over what killed processes left in the store",
+        "delivery.store_lane.StoreLane",
+        "../delivery/test_recovered.py"
+        "::test_a_name_that_stands_in_the_code_is_still_known[{lifecycle}]",
+        put(store_lane.StoreLane, "_look_round", lambda self: None),
+    ),
+    Remedy(
+        "one-id",
+        "The id of a transaction's event follows from its trace and its root",
+        "encoding.transactions.event_id",
+        "../encoding/test_transactions.py::test_an_event_has_the_same_id_whoever_makes_it",
+        put(transactions, "event_id", lambda trace_id, span_id: span.new_id() * 2),
     ),
     Remedy(
         "sdks-losses",
