@@ -21,6 +21,7 @@ import typer
 from agent import certificates
 from agent.errors import InputError
 from agent.proxies import spare_loopback
+from agent.stopping import until_started
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 from telemetry.printable import printable
@@ -30,6 +31,8 @@ from . import rooms, simulate, terminal
 
 if TYPE_CHECKING:
     from config import Settings
+
+    from .ending import Ending
 
 INPUT_ERRORS = (InputError, SettingsError, TelemetryError)
 """Errors that are somebody's input: told in one line of text, without a traceback."""
@@ -126,7 +129,8 @@ def serve(
 ) -> None:
     """Run the WebSocket gateway: many conversations in one process.
 
-    Ctrl-C lets conversations end cleanly, a second one ends them at once.
+    Ctrl-C lets conversations end by themselves for a while, a second one ends them at once, a third
+    one leaves.
 
     Example: `PARLEY_GATEWAY_TOKEN=… parley serve --host 0.0.0.0`
     """
@@ -136,18 +140,20 @@ def serve(
     process.begin(settings.log_level)
     if (warning := process.open_to_all(settings)) is not None:
         terminal.warn(f"parley: warning: {warning}")
-    with process.traced(settings):
-        anyio.run(_serve, settings, page)
+    with process.ending(settings) as ending, process.traced(settings):
+        anyio.run(_serve, settings, page, ending)
 
 
-async def _serve(settings: Settings, page: bool) -> None:
+async def _serve(settings: Settings, page: bool, ending: Ending) -> None:
     from agent import gateway
     from agent.worker import worker
 
     from . import process
 
     token = settings.gateway_token
-    async with process.stopping() as stop, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        stopping = await stack.enter_async_context(ending.heard())
+        started = await stack.enter_async_context(until_started(stopping))
         with process.busy("loading the models"):
             open_session = await stack.enter_async_context(
                 worker(
@@ -157,21 +163,19 @@ async def _serve(settings: Settings, page: bool) -> None:
                     silence=settings.silence_timeout,
                 )
             )
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(
-            functools.partial(
-                gateway.serve,
-                open_session,
-                host=settings.gateway_host,
-                port=settings.gateway_port,
-                token=None if token is None else token.get_secret_value(),
-                page=page,
-                max_sessions=settings.max_sessions,
-                idle_timeout=settings.idle_timeout,
-                max_duration=settings.max_duration,
-            )
+        started()
+        await gateway.serve(
+            open_session,
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            token=None if token is None else token.get_secret_value(),
+            page=page,
+            max_sessions=settings.max_sessions,
+            idle_timeout=settings.idle_timeout,
+            max_duration=settings.max_duration,
+            stopping=stopping,
+            drain_timeout=settings.drain_timeout,
         )
-        await process.run_until(stop, tasks)
 
 
 app.command("simulate", help=simulate.HELP, rich_help_panel=START)(simulate.command)
@@ -250,18 +254,17 @@ def reservations(
     from . import process
 
     process.begin(settings.log_level)
-    with process.traced(settings):
-        anyio.run(_reservations, settings.reservations_db, host, port)
+    with process.ending(settings) as ending, process.traced(settings):
+        anyio.run(_reservations, settings.reservations_db, host, port, ending)
 
 
-async def _reservations(db: Path, host: str, port: int) -> None:
+async def _reservations(db: Path, host: str, port: int, ending: Ending) -> None:
     from agent import desk
 
-    from . import process
-
-    async with process.stopping() as stop, anyio.create_task_group() as tasks:
+    async with ending.heard() as stopping, anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(desk.serve, db, host, port))
-        await process.run_until(stop, tasks)
+        await stopping.drain.wait()
+        tasks.cancel_scope.cancel()
 
 
 def main() -> None:

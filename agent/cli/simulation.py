@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     import telemetry
+    from agent.stopping import Stopping
     from config import Settings
     from telemetry.records import ConversationRecord
 
+    from .ending import Ending
     from .simulate_options import Options
 
 
@@ -94,7 +96,10 @@ def simulate(settings: Settings, options: Options) -> bool:
     with tempfile.TemporaryDirectory(prefix="parley-") as scratch:
         # The verdict needs the traces, so they are kept for the run even when the store is off.
         store = settings.trace_store or Path(scratch) / "traces.db"
-        with process.traced(settings, store=str(store)) as runtime:
+        with (
+            process.ending(settings) as ending,
+            process.traced(settings, store=str(store)) as runtime,
+        ):
             found = anyio.run(
                 functools.partial(
                     _simulate,
@@ -105,6 +110,7 @@ def simulate(settings: Settings, options: Options) -> bool:
                     transport=options.transport,
                     console=console,
                     runtime=runtime,
+                    ending=ending,
                     store=store,
                     bookings=Path(scratch) / "reservations.db",
                 )
@@ -148,6 +154,7 @@ async def _simulate(
     transport: Transport,
     console: Console,
     runtime: telemetry.Runtime,
+    ending: Ending,
     store: Path,
     bookings: Path,
 ) -> simulator.Report | None:
@@ -164,7 +171,8 @@ async def _simulate(
     def stats() -> dict[str, Any]:
         return dataclasses.asdict(runtime.stats())
 
-    async with process.stopping() as stop, anyio.create_task_group() as services:
+    async with ending.heard() as stopping, anyio.create_task_group() as services:
+        services.start_soon(_end_at_once, stopping, services.cancel_scope)
         service = await services.start(
             functools.partial(desk.serve, bookings, port=0, faults=Faults())
         )
@@ -193,12 +201,17 @@ async def _simulate(
                     stats=stats,
                     line=line,
                     agreement_ms=agreement,
-                    stop=stop,
+                    stop=stopping.drain,
                     on_progress=on_progress,
                 )
                 found = await simulation.run(load)
         services.cancel_scope.cancel()
     return found
+
+
+async def _end_at_once(stopping: Stopping, run: anyio.CancelScope) -> None:
+    await stopping.now.wait()
+    run.cancel()
 
 
 def _reservations(bookings: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from agent.stopping import Stopping
+
 from . import process
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ async def livekit(
     except Problem as problem:
         raise rooms.RoomsError(str(problem)) from None
     name = f"simulation-{secrets.token_hex(4)}"
-    stopping = rooms.Stopping()
+    stopping = Stopping()
     async with anyio.create_task_group() as tasks:
         await tasks.start(
             functools.partial(
