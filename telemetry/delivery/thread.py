@@ -40,6 +40,7 @@ from .recovered import Notes
 from .send_queue import SendQueue
 from .side_car import SideCar
 from .store_lane import StoreLane
+from .tail import Tail
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
+    from ..summary import Keep
     from .lanes import Outlet
     from .messages import Message, Recorded
 
@@ -71,6 +73,7 @@ class Delivery:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         at_once: requests to Sentry that may be under way together.
         limits: of what waits for Sentry in the store.
+        keep: chooses transactions to be sent when they end; None if Sentry decides when they begin.
 
     Attributes:
         outbox: where calls put what is to be delivered.
@@ -86,6 +89,7 @@ class Delivery:
         streaming: bool = False,
         at_once: int = 1,
         limits: Limits | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.streaming = streaming
         self._trace_store = store
@@ -93,6 +97,7 @@ class Delivery:
         self._rule = Rule(send_content, policy)
         self.policy = policy
         self._limits = limits or Limits()
+        self._keep = keep
         self._at_once = at_once
         self._client: BaseClient | None = None
         self._spotlight: SpotlightClient | None = None
@@ -102,7 +107,8 @@ class Delivery:
         self._drops = Drops()
         self._threads = Threads()
         stores = self._trace_store is not None
-        self.outbox = Outbox(self._drops, streaming=self.streaming, stores=stores)
+        holds = self._keep is not None
+        self.outbox = Outbox(self._drops, streaming=self.streaming, stores=stores, holds=holds)
         self.outbox.client = self._client
         messages = self.outbox.messages
         self._store: StoreLane | None = None
@@ -114,8 +120,8 @@ class Delivery:
                 self._threads,
                 self._drops,
                 registry=self.outbox.registry,
-                notes=Notes(self._rule, streaming=self.streaming),
-                sends=lambda transaction: delivers and transaction.is_sampled,
+                notes=Notes(self._rule, streaming=self.streaming, held=holds),
+                sends=lambda transaction: delivers and (holds or transaction.is_sampled),
                 can_send=delivers,
                 limits=self._limits,
             )
@@ -138,6 +144,7 @@ class Delivery:
             drops=self._drops,
             registry=self.outbox.registry,
             streaming=self.streaming,
+            tail=self._keep and Tail(self._keep, self.outbox.registry, self._drops),
         )
         if self._spotlight is not None:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
@@ -237,7 +244,7 @@ class Delivery:
         if self._store is not None:
             waiting += self._store.left
             recovered = self._store.recovered
-        return Delivered(waiting, since, recovered)
+        return Delivered(waiting, since, recovered, self._processor.left_out.read())
 
     def recover(self, timeout: float) -> bool:
         """Wait until what others left in the store has been taken over, and made into envelopes."""
