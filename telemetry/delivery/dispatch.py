@@ -129,8 +129,8 @@ class Dispatch:
         """Makes a trace's streamed spans anew; None if they may be sent as they are."""
         return None if self._projection is None else self._projection.spans(trace_id)
 
-    def pass_on(self, envelope: Envelope) -> None:
-        """Have it sent as it is: nobody's words are in it."""
+    def pass_on(self, envelope: Envelope, *, events: int | None = None) -> None:
+        """Have it sent as it is: nobody's words are in it. ``events`` as the queue takes it."""
         if self._hold is not None:
             self._hold(envelope)
             return
@@ -146,10 +146,10 @@ class Dispatch:
             self._queue.add(envelope)  # whoever sends it finds that out, and counts it
             return
         if self._store is None:
-            self._queue.add(envelope, packed=packed)
+            self._queue.add(envelope, packed=packed, events=events)
             return
         key = envelope.headers.get("event_id") or uuid.uuid4().hex
-        waiting = self._queue.add(envelope, key=key, packed=packed)
+        waiting = self._queue.add(envelope, key=key, packed=packed, events=events)
         if waiting is None:
             return
         copy = Unsent(key, waiting.worth, waiting.events, self.rule.to_text(), body, time.time())
