@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate test test-system lint types bench fuzz lift locks remedies \
+.PHONY: help setup simulate test test-system lint types bench fuzz fuzz-sessions lift locks remedies kills \
         test-sentry test-sentry-oldest test-sentry-newest
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -43,6 +43,11 @@ fuzz: setup ## Hold 500 pairs of conversations in random surroundings; FUZZ_SEED
 	echo "FUZZ_SEED=$$FUZZ_SEED"; \
 	$(RUN)/pytest --show-capture=no tests/telemetry/conformance/test_surroundings.py
 
+fuzz-sessions: setup ## Hold 200 LiveKit sessions at random: history and trace agree; FUZZ_SEED=… repeats a run
+	@export FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_SEED=$${FUZZ_SEED:-$$($(RUN)/python -c 'import secrets; print(secrets.randbits(32))')}; \
+	echo "FUZZ_SEED=$$FUZZ_SEED"; \
+	$(RUN)/pytest --show-capture=no tests/telemetry/integrations/livekit/test_at_random.py
+
 lift: setup ## Copy telemetry/ elsewhere, under another name, and run its tests there
 	$(RUN)/python -m tests.lift
 	$(RUN)/python -m tests.lift --nested
@@ -58,6 +63,10 @@ test-sentry: setup ## Run telemetry's tests on the oldest sentry-sdk allowed and
 
 test-sentry-oldest: ; $(RUN)/python -m tests.lift --core --oldest
 test-sentry-newest: ; $(RUN)/python -m tests.lift --core --nested
+
+kills: setup ## Kill a hundred processes that hold conversations, and look for all they recorded (10 minutes)
+	$(RUN)/python -m tests.telemetry.conformance.killed
+	$(RUN)/python -m tests.telemetry.conformance.killed --away --kills 10
 
 bench: setup ## Measure what telemetry costs, side by side in one run
 	$(RUN)/python -m tests.bench

@@ -24,6 +24,8 @@ From the top down; each imports only those below it:
     Certificates that the environment names and that can't be used.
 ``audio``
     The one measure of audibility that all of them use.
+``stopping``
+    How calls end when the process is asked to stop.
 ``errors``
     The base of errors that are somebody's input.
 """

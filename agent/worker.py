@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 from livekit.agents.utils import http_context
 
+from telemetry.integrations.livekit import Prices
+
 from . import providers
 from .session import VoiceSession, load_agent, resources
 from .session.agents import script_of
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     OpenVoiceSession = Callable[[SessionRequest, Line], VoiceSession]
 
 
+def _unwatched(_: VoiceSession) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The agent and the models that all sessions of a process share, on whatever event loop."""
@@ -37,6 +43,10 @@ class Loaded:
     models: providers.Models
     silence: float = ASK_AGAIN_AFTER_SECONDS
     """Seconds of mutual silence before a caller is asked again; 0 for never."""
+    opened: Callable[[VoiceSession], object] = _unwatched
+    """Told of each session as it is opened, on the session's event loop."""
+    prices: Prices | None = None
+    """Prices of the models, where conversations are to say what they cost."""
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
@@ -52,19 +62,26 @@ class Loaded:
         ):
 
             def open_session(request: SessionRequest, line: Line) -> VoiceSession:
-                return VoiceSession(
+                session = VoiceSession(
                     request,
                     line,
                     agent=make_agent,
                     plugins=lambda: self.models.plugins(script, connections=connections),
                     silence=self.silence,
+                    prices=self.prices,
                 )
+                self.opened(session)
+                return session
 
             yield open_session
 
 
 def load(
-    choice: providers.Choice, *, agent: str, silence: float = ASK_AGAIN_AFTER_SECONDS
+    choice: providers.Choice,
+    *,
+    agent: str,
+    silence: float = ASK_AGAIN_AFTER_SECONDS,
+    opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> Loaded:
     """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
 
@@ -74,12 +91,14 @@ def load(
         choice: which providers to use.
         agent: the agent's class, ``module:Class``.
         silence: seconds of mutual silence before a caller is asked again; 0 for never.
+        opened: told of each session as it is opened, on the session's event loop.
 
     Raises:
         AgentError: the agent can't be loaded.
         ProviderError: a provider can't be.
     """
-    loaded = Loaded(load_agent(agent), providers.load(choice), silence)
+    prices = Prices(choice.speech_prices)
+    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened, prices)
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()
@@ -94,6 +113,7 @@ async def worker(
     agent: str,
     environ: Mapping[str, str],
     silence: float = ASK_AGAIN_AFTER_SECONDS,
+    opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> AsyncIterator[OpenSession]:
     """Load everything that is loaded once, and yield the opener of sessions on this event loop.
 
@@ -101,7 +121,9 @@ async def worker(
     """
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
-    loaded = await anyio.to_thread.run_sync(lambda: load(choice, agent=agent, silence=silence))
+    loaded = await anyio.to_thread.run_sync(
+        lambda: load(choice, agent=agent, silence=silence, opened=opened)
+    )
     try:
         # plugins that need an HTTP client share the process's one, as in a job of LiveKit's
         async with http_context.open(), loaded.opener(environ) as open_session:

@@ -6,6 +6,10 @@
     Reads the settings that are JSON.
 ``name_lists``
     Reads those that list names.
+``provider_names``
+    Reads those that name providers, and their options and prices.
+``keeping``
+    Reads those that say how much is kept.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

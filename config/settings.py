@@ -13,14 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .keeping import KEPT, UNSENT, Kept
 from .name_lists import names_in
-from .strict_json import read_json
+from .provider_names import options_in, prices_in, providers_in
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_REMOTE = re.compile(r"openai|plugin:[a-z]\w*|[\w.-]+(/[\w.-]+)+(:[\w.-]+)?")
-_HERE = {"stt": "local", "llm": "scripted", "tts": "local"}
-"""The providers on this machine, by kind."""
 
 
 class Settings(BaseSettings):
@@ -60,16 +58,32 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_SAMPLE_RATE",
         description="Share of conversations delivered to Sentry.",
     )
+    keep: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="PARLEY_KEEP",
+        description="Rules for conversations that are delivered in any case, separated by commas: "
+        "errors, interrupted, slower:1.5 (an answer took longer, in seconds), longer:600, "
+        "outcome:failed. With any, nothing of a conversation is delivered before its end.",
+    )
     trace_lifecycle: Literal["transaction", "stream"] = Field(
         "transaction",
         validation_alias="PARLEY_TRACE_LIFECYCLE",
         description="Delivery to Sentry: conversations whole at their end, or span by span before.",
+    )
+    stream_gen_ai_spans: bool = Field(
+        True,
+        validation_alias="PARLEY_STREAM_GEN_AI_SPANS",
+        description="Send the spans of agents, models and tools beside their transaction, as "
+        "Sentry's Conversations page needs them. Turn it off for a self-hosted Sentry that "
+        "doesn't take them, and for Spotlight.",
     )
     trace_store: Path | None = Field(
         Path("traces.db"),
         validation_alias="PARLEY_TRACE_STORE",
         description="The local trace store, an SQLite file; `off` or an empty value turns it off.",
     )
+    trace_keep: Kept = KEPT
+    trace_keep_unsent: Kept = UNSENT
     send_content: bool = Field(
         False,
         validation_alias="PARLEY_SEND_CONTENT",
@@ -170,6 +184,13 @@ class Settings(BaseSettings):
         None,
         validation_alias="OPENAI_API_KEY",
         description="The server's key; needed with the provider openai.",
+    )
+    speech_prices: Annotated[dict[str, dict[str, float]], NoDecode] = Field(
+        {},
+        validation_alias="PARLEY_SPEECH_PRICES",
+        description="Prices of models of speech in US dollars, as JSON, for what conversations "
+        'cost: {"nova-3": {"minute": 0.0077}, "sonic-3": {"1000_characters": 0.03}}. Those of '
+        "language models are known.",
     )
     inference_threads: int = Field(
         2,
@@ -326,7 +347,7 @@ class Settings(BaseSettings):
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in {"", "off"} else value
 
-    @field_validator("propagate_to", "send_attributes", "send_errors", mode="before")
+    @field_validator("propagate_to", "send_attributes", "send_errors", "keep", mode="before")
     @classmethod
     def _names(cls, value: object, info: ValidationInfo) -> object:
         return names_in(value, info.field_name or "")
@@ -334,35 +355,18 @@ class Settings(BaseSettings):
     @field_validator("stt", "llm", "tts", mode="before")
     @classmethod
     def _providers(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, str):
-            return value
-        here = _HERE[info.field_name or ""]
-        names = tuple(name for part in value.split(",") if (name := part.strip()))
-        for name in names:
-            if name != here and not _REMOTE.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} should be {here}, openai, PROVIDER/MODEL or plugin:NAME"
-                )
-            if names.count(name) > 1:
-                raise ValueError(f"{name!r} should be there once")
-        if not names:
-            raise ValueError("should name a provider")
-        return names
+        return providers_in(value, info.field_name or "")
 
     @field_validator("stt_options", "llm_options", "tts_options", mode="before")
     @classmethod
     def _options(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, str):
-            return value
-        options = read_json(value)
-        if not isinstance(options, dict) or not all(isinstance(o, dict) for o in options.values()):
-            raise ValueError('should be like {"NAME": {"OPTION": "VALUE"}}')
         kind = (info.field_name or "").removesuffix("_options")
-        names = info.data.get(kind)
-        for name in options:
-            if names is not None and name not in names:
-                raise ValueError(f"has options of {name!r}, which is not in {variable_of(kind)}")
-        return options
+        return options_in(value, info.data.get(kind), variable_of(kind))
+
+    @field_validator("speech_prices", mode="before")
+    @classmethod
+    def _prices(cls, value: object) -> object:
+        return prices_in(value)
 
     @field_validator("agent", mode="after")
     @classmethod

@@ -30,10 +30,14 @@ from .errors import TelemetryError
 from .runtime import CLOSE_TIMEOUT, Runtime, activate, deactivate
 from .store import TraceStore
 from .store.sqlite_file import require_writable
+from .summary import rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from .store import Limits
+    from .summary import Keep
 
 
 def init(
@@ -42,8 +46,10 @@ def init(
     environment: str | None = None,
     release: str | None = None,
     sample_rate: float = 1.0,
+    keep: str | Keep | None = None,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     store: str | Path | None = None,
+    store_limits: Limits | None = None,
     propagate_to: Sequence[str] | None = None,
     strict: bool = False,
     send_content: bool = False,
@@ -54,25 +60,23 @@ def init(
     """Configure Sentry and start delivery; once per process.
 
     Args:
-        dsn: where Sentry is; None sends nothing.
-        environment, release: Sentry's.
+        dsn, environment, release: Sentry's; a DSN of None sends nothing.
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
-        lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
-            ends, or ``"stream"``, span by span while it runs.
-        store: path of the local trace store (SQLite); None keeps nothing locally.
+        keep: chooses, at their end, those sent in any case: rules (:func:`.summary.rules`), or a
+            function of a :class:`Summary`, asked in delivery's thread. All are sent at their end.
+        lifecycle: ``"transaction"``, one event when the conversation ends, or ``"stream"``, its
+            spans while it runs.
+        store, store_limits: path of the local trace store (SQLite), and what is kept there.
         propagate_to: host names whose requests get trace headers; None means every host.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
-        send_content: send to Sentry what people said and what follows from it, such as arguments
-            of tools and local variables. The local store always has it.
+        send_content: send Sentry what people said and what follows from it. The store has it.
         send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
             ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
         send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
-        options: further options of ``sentry_sdk.init``, such as ``integrations``, ``http_proxy``
-            or ``ca_certs``.
+        options: further options of ``sentry_sdk.init``: ``integrations``, ``ca_certs``, …
 
     Raises:
-        TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
-            or an option has a value that isn't allowed.
+        TelemetryError: it is initialised already, or the DSN, the store or an option can't be used.
     """
     _check(lifecycle, sample_rate)
     sentrys_options.check(options)
@@ -84,6 +88,8 @@ def init(
             policy=policy(send_attributes, send_errors),
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
+            limits=store_limits,
+            keep=chooses(keep),
         ),
         strict=strict,
         dsn=dsn,
@@ -134,7 +140,6 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
                 lambda: delivery.drop(CALLBACK_ERROR, 1),
             ),
             in_app_exclude=[*(options.pop("in_app_exclude", None) or ()), PACKAGE],
-            stream_gen_ai_spans=options.pop("stream_gen_ai_spans", False),
             auto_session_tracking=False,
             send_client_reports=False,
             enable_backpressure_handling=False,
@@ -154,6 +159,19 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     runtime.logs = LogCapture.install(delivery)
     atexit.register(runtime.close)
     return runtime
+
+
+def chooses(keep: str | Keep | None) -> Keep | None:
+    """The function that chooses conversations; None if there is nothing to choose by.
+
+    Raises:
+        TelemetryError: a rule is none, or it is neither rules nor a function.
+    """
+    if isinstance(keep, str):
+        return rules(keep) if keep.strip() else None
+    if keep is not None and not callable(keep):
+        raise TelemetryError(f"keep must be rules or a function of a Summary, not {keep!r}")
+    return keep
 
 
 def policy(

@@ -21,6 +21,7 @@ import sentry_sdk
 from . import attributes as names
 from . import fork
 from .context import chain, scopes
+from .context.place import current_task
 from .delivery.messages import answer
 from .delivery.nowhere import Nowhere
 from .errors import MissingConversation, TelemetryError
@@ -79,7 +80,9 @@ class Runtime:
 
     def stats(self) -> Stats:
         """The counts so far."""
-        return self._delivery.outbox.tally.stats(self._delivery.dropped())
+        return self._delivery.outbox.tally.stats(
+            self._delivery.dropped(), self._delivery.delivered()
+        )
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until everything recorded before this call is stored and sent; False when time ran
@@ -88,6 +91,14 @@ class Runtime:
         It blocks: on an event loop, run it in a thread.
         """
         return self._delivery.flush(timeout)
+
+    def recover(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+        """Wait until what killed processes left in the store is closed, and on its way to Sentry.
+
+        It is begun at ``init``, and needs no call; False when time ran out. :attr:`Stats.waiting`
+        says how much of it Sentry hasn't got yet. It blocks, as :meth:`flush` does.
+        """
+        return self._delivery.recover(timeout)
 
     async def aflush(self, timeout: float = CLOSE_TIMEOUT) -> bool:  # noqa: ASYNC109 - the contract's
         """:meth:`flush`, without blocking the event loop."""
@@ -122,6 +133,12 @@ class Runtime:
             dropped = self.stats().dropped
             logger.warning(
                 "telemetry dropped what it could not send in %.1f s: %s", timeout, dropped
+            )
+        elif waiting := self.stats().waiting:
+            logger.warning(
+                "telemetry leaves what Sentry hasn't taken in the store (envelopes: %d): the next "
+                "process that uses the store sends them",
+                waiting,
             )
         return delivered
 
@@ -259,10 +276,7 @@ def _within(module: str, package: str) -> bool:
 
 
 def _task_name() -> str | None:
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return None
+    task = current_task()
     return task.get_name() if task is not None else None
 
 

@@ -48,7 +48,7 @@ class Tally:
         self.late_spans = Counter()
         self.open_at_finish = Counter()
 
-    def stats(self, dropped: Mapping[str, int]) -> Stats:
+    def stats(self, dropped: Mapping[str, int], delivery: Delivered) -> Stats:
         """The counts so far, with those of delivery."""
         return Stats(
             conversations=self.conversations.read(),
@@ -60,7 +60,21 @@ class Tally:
             refused_headers=refused_headers.read() - self.refused_headers_before,
             faults=faults.read() - self.faults_before,
             dropped=dropped,
+            waiting=delivery.waiting,
+            waiting_since=delivery.waiting_since,
+            recovered=delivery.recovered,
+            left_out=delivery.left_out,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Delivery's counts of what it hasn't done yet."""
+
+    waiting: int = 0
+    waiting_since: float | None = None
+    recovered: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +101,12 @@ class Stats:
     which the log tells."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Everything that was dropped, by reason: spans of conversations, errors, envelopes."""
+    waiting: int = 0
+    """Envelopes that Sentry hasn't acknowledged: in the local store or, without one, in memory."""
+    waiting_since: float | None = None
+    """The time at which the oldest of them was recorded, in Unix seconds; None if none waits."""
+    recovered: int = 0
+    """Conversations that processes which were killed had left open: closed, and to be sent."""
+    left_out: int = 0
+    """Transactions that ended and weren't sent to Sentry, as neither ``keep`` nor ``sample_rate``
+    chose them. The local store has them."""

@@ -241,8 +241,10 @@ def _title(record: ConversationRecord) -> Iterator[str]:
 
 
 def _label(span: SpanRecord) -> str:
-    """Op and name; the name only if it says more than the op."""
+    """Op and name; of the name only what says more than the op."""
     name = "" if span.name == span.op or span.op.endswith(f".{span.name}") else span.name
+    if span.op.startswith("gen_ai."):  # an AI span's name begins with what its op says
+        name = name.removeprefix(f"{span.op.removeprefix('gen_ai.')} ")
     return printable(f"{span.op} {name}")
 
 

@@ -75,6 +75,11 @@ class Written(str):
         """A text that is the program's as a whole."""
         return cls(text, code=text)
 
+    @classmethod
+    def made_up(cls, text: str) -> Written:
+        """A text that is somebody's as a whole, however much it looks like a name."""
+        return cls(text, code=FILTERED)
+
     @property
     def code(self) -> str:
         """The text with what stands in no code replaced; found at the first time, which is slow."""

@@ -13,6 +13,7 @@ its own name nowhere. With ``--nested`` it becomes a package inside another (``m
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ ROOT: Final = Path(__file__).parent.parent
 NAME: Final = "tracing_layer"
 NESTED: Final = "myapp.telemetry"
 """The package's names where it is lifted to."""
-TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "telemetry")
+TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "screens.py", "telemetry")
 """The tests that go along: those of telemetry, and what they share."""
 TEST_TOOLS: Final = (
     "pytest",
@@ -42,6 +43,8 @@ TEST_TOOLS: Final = (
 )
 FRAMEWORKS: Final = (
     "livekit-agents",
+    "livekit-plugins-openai",
+    "genai-prices",
     "aiohttp",
     "httpx",
     "httpx2",
@@ -128,6 +131,7 @@ def _versions() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted: Iterable[str] = (
         *project["project"]["dependencies"],
+        *itertools.chain(*project["project"]["optional-dependencies"].values()),
         *project["dependency-groups"]["dev"],
     )
     return {re.split(r"[^\w.-]", requirement)[0]: requirement for requirement in wanted}

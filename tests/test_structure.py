@@ -26,6 +26,8 @@ MAX_INDIRECT_SHARE: Final = 0.03
 """Share of docstrings that may open with one of :data:`INDIRECT`."""
 INDIRECT: Final = frozenset({"what", "whether", "how", "who"})
 """Openings of a docstring that describes a thing by a question, and leaves its kind open."""
+EXAMPLES: Final = "tests/agents"
+"""A package of tests that is read as an example: held to what the others are."""
 UNMAPPED: Final = ("tests/system", "tests/bench", "tests/telemetry/conformance")
 """Folders of tests that belong to no module: to the whole, to its costs, to the promises."""
 BEHAVIOURS: Final = {
@@ -36,6 +38,7 @@ BEHAVIOURS: Final = {
     "tests/test_structure.py": "this file: all packages",
     "tests/agent/test_acceptance.py": "the whole command, with eight callers and Sentry listening",
     "tests/agent/test_said.py": "the whole command, with an agent that quotes its caller",
+    "tests/agent/test_screens.py": "the whole command, as Sentry's AI screens show it",
     "tests/agent/test_foreign_text.py": "nothing a stranger sends is printed raw, by any way out",
     "tests/agent/cli/test_distributed.py": "one trace over the processes of caller, agent, service",
     "tests/agent/cli/test_surroundings.py": "bad surroundings of a command, by the dozen",
@@ -47,17 +50,26 @@ BEHAVIOURS: Final = {
     "tests/telemetry/test_readme.py": "the code blocks of telemetry/README.md",
     "tests/telemetry/locks/test_locks.py": "the lock matrix, in processes of its own",
     "tests/telemetry/integrations/livekit/test_agents.py": "several agents in a conversation",
+    "tests/telemetry/integrations/livekit/test_agreement.py": "telemetry.testing's oracle",
     "tests/telemetry/integrations/livekit/test_ambient.py": "the span current in an agent's code",
     "tests/telemetry/integrations/livekit/test_asked_from.py": "turns asked for from elsewhere",
     "tests/telemetry/integrations/livekit/test_whose_reply.py": "whose reply it is, whoever asks",
+    "tests/telemetry/integrations/livekit/test_at_random.py": "history and trace of drawn sessions",
     "tests/telemetry/integrations/livekit/test_content.py": "content stays out of envelopes",
     "tests/telemetry/integrations/livekit/test_faults.py": "telemetry broken from within",
+    "tests/telemetry/integrations/livekit/test_from_outside.py": "asked by older tasks, or typed",
     "tests/telemetry/integrations/livekit/test_interruptions.py": "interruptions in the trace",
+    "tests/telemetry/integrations/livekit/test_kinds.py": "kinds of sessions: history and trace",
+    "tests/telemetry/integrations/livekit/test_machine.py": "turns, told of a session by hand",
     "tests/telemetry/integrations/livekit/test_names.py": "names of all spans LiveKit makes",
+    "tests/telemetry/integrations/livekit/test_processes.py": "a process for each job",
     "tests/telemetry/integrations/livekit/test_provider.py": "a tracer provider set before ours",
     "tests/telemetry/integrations/livekit/test_providers.py": "providers that fail or stand in",
     "tests/telemetry/integrations/livekit/test_realtime.py": "realtime models",
     "tests/telemetry/integrations/livekit/test_sessions.py": "sessions: one, several, many",
+    "tests/telemetry/integrations/livekit/test_screens.py": "Sentry's selections of AI spans",
+    "tests/telemetry/integrations/livekit/test_stopped.py": "turns that an agent declines",
+    "tests/telemetry/integrations/livekit/test_tools.py": "tools that can't be called",
 }
 """Tests named for a behaviour of several modules, and not for one module, with the behaviour."""
 
@@ -99,12 +111,14 @@ def _is_package(folder: Path) -> bool:
 
 def _packages() -> list[Package]:
     return [
-        Package(path.parent) for top in TOPS for path in sorted((ROOT / top).rglob("__init__.py"))
+        Package(path.parent)
+        for top in (*TOPS, EXAMPLES)
+        for path in sorted((ROOT / top).rglob("__init__.py"))
     ]
 
 
 each_package: Final = pytest.mark.parametrize("package", _packages(), ids=lambda each: each.name)
-each_top: Final = pytest.mark.parametrize("top", TOPS)
+each_top: Final = pytest.mark.parametrize("top", [*TOPS, EXAMPLES])
 
 
 @cache

@@ -5,7 +5,9 @@
 ``terminal``
     Standard output and error that take all that is written to them.
 ``process``
-    Settings, logging, telemetry and signals of a running command.
+    Settings, logging and telemetry of a running command.
+``ending``
+    Its end: what each signal asks for, and the deadline.
 ``rooms``
     ``start`` and ``dev``: the LiveKit agent worker.
 ``simulate``, ``simulate_options``

@@ -21,6 +21,7 @@ import typer
 from agent import certificates
 from agent.errors import InputError
 from agent.proxies import spare_loopback
+from agent.stopping import until_started
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 from telemetry.printable import printable
@@ -30,6 +31,8 @@ from . import rooms, simulate, terminal
 
 if TYPE_CHECKING:
     from config import Settings
+
+    from .ending import Ending
 
 INPUT_ERRORS = (InputError, SettingsError, TelemetryError)
 """Errors that are somebody's input: told in one line of text, without a traceback."""
@@ -57,7 +60,7 @@ app = typer.Typer(
 traces = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List and show conversations from the local trace store.",
+    help="List and show conversations from the local trace store; recover what was left in it.",
 )
 app.add_typer(traces, name="traces", rich_help_panel=LOOK)
 
@@ -126,7 +129,8 @@ def serve(
 ) -> None:
     """Run the WebSocket gateway: many conversations in one process.
 
-    Ctrl-C lets conversations end cleanly, a second one ends them at once.
+    Ctrl-C lets conversations end by themselves for a while, a second one ends them at once, a third
+    one leaves.
 
     Example: `PARLEY_GATEWAY_TOKEN=… parley serve --host 0.0.0.0`
     """
@@ -136,18 +140,20 @@ def serve(
     process.begin(settings.log_level)
     if (warning := process.open_to_all(settings)) is not None:
         terminal.warn(f"parley: warning: {warning}")
-    with process.traced(settings):
-        process.run(_serve, settings, page)
+    with process.ending(settings) as ending, process.traced(settings):
+        process.run(_serve, settings, page, ending)
 
 
-async def _serve(settings: Settings, page: bool) -> None:
+async def _serve(settings: Settings, page: bool, ending: Ending) -> None:
     from agent import gateway
     from agent.worker import worker
 
     from . import process
 
     token = settings.gateway_token
-    async with process.stopping() as stop, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        stopping = await stack.enter_async_context(ending.heard())
+        started = await stack.enter_async_context(until_started(stopping))
         with process.busy("loading the models"):
             open_session = await stack.enter_async_context(
                 worker(
@@ -157,21 +163,19 @@ async def _serve(settings: Settings, page: bool) -> None:
                     silence=settings.silence_timeout,
                 )
             )
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(
-            functools.partial(
-                gateway.serve,
-                open_session,
-                host=settings.gateway_host,
-                port=settings.gateway_port,
-                token=None if token is None else token.get_secret_value(),
-                page=page,
-                max_sessions=settings.max_sessions,
-                idle_timeout=settings.idle_timeout,
-                max_duration=settings.max_duration,
-            )
+        started()
+        await gateway.serve(
+            open_session,
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            token=None if token is None else token.get_secret_value(),
+            page=page,
+            max_sessions=settings.max_sessions,
+            idle_timeout=settings.idle_timeout,
+            max_duration=settings.max_duration,
+            stopping=stopping,
+            drain_timeout=settings.drain_timeout,
         )
-        await process.run_until(stop, tasks)
 
 
 app.command("simulate", help=simulate.HELP, rich_help_panel=START)(simulate.command)
@@ -211,6 +215,29 @@ def show_trace(
     trace_store.show_conversation(_stores(store), conversation, words=words)
 
 
+@traces.command("recover")
+def recover_traces(
+    store: StoreOption = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that sending to Sentry may take.")
+    ] = 60.0,
+) -> None:
+    """Close what killed processes left open, and send to Sentry what it hasn't got.
+
+    The next start of any command that uses the store does the same. What a process that lives has
+    is left to it.
+
+    Exit code 1 if something still waits.
+    """
+    settings = load()
+    from . import process
+    from . import traces as trace_store
+
+    process.begin(settings.log_level)
+    waits = [trace_store.recover(settings, path, timeout) for path in _stores(store)]
+    raise typer.Exit(1 if any(waits) else 0)
+
+
 rooms.register(app, panel=ANSWER)
 
 
@@ -227,18 +254,17 @@ def reservations(
     from . import process
 
     process.begin(settings.log_level)
-    with process.traced(settings):
-        process.run(_reservations, settings.reservations_db, host, port)
+    with process.ending(settings) as ending, process.traced(settings):
+        process.run(_reservations, settings.reservations_db, host, port, ending)
 
 
-async def _reservations(db: Path, host: str, port: int) -> None:
+async def _reservations(db: Path, host: str, port: int, ending: Ending) -> None:
     from agent import desk
 
-    from . import process
-
-    async with process.stopping() as stop, anyio.create_task_group() as tasks:
+    async with ending.heard() as stopping, anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(desk.serve, db, host, port))
-        await process.run_until(stop, tasks)
+        await stopping.drain.wait()
+        tasks.cancel_scope.cancel()
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from agent import certificates
 from telemetry.printable import printable
 
 from . import probes, process, terminal
+from .ending import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -69,20 +70,21 @@ def check(settings: Settings, *, limit: float) -> bool:
 
     for finding in told:
         show(finding)
-    anyio.run(_probe_all, found, limit, show)
+    with Ending(process.CLOSING_SECONDS, deliver=lambda _: None) as ending:
+        anyio.run(_probe_all, found, limit, show, ending)
     counted = "1 problem" if problems == 1 else f"{problems} problems"
     console.print("All is well." if not problems else f"{counted}.")
     return not problems
 
 
 async def _probe_all(
-    found: dict[str, Probe], limit: float, show: Callable[[Finding], None]
+    found: dict[str, Probe], limit: float, show: Callable[[Finding], None], ending: Ending
 ) -> None:
     waiting = set(found)
     console = terminal.console(stderr=True)
     async with (
         http_context.open(),  # where plugins find their HTTP client
-        process.stopping() as stop,
+        ending.heard() as stopping,
         anyio.create_task_group() as tasks,
     ):
 
@@ -92,12 +94,12 @@ async def _probe_all(
             show(finding)
             status.update(f"waiting for {', '.join(sorted(waiting))}")
             if not waiting:
-                stop.set()
+                stopping.drain.set()
 
         with console.status(f"waiting for {', '.join(sorted(waiting))}") as status:
             for name, probe in found.items():
                 tasks.start_soon(one, name, probe)
-            await stop.wait()
+            await stopping.drain.wait()
             tasks.cancel_scope.cancel()
     for name in sorted(waiting):
         show(Finding("problem", name, "was not waited for"))

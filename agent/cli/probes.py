@@ -7,6 +7,7 @@ behind: no room, no conversation, no event.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import errno
 import json
 import os
@@ -189,9 +190,27 @@ def _trusting(bundle: str | None) -> ssl.SSLContext:
 
 
 async def trace_store(path: Path) -> str:
-    """See that the store can be written, without writing."""
+    """See that the store can be written, without writing; and what waits in it."""
     await anyio.to_thread.run_sync(_try_store, path)
-    return str(path)
+    left = await anyio.to_thread.run_sync(_left_in, path)
+    return "; ".join([str(path), *left])
+
+
+def _left_in(path: Path) -> list[str]:
+    """What waits in a store for Sentry, and what killed processes left open in it."""
+    try:
+        left = TraceStore(path).left()
+    except TelemetryError as error:
+        raise Problem(f"PARLEY_TRACE_STORE: {error}") from None
+    said = []
+    if left.unsent:
+        since = datetime.datetime.fromtimestamp(left.since or 0.0).astimezone()
+        said.append(f"waiting for Sentry since {since:%Y-%m-%d %H:%M:%S}: {left.unsent}")
+    if left.conversations:
+        said.append(
+            f"left by processes that are gone: {left.conversations}, see `parley traces recover`"
+        )
+    return said
 
 
 def _try_store(path: Path) -> None:

@@ -1,13 +1,11 @@
-"""The parts of a running command: settings, logging, telemetry, signals."""
+"""The parts of a running command: settings, logging, telemetry."""
 
 from __future__ import annotations
 
 import logging
 import os
 import resource
-import signal
-import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
@@ -21,11 +19,13 @@ from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.printable import indented, printable
+from telemetry.store import Limits
 
 from . import terminal
+from .ending import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from config import Settings
     from telemetry.integrations.httpx2 import Httpx2Integration
@@ -36,6 +36,10 @@ _Given = TypeVarTuple("_Given")
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEAST_FILES = 64
 """Files and sockets that a command gets at least, where the machine allows that."""
+CLOSING_SECONDS = 1.0
+"""Time that closing may take after the last call, until what still runs is left."""
+_traced: list[telemetry.Runtime] = []
+"""Telemetry of this process, while it is on."""
 _CHATTY = ("httpx", "livekit", "websockets", "asyncio")
 """Loggers whose INFO a trace tells better."""
 
@@ -110,13 +114,16 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
     dsn = None if settings.sentry_dsn is None else settings.sentry_dsn.get_secret_value()
     if dsn is not None:
         certificates.require(dsn, os.environ, "Sentry")
-    with telemetry.init(
+    runtime = telemetry.init(
         dsn=dsn,
         environment=settings.sentry_environment,
         release=settings.sentry_release,
         sample_rate=settings.sample_rate,
+        keep=",".join(settings.keep),
         lifecycle=settings.trace_lifecycle,
+        stream_gen_ai_spans=settings.stream_gen_ai_spans,
         store=store or settings.trace_store,
+        store_limits=limits(settings),
         propagate_to=settings.propagate_to,
         send_content=settings.send_content,
         send_attributes=settings.send_attributes,
@@ -125,8 +132,33 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
         auto_enabling_integrations=False,
         integrations=_clients(),
-    ) as runtime:
-        yield runtime
+    )
+    _traced.append(runtime)
+    try:
+        with runtime:
+            yield runtime
+    finally:
+        _traced.remove(runtime)
+
+
+def ending(settings: Settings) -> Ending:
+    """The end of a command that holds calls, as the settings say."""
+    return Ending(settings.drain_timeout + CLOSING_SECONDS, deliver=_deliver)
+
+
+def _deliver(seconds: float) -> None:
+    for runtime in _traced:
+        runtime.close(seconds)
+
+
+def limits(settings: Settings) -> Limits:
+    """The limits of the trace store."""
+    return Limits(
+        seconds=settings.trace_keep.seconds,
+        bytes=settings.trace_keep.bytes,
+        unsent_seconds=settings.trace_keep_unsent.seconds,
+        unsent_bytes=settings.trace_keep_unsent.bytes,
+    )
 
 
 def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:
@@ -155,6 +187,7 @@ def choice(settings: Settings) -> Choice:
         api_key=None if key is None else key.get_secret_value(),
         timeout=settings.provider_timeout,
         inference_threads=settings.inference_threads,
+        speech_prices=settings.speech_prices,
     )
 
 
@@ -174,33 +207,6 @@ def busy(what: str) -> Iterator[None]:
     """Say on a terminal that something takes its time."""
     with terminal.console(stderr=True).status(f"{what} …"):
         yield
-
-
-@asynccontextmanager
-async def stopping() -> AsyncIterator[anyio.Event]:
-    """An event that SIGINT or SIGTERM sets; a second one cancels the block, a third one kills."""
-    stop = anyio.Event()
-
-    async def listen() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                if stop.is_set():
-                    tasks.cancel_scope.cancel()
-                    return
-                stop.set()
-                if sys.stderr.isatty():
-                    sys.stderr.write("\rstopping; Ctrl-C again to stop at once\n")
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listen)
-        yield stop
-        tasks.cancel_scope.cancel()
-
-
-async def run_until(stop: anyio.Event, tasks: anyio.abc.TaskGroup) -> None:
-    """Wait for the signal, then cancel what runs in ``tasks``."""
-    await stop.wait()
-    tasks.cancel_scope.cancel()
 
 
 def environ(settings: Settings, **changes: str) -> dict[str, str]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 
 from agent import certificates
@@ -18,8 +16,10 @@ from agent.proxies import hide_from_livekit
 from config import load
 
 if TYPE_CHECKING:
-    from agent.rooms import LiveKit, Options, Stopping
+    from agent.rooms import LiveKit, Options
     from config import Settings
+
+    from .ending import Ending
 
 log = logging.getLogger(__name__)
 
@@ -104,21 +104,20 @@ def _run(settings: Settings, server: LiveKit) -> None:
     if settings.job_executor == "process":
         # else Python looks in the working directory first, even for the modules it starts with
         os.environ["PYTHONSAFEPATH"] = "1"
-    process.run(_serve, settings, server)
+    with process.ending(settings) as ending:
+        process.run(_serve, settings, server, ending)
 
 
-async def _serve(settings: Settings, server: LiveKit) -> None:
+async def _serve(settings: Settings, server: LiveKit, ending: Ending) -> None:
     from agent import rooms
     from agent.rooms.tokens import serve_tokens
 
     from . import process
 
-    stopping = rooms.Stopping()
-    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+    async with ending.heard() as stopping, AsyncExitStack() as stack:
         if settings.token_port is not None:
             tokens = serve_tokens(server, port=settings.token_port, agent_name=settings.agent_name)
             log.info("tokens for callers: POST %s", await stack.enter_async_context(tokens))
-        tasks.start_soon(_listen, stopping)
         await rooms.serve(
             server,
             process.choice(settings),
@@ -128,7 +127,6 @@ async def _serve(settings: Settings, server: LiveKit) -> None:
             stopping=stopping,
             options=options(settings),
         )
-        tasks.cancel_scope.cancel()
 
 
 def options(settings: Settings) -> Options:
@@ -146,12 +144,3 @@ def options(settings: Settings) -> Options:
         silence=settings.silence_timeout,
         limits=rooms.Limits(idle=settings.idle_timeout, duration=settings.max_duration),
     )
-
-
-async def _listen(stopping: Stopping) -> None:
-    """Listen for signals: the first drains, the second ends at once."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            if stopping.drain.is_set():
-                stopping.now.set()
-            stopping.drain.set()

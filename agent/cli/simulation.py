@@ -24,14 +24,16 @@ from . import process, scenarios, terminal, transports
 from .simulate_options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
     import telemetry
+    from agent.stopping import Stopping
     from config import Settings
     from telemetry.records import ConversationRecord
 
+    from .ending import Ending
     from .simulate_options import Options
 
 
@@ -94,7 +96,10 @@ def simulate(settings: Settings, options: Options) -> bool:
     with tempfile.TemporaryDirectory(prefix="parley-") as scratch:
         # The verdict needs the traces, so they are kept for the run even when the store is off.
         store = settings.trace_store or Path(scratch) / "traces.db"
-        with process.traced(settings, store=str(store)) as runtime:
+        with (
+            process.ending(settings) as ending,
+            process.traced(settings, store=str(store)) as runtime,
+        ):
             found = process.run(
                 functools.partial(
                     _simulate,
@@ -105,6 +110,7 @@ def simulate(settings: Settings, options: Options) -> bool:
                     transport=options.transport,
                     console=console,
                     runtime=runtime,
+                    ending=ending,
                     store=store,
                     bookings=Path(scratch) / "reservations.db",
                 )
@@ -148,6 +154,7 @@ async def _simulate(
     transport: Transport,
     console: Console,
     runtime: telemetry.Runtime,
+    ending: Ending,
     store: Path,
     bookings: Path,
 ) -> simulator.Report | None:
@@ -158,25 +165,24 @@ async def _simulate(
     async def read_trace(conversation: str) -> ConversationRecord | None:
         return await anyio.to_thread.run_sync(traces.conversation, conversation)
 
-    async def read_reservations() -> Sequence[Mapping[str, Any]]:
-        return await anyio.to_thread.run_sync(_reservations, bookings)
-
-    def stats() -> dict[str, Any]:
-        return dataclasses.asdict(runtime.stats())
-
-    async with process.stopping() as stop, anyio.create_task_group() as services:
+    async with ending.heard() as stopping, anyio.create_task_group() as services:
+        services.start_soon(_end_at_once, stopping, services.cancel_scope)
         service = await services.start(
             functools.partial(desk.serve, bookings, port=0, faults=Faults())
         )
         environ = process.environ(settings, PARLEY_RESERVATIONS_URL=service)
         # twice as many as call: with --hold the next calls while the last still closes
         sessions = 2 * load.callers
-        agreement = simulator.AGREEMENT_MS
+        agreement, histories = simulator.AGREEMENT_MS, transports.Histories()
         match transport:
             case Transport.GATEWAY:
-                reached = transports.gateway(settings, environ, sessions=sessions)
+                reached = transports.gateway(
+                    settings, environ, sessions=sessions, histories=histories
+                )
             case Transport.LIVEKIT:
-                reached = transports.livekit(settings, environ, sessions=sessions, runtime=runtime)
+                reached = transports.livekit(
+                    settings, environ, sessions=sessions, histories=histories, runtime=runtime
+                )
                 agreement = transports.ROOMS_AGREE_MS
         async with reached as connect:
             with simulator.watch(console) as on_progress:
@@ -184,16 +190,24 @@ async def _simulate(
                     scenarios=scenarios,
                     connect=connect,
                     read_trace=read_trace,
-                    read_reservations=read_reservations,
-                    stats=stats,
+                    read_history=histories.take,
+                    read_reservations=functools.partial(
+                        anyio.to_thread.run_sync, _reservations, bookings
+                    ),
+                    stats=lambda: dataclasses.asdict(runtime.stats()),
                     line=line,
                     agreement_ms=agreement,
-                    stop=stop,
+                    stop=stopping.drain,
                     on_progress=on_progress,
                 )
                 found = await simulation.run(load)
         services.cancel_scope.cancel()
     return found
+
+
+async def _end_at_once(stopping: Stopping, run: anyio.CancelScope) -> None:
+    await stopping.now.wait()
+    run.cancel()
 
 
 def _reservations(bookings: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import heapq
+import time
 from typing import TYPE_CHECKING
 
 from rich.table import Column, Table
@@ -20,13 +21,14 @@ from telemetry.printable import printable
 from telemetry.store import AmbiguousId, TraceStore
 from telemetry.tree import render
 
-from . import terminal
+from . import process, terminal
 from .stored_error import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from config import Settings
     from telemetry.store import StoredConversation
 
 
@@ -73,6 +75,33 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
     others = [each for each in trace if each is not shown]
     tree = render(shown, others=others, words=words, width=width)
     console.print(Text(tree), soft_wrap=True)
+
+
+def recover(settings: Settings, path: Path, timeout: float) -> bool:
+    """Take over what killed processes left in a store, and say what came of it; True if something
+    still waits there for Sentry."""
+    deadline = time.monotonic() + timeout
+    with process.traced(settings, store=str(path)) as runtime:
+        runtime.recover(timeout)
+        while (stats := runtime.stats()).waiting and time.monotonic() < deadline:
+            time.sleep(0.05)
+    closed = _counted(stats.recovered, "conversation")
+    lines = [f"{path}: {closed} closed that a killed process had left open"]
+    if stats.waiting:
+        since = datetime.datetime.fromtimestamp(stats.waiting_since or time.time()).astimezone()
+        waiting = _counted(stats.waiting, "envelope")
+        lines.append(f"{waiting} still {'wait' if stats.waiting > 1 else 'waits'} for Sentry")
+        lines.append(f"the first since {since:%Y-%m-%d %H:%M:%S}")
+    elif settings.sentry_dsn is None:
+        lines.append("nothing is sent without SENTRY_DSN")
+    else:
+        lines.append("nothing waits for Sentry")
+    terminal.say(printable("; ".join(lines)))
+    return stats.waiting > 0
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _shown(trace: Sequence[StoredConversation], found: StoredConversation) -> StoredConversation:

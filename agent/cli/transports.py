@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from agent.stopping import Stopping
+
 from . import process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from livekit.agents import AgentSession
+
     import telemetry
+    from agent.session import VoiceSession
     from agent.simulator import Connect
     from config import Settings
 
@@ -31,9 +36,25 @@ ROOMS_AGREE_MS: Final = 150.0
 can't know of the caller's own jitter buffer."""
 
 
+class Histories:
+    """The agent's sessions in this process, each until it is asked for."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, VoiceSession] = {}
+
+    def keep(self, session: VoiceSession) -> None:
+        """Keep a session that is opened, in whatever thread."""
+        self._sessions[session.id] = session
+
+    def take(self, conversation: str) -> AgentSession[None] | None:
+        """LiveKit's session of a conversation, once; None if it never started."""
+        session = self._sessions.pop(conversation, None)
+        return None if session is None else session.pipeline
+
+
 @asynccontextmanager
 async def gateway(
-    settings: Settings, environ: Mapping[str, str], *, sessions: int
+    settings: Settings, environ: Mapping[str, str], *, sessions: int, histories: Histories
 ) -> AsyncIterator[Connect]:
     """The gateway, on a port of its own."""
     from agent import gateway
@@ -45,6 +66,7 @@ async def gateway(
             agent=settings.agent,
             environ=environ,
             silence=ASK_AGAIN_AFTER_SECONDS,
+            opened=histories.keep,
         ) as open_session,
         anyio.create_task_group() as tasks,
     ):
@@ -61,6 +83,7 @@ async def livekit(
     environ: Mapping[str, str],
     *,
     sessions: int,
+    histories: Histories,
     runtime: telemetry.Runtime,
 ) -> AsyncIterator[Connect]:
     """A worker at the settings' LiveKit server, with a room of its own for each caller.
@@ -83,7 +106,7 @@ async def livekit(
     except Problem as problem:
         raise rooms.RoomsError(str(problem)) from None
     name = f"simulation-{secrets.token_hex(4)}"
-    stopping = rooms.Stopping()
+    stopping = Stopping()
     async with anyio.create_task_group() as tasks:
         await tasks.start(
             functools.partial(
@@ -94,6 +117,7 @@ async def livekit(
                 environ=environ,
                 traced=lambda: contextlib.nullcontext(runtime),
                 stopping=stopping,
+                opened=histories.keep,
                 options=dataclasses.replace(
                     options(settings),
                     agent_name=name,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
+    from agent.stopping import Stops
+
     from .exchange import Exchange
     from .line import GatewayLine
 
@@ -68,7 +70,7 @@ _SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, CloseCode.GOING_AWAY, "the gateway i
 class Call:
     """A call. :meth:`run` holds it and, whatever happens, closes the session and the connection.
 
-    ``line`` and ``session`` belong together; ``shutdown`` is set when the process is to stop.
+    ``line`` and ``session`` belong together; ``stops`` are set when the process is to stop.
     """
 
     def __init__(
@@ -78,14 +80,14 @@ class Call:
         line: GatewayLine,
         session: Session,
         limits: Limits,
-        shutdown: anyio.Event,
+        stops: Stops[anyio.Event],
     ) -> None:
         self._websocket = websocket
         self._exchange = exchange
         self._line = line
         self._session = session
         self._limits = limits
-        self._shutdown = shutdown
+        self._stops = stops
         self._ending: Ending | None = None
         self._patience = anyio.CancelScope()
         """The scope around the session; it has a deadline once the session is asked to end."""
@@ -141,11 +143,12 @@ class Call:
             log.exception("gateway: session %s raised", self._session.id)
             self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the session failed"))
             return Outcome.FAILED
-        log.warning(
-            "gateway: session %s didn't end within %g s of being asked to, and was cancelled",
-            self._session.id,
-            self._limits.grace,
-        )
+        if not self._stops.now.is_set():
+            log.warning(
+                "gateway: session %s didn't end within %g s of being asked to, and was cancelled",
+                self._session.id,
+                self._limits.grace,
+            )
         return Outcome.FAILED if self._ending is None else self._ending.outcome
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -207,9 +210,16 @@ class Call:
                 return self.end(Ending(Outcome.IDLE))
 
     async def _stand_by(self) -> None:
-        """End the call when the process is asked to stop."""
-        await self._shutdown.wait()
+        """End the call when the process is asked to stop, and cut it off when it has to at once."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cut_off)
+            await self._stops.goodbye.wait()
+            self.end(_SHUTDOWN)
+
+    async def _cut_off(self) -> None:
+        await self._stops.now.wait()
         self.end(_SHUTDOWN)
+        self._patience.cancel()
 
     def _overflowed(self) -> None:
         self._refuse(CloseCode.TOO_SLOW, "the caller doesn't read what it is sent")

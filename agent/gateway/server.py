@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from agent.session.line import OpenSession, SessionRequest
+from agent.stopping import DRAIN_SECONDS, Stopping, Stops, end_calls
 
 from . import admission
 from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits
@@ -70,9 +71,13 @@ async def serve(
     start_timeout: float = 5.0,
     max_strangers: int = MAX_STRANGERS,
     grace: float = 10.0,
+    stopping: Stopping | None = None,
+    drain_timeout: float = DRAIN_SECONDS,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Take calls until cancelled; then end them all, giving each ``grace`` seconds to close.
+    """Take calls until asked to stop, and end them as :func:`agent.stopping.end_calls` does, in
+    ``drain_timeout`` seconds; or until cancelled, and say goodbye to them at once. ``grace`` is the
+    seconds that each has to close.
 
     ``port`` 0 is any free one: ``task_status`` is started with the URL that is listened on. Times
     are seconds, and mean what :class:`~agent.gateway.call.Limits` says; ``max_strangers`` bounds
@@ -102,7 +107,10 @@ async def serve(
         if page:
             log.info("talk to it at %s/", url.replace("ws", "http", 1))
         task_status.started(url)
-        await server.wait_closed()
+        stopping = stopping or Stopping()
+        await stopping.drain.wait()
+        server.close(close_connections=False)
+        await gateway.end_calls(stopping, drain_timeout)
     finally:
         with anyio.CancelScope(shield=True):  # each call's ending is bounded by its own limits
             server.close(close_connections=False)
@@ -160,6 +168,7 @@ class _Gateway:
         self._waiting: dict[ServerConnection, anyio.CancelScope] = {}
         """The scopes around each wait for ``start``."""
         self._shutdown = anyio.Event()
+        self._cut_off = anyio.Event()
 
     def check(self, websocket: ServerConnection, request: Request) -> Response | None:
         """Answer plain HTTP, refuse those who may not call; None lets the handshake go on."""
@@ -210,6 +219,16 @@ class _Gateway:
         for waiting in self._waiting.values():
             waiting.cancel()
 
+    async def end_calls(self, stopping: Stopping, seconds: float) -> None:
+        """End the calls within so many seconds."""
+        await end_calls(
+            stopping,
+            held=lambda: self._held,
+            goodbye=self.shut_down,
+            cut=self._cut_off.set,
+            timeout=seconds,
+        )
+
     def _send_away(self, websocket: ServerConnection) -> None:
         """Close a connection that has no call, to make room for another."""
         if (waiting := self._waiting.pop(websocket, None)) is not None:
@@ -242,7 +261,8 @@ class _Gateway:
         try:
             with self._claimed(start.id), GatewayLine(exchange) as line:
                 session = self._open_session(_request(start), line)
-                call = Call(websocket, exchange, line, session, self._limits, self._shutdown)
+                stops = Stops(self._shutdown, self._cut_off)
+                call = Call(websocket, exchange, line, session, self._limits, stops)
                 await call.run()
         finally:
             self._held -= 1

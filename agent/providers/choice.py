@@ -33,6 +33,9 @@ class Choice:
     """Threads that local recognition and synthesis share, each with a recognition model of its
     own."""
 
+    speech_prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Dollars for a ``minute``, or for ``1000_characters``, of models of speech, by their names."""
+
     def options_of(self, kind: str, name: str) -> Mapping[str, Any]:
         """The arguments for a provider's constructor."""
         return self.options.get(kind, {}).get(name, {})

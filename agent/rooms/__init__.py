@@ -20,6 +20,6 @@ module          contents
 from __future__ import annotations
 
 from .call import Limits
-from .server import LiveKit, Options, RoomsError, Stopping, serve
+from .server import LiveKit, Options, RoomsError, serve
 
-__all__ = ["Limits", "LiveKit", "Options", "RoomsError", "Stopping", "serve"]
+__all__ = ["Limits", "LiveKit", "Options", "RoomsError", "serve"]

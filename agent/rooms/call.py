@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from livekit.agents import JobContext
 
     from agent.session import SessionRequest, VoiceSession
+    from agent.stopping import Stops
     from agent.worker import OpenVoiceSession
 
 log = logging.getLogger(__name__)
@@ -80,22 +81,12 @@ class Limits:
     """Limit of a session's closing, goodbye included, once asked to end; then it is cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stops:
-    """The two wishes of the process."""
-
-    goodbye: Stop
-    """Say goodbye, and end."""
-    now: Stop
-    """End at once."""
-
-
 async def hold(
     job: JobContext,
     open_session: OpenVoiceSession,
     *,
     limits: Limits,
-    stops: Stops,
+    stops: Stops[Stop],
     on_response: Callable[[float], None],
 ) -> Outcome:
     """Hold the call that the job is for. Returns when its conversation is closed."""
@@ -116,7 +107,7 @@ class Call:
         line: RoomLine,
         session: VoiceSession,
         limits: Limits,
-        stops: Stops,
+        stops: Stops[Stop],
     ) -> None:
         self._job = job
         self._room = job.room

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from livekit.agents import JobContext, JobProcess
 
+    from agent.stopping import Stops
     from agent.worker import Loaded
     from telemetry import Runtime
 
-    from .call import Limits, Stops
+    from .call import Limits, Stop
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Jobs:
     environ: Mapping[str, str]
     silence: float
     limits: Limits
-    stops: Stops
+    stops: Stops[Stop]
     traced: Callable[[], AbstractContextManager[Runtime]]
 
 

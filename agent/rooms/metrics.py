@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import REGISTRY, Histogram
@@ -30,6 +31,8 @@ _COUNTS: Final = {
     "late_spans": "Spans started after their conversation had ended",
     "open_at_finish": "Spans still open when their conversation ended",
     "refused_headers": "Trace headers that somebody sent and that were passed over",
+    "recovered": "Conversations that killed processes had left open",
+    "left_out": "Conversations that neither PARLEY_KEEP nor PARLEY_SAMPLE_RATE chose for Sentry",
     "faults": "Bugs of telemetry's that calls went on in spite of",
 }
 
@@ -63,6 +66,17 @@ class Worker(Collector):
         stats = self._stats()
         for name, text in _COUNTS.items():
             yield CounterMetricFamily(f"parley_telemetry_{name}", text, value=getattr(stats, name))
+        yield GaugeMetricFamily(
+            "parley_telemetry_waiting",
+            "Envelopes that Sentry hasn't acknowledged",
+            value=stats.waiting,
+        )
+        since = stats.waiting_since
+        yield GaugeMetricFamily(
+            "parley_telemetry_waiting_seconds",
+            "Age of the oldest of them",
+            value=0.0 if since is None else max(0.0, time.time() - since),
+        )
         dropped = CounterMetricFamily(
             "parley_telemetry_dropped", "Dropped by telemetry, by reason", labels=["reason"]
         )

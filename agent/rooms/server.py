@@ -26,10 +26,11 @@ from agent import providers
 from agent.errors import InputError
 from agent.session import load_agent
 from agent.session.silence import ASK_AGAIN_AFTER_SECONDS
+from agent.stopping import DRAIN_SECONDS, FAREWELL_SECONDS, Stops, end_calls, until_started
 from agent.worker import load
 
 from . import jobs, metrics
-from .call import Limits, Stops
+from .call import Limits, Stop
 from .loops import watch_if_safe
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
     from livekit.agents import JobProcess, JobRequest
 
+    from agent.session import VoiceSession
+    from agent.stopping import Stopping
+    from agent.worker import Loaded
     from telemetry import Runtime
 
 log = logging.getLogger(__name__)
@@ -49,7 +53,6 @@ _ASK_TIMEOUT_SECONDS: Final = 5.0
 _IDLE_THREADS: Final = 4
 _IDLE_PROCESSES: Final = 1
 """Number of threads and of processes ready for the next call; a process has its own models."""
-_LOOK_EVERY_SECONDS: Final = 0.1
 _SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """Time that a thread may keep the interpreter from another. Each frame hops between threads, and
 by default waits up to 5 ms for every call that is busy."""
@@ -83,9 +86,9 @@ class Options:
     """Name of the agent whose calls are taken; every new room's when empty."""
     max_sessions: int = 20
     executor: Literal["thread", "process"] = "thread"
-    drain_timeout: float = 25.0
+    drain_timeout: float = DRAIN_SECONDS
     """Time from the first signal to the end of the last call."""
-    farewell: float = 8.0
+    farewell: float = FAREWELL_SECONDS
     """The last part of that, for goodbyes."""
     host: str = ""
     """Address where health and metrics are served; all interfaces when empty."""
@@ -94,16 +97,6 @@ class Options:
     silence: float = ASK_AGAIN_AFTER_SECONDS
     """Time of mutual silence before a caller is asked again; 0 for never."""
     limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(slots=True)
-class Stopping:
-    """The operator's wishes: set from a signal handler's task."""
-
-    drain: anyio.Event = field(default_factory=anyio.Event)
-    """Take no more calls, end when those that run have ended."""
-    now: anyio.Event = field(default_factory=anyio.Event)
-    """End at once."""
 
 
 async def serve(
@@ -115,29 +108,28 @@ async def serve(
     traced: Callable[[], AbstractContextManager[Runtime]],
     stopping: Stopping,
     options: Options,
+    opened: Callable[[VoiceSession], object] = lambda _: None,
     task_status: TaskStatus[AgentServer] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take calls until asked to stop; then drain.
 
     ``traced`` configures telemetry: here with threads, in each process otherwise (it is pickled
-    then). ``task_status`` is started once the worker is registered. Raises :class:`RoomsError` and
-    what :func:`agent.worker.load` raises.
+    then). ``opened`` is told of each session in a thread. ``task_status`` starts once the worker
+    is registered. Raises :class:`RoomsError` and what :func:`agent.worker.load` raises.
     """
     worker = None
     with ExitStack() as resources:
-        async with anyio.create_task_group() as starting:
-            starting.start_soon(_give_up, stopping, starting.cancel_scope)
+        async with until_started(stopping) as started:
             await check(livekit)
-            worker = await _worker(livekit, choice, agent, environ, traced, options, resources)
-            starting.cancel_scope.cancel()
+            loading = functools.partial(
+                load, choice, agent=agent, silence=options.silence, opened=opened
+            )
+            worker = await _worker(
+                livekit, choice, agent, environ, traced, options, loading, resources
+            )
+            started()
         if worker is not None:
             await worker.run(stopping, task_status)
-
-
-async def _give_up(stopping: Stopping, starting: anyio.CancelScope) -> None:
-    """Stop starting when asked to stop: there is nothing to drain yet."""
-    await stopping.drain.wait()
-    starting.cancel()
 
 
 async def _worker(
@@ -147,16 +139,17 @@ async def _worker(
     environ: Mapping[str, str],
     traced: Callable[[], AbstractContextManager[Runtime]],
     options: Options,
+    loading: Callable[[], Loaded],
     resources: ExitStack,
 ) -> Worker:
-    """Make a worker and load the things that its calls share; ``resources`` closes them."""
+    """Make a worker; load the things that its threads share, which ``resources`` closes."""
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
     threads = options.executor == "thread"
     watch_if_safe(os.environ)  # LiveKit reads it as each job starts, in whichever process
     # forkserver, and not fork: other threads run here, and hold locks
     event = threading.Event if threads else multiprocessing.get_context("forkserver").Event
-    stops = Stops(goodbye=event(), now=event())
+    stops = Stops[Stop](goodbye=event(), now=event())
     work = jobs.Jobs(choice, agent, environ, options.silence, options.limits, stops, traced)
     if threads:
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
@@ -164,9 +157,7 @@ async def _worker(
         # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
         # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
         rtc.AudioResampler(16_000, 24_000)
-        loaded = await anyio.to_thread.run_sync(
-            functools.partial(load, choice, agent=agent, silence=options.silence)
-        )
+        loaded = await anyio.to_thread.run_sync(loading)
         resources.callback(loaded.models.close)
         prepare = functools.partial(jobs.prepare_thread, loaded, runtime)
         stats = runtime.stats
@@ -217,7 +208,7 @@ class Worker:
     ``stops`` are watched by every call, in whatever thread or process it is.
     """
 
-    def __init__(self, server: AgentServer, stops: Stops, options: Options) -> None:
+    def __init__(self, server: AgentServer, stops: Stops[Stop], options: Options) -> None:
         self._server = server
         self._stops = stops
         self._options = options
@@ -304,33 +295,18 @@ class Worker:
         task_status.started(self._server)
 
     async def _drain(self, stopping: Stopping) -> None:
-        """Let calls end while there is time; then let them say goodbye."""
-        options = self._options
-        farewell = min(options.farewell, options.drain_timeout / 2)
-        patience = options.drain_timeout - farewell
-        log.info("rooms: draining: %d calls, for up to %g s", self.sessions, patience)
+        """Have LiveKit offer no more jobs, and end the calls."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._hurry, stopping)
-            try:
-                # LiveKit takes whole seconds, and no limit at all for 0
-                with anyio.move_on_after(patience):
-                    await self._server.drain(timeout=None)
-            finally:
-                tasks.cancel_scope.cancel()
-        if self.sessions and not stopping.now.is_set():
-            log.warning("rooms: %d calls are said goodbye to", self.sessions)
-            self._stops.goodbye.set()
-            with anyio.move_on_after(farewell):
-                while self.sessions and not stopping.now.is_set():  # noqa: ASYNC110 - not told
-                    await anyio.sleep(_LOOK_EVERY_SECONDS)
-        if self.sessions:
-            log.warning("rooms: %d calls are cut off", self.sessions)
-            self._stops.now.set()
-
-    async def _hurry(self, stopping: Stopping) -> None:
-        """End the waiting at a second signal."""
-        await stopping.now.wait()
-        self._stops.now.set()
+            tasks.start_soon(functools.partial(self._server.drain, timeout=None))
+            await end_calls(
+                stopping,
+                held=lambda: self.sessions,
+                goodbye=self._stops.goodbye.set,
+                cut=self._stops.now.set,
+                timeout=self._options.drain_timeout,
+                farewell=self._options.farewell,
+            )
+            tasks.cancel_scope.cancel()
 
 
 async def check(livekit: LiveKit) -> None:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import logging
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from livekit.agents import Agent
 
+import telemetry
 from agent.errors import InputError
+from telemetry.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from agent.providers import Script
 
@@ -117,10 +119,33 @@ async def resources(
 
     An agent class opens its own with an optional class method ``resources(environ)``, an
     asynchronous context manager; a class without it is made with no arguments.
+
+    Raises:
+        AgentError: they can't be opened, or closed. What was raised is reported, too.
     """
     opener = getattr(agent, "resources", None)
     if opener is None:
         yield agent
-    else:
-        async with opener(environ) as make:
-            yield make
+        return
+    async with AsyncExitStack() as stack:
+        with _told(agent, "opened"):
+            make = await stack.enter_async_context(opener(environ))
+        yield make
+        with _told(agent, "closed"):
+            await stack.aclose()
+
+
+@contextmanager
+def _told(agent: type[Agent], what: str) -> Iterator[None]:
+    """Report an exception of the operator's own code, and put it into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        name = f"{agent.__module__}:{agent.__qualname__}"
+        with telemetry.transaction("agent.resources", name) as transaction:
+            transaction.capture_exception(error)
+            transaction.fail(error)
+        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise AgentError(printable(f"{name}.resources could not be {what}: {why}")) from error

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
 
     from agent.providers import Plugins
+    from telemetry.integrations.livekit import Prices
 
     from .line import Line, SessionRequest
 
@@ -79,6 +80,7 @@ class VoiceSession:
         agent: makes the agent; called once, inside the conversation.
         plugins: makes this session's own plugin objects; likewise.
         silence: seconds of mutual silence before the caller is asked again; 0 for never.
+        prices: prices of the models, where the conversation is to say what it costs.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class VoiceSession:
         agent: Callable[[], Agent],
         plugins: Callable[[], Plugins],
         silence: float = ASK_AGAIN_AFTER_SECONDS,
+        prices: Prices | None = None,
     ) -> None:
         self._line = line
+        self._prices = prices
         self._silence = silence
         self._make_agent = agent
         self._make_plugins = plugins
@@ -118,6 +122,11 @@ class VoiceSession:
     def trace_id(self) -> str:
         """The id of its trace."""
         return self.conversation.trace_id
+
+    @property
+    def pipeline(self) -> AgentSession[None] | None:
+        """LiveKit's session, which keeps a history of its own; None until it has started."""
+        return self._session
 
     def end(self, outcome: Outcome) -> None:
         """Ask the conversation to end, for this reason; the first reason stands. A second one cuts
@@ -177,7 +186,10 @@ class VoiceSession:
         session.output.audio = audio
         session.output.transcription = audio.text
         livekit_telemetry.trace(
-            session, conversation=self.conversation, voiced_until=self._line.voiced_until
+            session,
+            conversation=self.conversation,
+            voiced_until=self._line.voiced_until,
+            prices=self._prices,
         )
         self._line.on_audible(
             lambda at: livekit_telemetry.audible(self.conversation, at),
@@ -195,6 +207,9 @@ class VoiceSession:
             agent = self._make_agent()
             await prepare(agent)
             await session.start(agent)
+            # what a request adds to the one before: the whole history, again and again, would be
+            # most of what is stored
+            session.options.recording_options["input_delta"] = True
             self._session = session
             if self._typed_early is not None:
                 self.hear(*self._typed_early)

@@ -18,6 +18,7 @@
 :mod:`.interruption`        the effect of a turn on the agent's speech
 :mod:`.check_turns`         holds each turn against its expectations
 :mod:`.check_reservations`  holds the reservations book against the scenario
+:mod:`.check_history`       holds the trace against the history that LiveKit keeps
 :mod:`.check_trace`         holds the trace against the scenario, the call and itself
 :mod:`.check_audio`         holds the trace against the audio
 :mod:`.responses`           response latencies as telemetry tells them

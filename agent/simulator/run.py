@@ -12,6 +12,7 @@ import anyio
 import numpy as np
 
 from agent.simulator.caller import Caller, Connect
+from agent.simulator.check_history import check_history
 from agent.simulator.check_reservations import check_reservations
 from agent.simulator.check_trace import Account, check_trace
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
+    from livekit.agents import AgentSession
 
     from agent.simulator.impairment import Conditions
     from agent.simulator.scenario import Scenario
     from telemetry.records import ConversationRecord
 
     ReadTrace = Callable[[str], Awaitable[ConversationRecord | None]]
+    ReadHistory = Callable[[str], AgentSession[Any] | None]
     ReadReservations = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
 ENDING_SECONDS: Final = 0.1
@@ -56,6 +59,10 @@ def _unwatched(_: Progress) -> None:
     pass
 
 
+def _elsewhere(_: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
     """Callers of an agent, and the things they hold it to.
@@ -64,6 +71,8 @@ class Simulation:
         scenarios: dealt to the callers in turn.
         connect: calls the agent, over whatever transport.
         read_trace: the record of the conversation with this id; None while there is none.
+        read_history: the agent's session of that conversation, asked once; None where it is in
+            another process.
         read_reservations: all reservations there are; None when nobody knows.
         stats: telemetry's counts, by the names of ``telemetry.Stats``; read once, at the end.
         line: every caller's line, instead of its scenario's.
@@ -77,6 +86,7 @@ class Simulation:
     scenarios: Sequence[Scenario]
     connect: Connect
     read_trace: ReadTrace
+    read_history: ReadHistory = _elsewhere
     read_reservations: ReadReservations | None = None
     stats: Callable[[], Mapping[str, Any]]
     line: Conditions | None = None
@@ -189,11 +199,14 @@ class _Run:
             self._results[number] = replace(result, trace_failures=("its trace did not arrive",))
             return
         result = _judged(result, caller, record)
+        if (session := self._of.read_history(result.id)) is not None:
+            wrong = check_history(record, session)
+            result = replace(result, trace_failures=(*result.trace_failures, *wrong))
         wanted, read = caller.scenario.reservations, self._of.read_reservations
         if wanted is not None and not caller.stopped:
             book = None if read is None else await read()
-            wrong = check_reservations(wanted, book, record)
-            result = replace(result, failures=(*result.failures, *wrong))
+            missing = check_reservations(wanted, book, record)
+            result = replace(result, failures=(*result.failures, *missing))
         self._results[number] = result
 
     async def _delivered(self, conversation: str) -> ConversationRecord | None:

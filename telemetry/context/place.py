@@ -38,6 +38,14 @@ _task: ContextVar[tuple[object, weakref.ref[Any]] | None] = ContextVar(
 """The place of the task that this context is of, and the task; a child's copy has its parent's."""
 
 
+def current_task() -> asyncio.Task[Any] | None:
+    """The task that this runs in, if it is one."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None
+
+
 def place() -> object:
     """The object that stands for this task, or thread outside of any, and for no other.
 
@@ -45,10 +53,7 @@ def place() -> object:
     """
     if _thread.acting_for is not None:
         return _thread.acting_for
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no loop runs in this thread
-        task = None
+    task = current_task()
     if task is None:
         return _thread.place
     known = _task.get()

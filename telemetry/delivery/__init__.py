@@ -1,4 +1,4 @@
-"""The one thread that talks to Sentry and to the local store, and what calls hand over to it.
+"""The thread that makes what is sent, its lanes to Sentry and to the store, and what calls give it.
 
 ===============  =============================================================================
 ``outbox``       takes what calls hand over, without ever waiting
@@ -6,11 +6,21 @@
 ``nowhere``      stands in before ``init``: takes everything and keeps nothing
 ``thread``       the thread
 ``queue_transport``  the SDK's way to it
-``lanes``        threads that wait for Sentry, and for the store
-``processor``    makes rows of the store and envelopes of the messages
+``lanes``        threads that wait for Sentry
+``store_lane``   the thread that writes to the store
+``given``        what delivery gives the store
+``pulse``        what the store is to be told, of running transactions too
+``outage``       a store that can't be written to
+``recovered``    a conversation whose process is gone
+``processor``    makes envelopes of the messages
+``tail``         decides when conversations end which of them are sent
+``dispatch``     the copy for the store, the rule, the queue
+``inbox``        what the delivery thread is told
+``flushes``      those who wait for delivery
 ``content``      the rule for what may be sent of what people said
 ``redaction``    knows what was said, and finds it in what is to be sent
 ``send_queue``   envelopes that wait for Sentry, in order of worth: paced, tried again
+``waiting``      an envelope that waits, and what it is worth
 ``kinds``        tells the first error of a kind from its repeats
 ``sender``       one request to Sentry, and what came of it
 ``connections``  by which proxy and with which certificates

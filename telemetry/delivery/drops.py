@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from ..stats import Counter
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 OVERFLOW: Final = "queue_overflow"
 SHUTDOWN: Final = "shutdown"
 STORE: Final = "store_error"
+EXPIRED: Final = "expired"
 INTERNAL: Final = "internal_error"
 NETWORK_ERROR: Final = "network_error"
 RATE_LIMITED: Final = "ratelimit_backoff"
@@ -47,8 +49,10 @@ def events_in(envelope: Envelope) -> int:
 
 def events_of(item: Item) -> int:
     """Spans of an item, logs of it, or 1."""
-    transaction = item.get_transaction_event()
-    if transaction is None:
+    if item.type != "transaction":
         return int(item.headers.get("item_count", 1))
+    transaction = item.payload.json
+    if transaction is None:  # as it waits
+        transaction = json.loads(item.get_bytes())
     spans = transaction.get("spans")
     return 1 + len(spans) if isinstance(spans, list) else 1

@@ -1,23 +1,22 @@
-"""Threads that do delivery's waiting for it: requests to Sentry, and writing to the store.
+"""Threads that do delivery's waiting for it, and the lanes of requests to Sentry.
 
-Neither waits for the other, and the delivery thread waits for none of them: it gives a lane work,
-and a lane tells it what came of that by a message.
+The delivery thread waits for no lane: it gives one work, and is told by a message what came of it.
+The store has a lane of its own (:mod:`.store_lane`); neither waits for the other.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import queue
 import threading
 import time
-from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .drops import INTERNAL, STORE
-from .messages import Answered, Wake, answer
-from .sender import Dropped
+from .drops import INTERNAL, NETWORK_ERROR
+from .messages import Answered
+from .sender import Dropped, Retry
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
@@ -25,16 +24,17 @@ if TYPE_CHECKING:
 
     from sentry_sdk.envelope import Envelope
 
-    from ..store import TraceStore
-    from .drops import Drops
     from .messages import Message
-    from .send_queue import Waiting
     from .sender import Sent
+    from .waiting import Waiting
+
+REQUEST_SECONDS = 30.0
+"""For a whole request: a name to be resolved, a connection, an answer that comes byte by byte.
+Nothing can interrupt these, so the thread of one that takes longer is left alone with it."""
+LEFT_ALONE = 16
+"""Threads that may be left so; while there are as many, requests fail before they begin."""
 
 logger = logging.getLogger(__name__)
-
-ROWS: Final = 50_000
-"""Spans and errors waiting to be written."""
 
 
 class Outlet(Protocol):
@@ -74,7 +74,7 @@ class Threads:
 
 
 class SendLanes:
-    """Sends envelopes, several at a time.
+    """Sends envelopes, several at a time, each within :data:`REQUEST_SECONDS`.
 
     Args:
         outlet: where they go.
@@ -95,17 +95,49 @@ class SendLanes:
         self._messages = messages
         self._threads = threads
         self._at_once = at_once
-        self._jobs: queue.SimpleQueue[tuple[Waiting, float | None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[int, Waiting, float | None] | None]
+        self._jobs = queue.SimpleQueue()
+        self._numbers = itertools.count()
+        self._under_way: dict[int, tuple[Waiting, float]] = {}
+        """Requests by number, each with its deadline (monotonic seconds)."""
+        self._overdue: set[int] = set()
+        """Numbers of requests that took too long, and that a thread is still in."""
         self._started = 0
         self._busy = 0
 
     def send(self, waiting: Waiting, timeout: float | None = None) -> None:
         """Have an envelope sent; ``timeout`` (seconds) is this request's, at most."""
         self._busy += 1
+        if len(self._overdue) >= LEFT_ALONE:
+            self._messages.put(Answered(waiting, Retry(None, NETWORK_ERROR)))
+            return
         if self._busy > self._started and self._started < self._at_once:
             self._started += 1
             self._threads.start(f"send-{self._started}", self._work)
-        self._jobs.put((waiting, timeout))
+        number = next(self._numbers)
+        self._under_way[number] = waiting, time.monotonic() + REQUEST_SECONDS
+        self._jobs.put((number, waiting, timeout))
+
+    def due(self) -> float:
+        """Seconds until a request has taken too long; infinite if none is under way."""
+        earliest = min((deadline for _, deadline in self._under_way.values()), default=math.inf)
+        return max(0.0, earliest - time.monotonic())
+
+    def give_up_overdue(self) -> None:
+        """Say of requests that take too long that they failed, and leave their threads alone.
+
+        What one of them may still come to is that Sentry gets the same envelope twice.
+        """
+        now = time.monotonic()
+        for number, (waiting, deadline) in [*self._under_way.items()]:
+            if deadline > now:
+                continue
+            self._overdue.add(number)
+            if self._under_way.pop(number, None) is None:
+                self._overdue.discard(number)  # it has just been answered
+            else:
+                self._started -= 1
+                self._messages.put(Answered(waiting, Retry(None, NETWORK_ERROR)))
 
     def answered(self) -> None:
         """Note that a request is over."""
@@ -119,133 +151,14 @@ class SendLanes:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            waiting, timeout = job
+            number, waiting, timeout = job
             try:
                 sent = self.outlet.send(waiting.envelope, timeout=timeout)
             except Exception:
                 sent = Dropped(INTERNAL)
                 with unobserved():
                     logger.warning("telemetry could not send", exc_info=True)
+            if self._under_way.pop(number, None) is None:
+                self._overdue.discard(number)
+                return  # it took too long: another thread is in the place of this one
             self._messages.put(Answered(waiting, sent))
-
-
-class StoreLane:
-    """Writes to the store, in the order given.
-
-    Args:
-        store: the local trace store.
-        messages: where :class:`.messages.Wake` is put for who waits.
-        threads: the threads of delivery.
-        drops: where what can't be written is counted.
-    """
-
-    def __init__(
-        self,
-        store: TraceStore,
-        messages: queue.SimpleQueue[Message],
-        threads: Threads,
-        drops: Drops,
-    ) -> None:
-        self.store = store
-        self.given = 0
-        """Writes that it was given so far."""
-        self.done = 0
-        """Writes that are done, or were dropped."""
-        self._awaited: float = math.inf
-        self._messages = messages
-        self._threads = threads
-        self._drops = drops
-        self._jobs: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        """One True for each write, and False to end."""
-        self._writes: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
-        self._in_hand: deque[int] = deque(maxlen=1)
-        self._rows_given = 0
-        self._rows_done = 0
-        self._ended: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread = self._threads.start("store", self._work)
-
-    def write(self, rows: int, write: Callable[..., None], *arguments: Any) -> None:
-        """Have something written; ``rows`` is what is dropped if it can't be."""
-        waiting = self._rows_given - self._rows_done
-        if waiting and waiting + rows > ROWS:
-            self._drops.add(STORE, rows)
-            return
-        self.given += 1
-        self._rows_given += rows
-        self._writes.append((rows, write, arguments))
-        self._jobs.put(True)
-
-    def wake_at(self, given: int) -> None:
-        """Put a message when so many writes are done."""
-        self._awaited = given
-        if self.done >= given:
-            self._wake()
-
-    def end(self, deadline: float) -> bool:
-        """Write what is waiting, until the deadline (monotonic seconds); the rest is dropped.
-
-        False when something was.
-        """
-        if self._thread is None or not self._thread.is_alive():
-            return not self.drop_all()
-        self._jobs.put(False)
-        if answer(self._ended, deadline - time.monotonic()):
-            return True
-        dropped = self.drop_all()
-        with unobserved():
-            logger.warning(
-                "telemetry dropped %d spans and errors that the trace store at %s did not take in "
-                "time: see who holds the file, or give telemetry more time to close",
-                dropped,
-                self.store.path,
-            )
-        return False
-
-    def drop_all(self) -> int:
-        """Drop all that isn't written; returns the spans and errors in it."""
-        dropped = 0
-        with suppress(IndexError):
-            dropped += self._in_hand.popleft()
-        while self._writes:
-            with suppress(IndexError):
-                dropped += self._writes.popleft()[0]
-        self._drops.add(STORE, dropped)
-        return dropped
-
-    def _work(self) -> None:
-        while self._jobs.get():
-            self._write_one()
-        self.store.close()
-        self._ended.put(True)
-
-    def _write_one(self) -> None:
-        try:
-            rows, write, arguments = self._writes.popleft()
-        except IndexError:
-            return  # it was dropped meanwhile
-        self._in_hand.append(rows)
-        failed: Exception | None = None
-        try:
-            write(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the store's alone
-            failed = error
-        try:
-            self._in_hand.popleft()
-        except IndexError:
-            return  # it was dropped meanwhile
-        if failed is not None:
-            self._drops.add(STORE, rows)
-            with unobserved():
-                logger.warning("telemetry could not store: %s", failed)
-        self._rows_done += rows
-        self.done += 1
-        if self.done >= self._awaited:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._awaited = math.inf
-        self._messages.put(Wake())

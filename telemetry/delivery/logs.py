@@ -78,6 +78,8 @@ class LogCapture:
         surfaces = is_acting() or is_collecting()  # what delivery's thread says isn't its own then
         if (self._delivery.is_own_thread and not surfaces) or _is_ours(record.name):
             return
+        if _is_of_another_process(record):
+            return  # which reports it: here it has no trace, no error, and all its words
         is_foreign = _is_from_elsewhere(record)
         if is_foreign and _identity(record) in self._taken:
             return
@@ -168,10 +170,13 @@ def _client_of(isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> BaseClie
 
 
 def _is_from_elsewhere(record: LogRecord) -> bool:
-    """True if it was made elsewhere: in another process, or a thread whose log a listener has."""
-    return record.thread not in (None, threading.get_ident()) or (
-        record.process not in (None, os.getpid())
-    )
+    """True if it was made elsewhere: in a thread whose log a listener has."""
+    return record.thread not in (None, threading.get_ident())
+
+
+def _is_of_another_process(record: LogRecord) -> bool:
+    """True if a listener has it from there: LiveKit's parent process, from its jobs."""
+    return record.process not in (None, os.getpid())
 
 
 def _identity(record: LogRecord) -> tuple[object, ...]:

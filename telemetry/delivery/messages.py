@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.envelope import Envelope
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import sentry_sdk
 
+    from ..store import InStore, Left, Unsent
     from ..trace.span import Span
     from ..trace.transaction import Transaction
     from .log_events import Log
-    from .send_queue import Waiting
     from .sender import Sent
-
-
-@dataclass(slots=True)
-class Opened:
-    """A transaction began: the store is to show it while it runs."""
-
-    transaction: Transaction
+    from .waiting import Waiting
 
 
 @dataclass(slots=True)
@@ -95,6 +91,38 @@ class Answered:
 
 
 @dataclass(slots=True)
+class Kept:
+    """The store has envelopes, which needn't be in memory any more."""
+
+    keys: tuple[str, ...]
+    waiting: InStore
+    """All that it has of this process."""
+
+
+@dataclass(slots=True)
+class NotKept:
+    """The store has no room for envelopes, or doesn't have them any more."""
+
+    events: Mapping[str, int] | None
+    """The spans and events in each, by key; None for all envelopes."""
+    reason: str
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Envelopes that waited in the store: the next to be sent."""
+
+    unsent: list[Unsent]
+
+
+@dataclass(slots=True)
+class LeftBehind:
+    """A conversation that a process which is gone didn't send."""
+
+    left: Left
+
+
+@dataclass(slots=True)
 class Wake:
     """Somebody waits for something that is done now."""
 
@@ -120,9 +148,11 @@ class Stop:
     done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
 
 
-Recorded = Opened | HandedOver | Closed | Refused | Late | Error | Event | Logged | Envelope
-"""Messages that say what was recorded."""
-Message = Recorded | Answered | Wake | Flush | Stop
+Recorded = HandedOver | Closed | Refused | Late | Error | Event | Logged | Envelope | LeftBehind
+"""Messages that say what was recorded, here or by a process that is gone."""
+FromStore = Kept | NotKept | Loaded
+"""Messages of the store's lane."""
+Message = Recorded | FromStore | Answered | Wake | Flush | Stop
 
 
 def answer(done: queue.SimpleQueue[bool], timeout: float) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sentry_sdk
 
-from ..stats import Tally
+from ..stats import Delivered, Tally
 from ..trace.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ class Nowhere:
     def streaming(self) -> bool:
         """True in the stream lifecycle: Sentry's own, where telemetry isn't initialised."""
         return bool(sentry_sdk.get_client().options.get("trace_lifecycle") == "stream")
+
+    @property
+    def stores(self) -> bool:
+        """False: it keeps nothing."""
+        return False
+
+    @property
+    def holds(self) -> bool:
+        """False: it sends nothing."""
+        return False
 
     @property
     def outbox(self) -> Nowhere:
@@ -78,6 +88,14 @@ class Nowhere:
     def dropped(self) -> dict[str, int]:
         """Nothing is delivered, so nothing is dropped."""
         return {}
+
+    def delivered(self) -> Delivered:
+        """Nothing waits."""
+        return Delivered()
+
+    def recover(self, timeout: float) -> bool:
+        """Nobody left anything."""
+        return True
 
     def before_fork(self) -> None:
         """Nothing is held that must not be copied."""

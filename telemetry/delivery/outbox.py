@@ -28,13 +28,14 @@ from .messages import (
     Late,
     Logged,
     Message,
-    Opened,
     Refused,
     Stop,
     answer,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import sentry_sdk
     from sentry_sdk.client import BaseClient
     from sentry_sdk.envelope import Envelope
@@ -53,7 +54,8 @@ class Outbox:
     Args:
         drops: where what is refused is counted.
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
-        shows: whether there is a store, to show transactions while they run.
+        stores: whether there is a store, which takes spans for itself.
+        holds: whether nothing of a transaction is sent before it has ended.
 
     Attributes:
         messages: those that delivery hasn't taken yet; lanes put theirs there, too.
@@ -61,11 +63,12 @@ class Outbox:
         registry: the transactions of the process.
         client: Sentry's client, once that is made.
         shut: whether it takes no more of calls: what comes now is dropped.
+        wake_store: has the store look at what is open, where there is one: one more ``put``.
         takes_envelopes: whether it takes those of the SDK, whose own threads make some of what was
             logged before the end.
     """
 
-    def __init__(self, drops: Drops, *, streaming: bool, shows: bool) -> None:
+    def __init__(self, drops: Drops, *, streaming: bool, stores: bool, holds: bool = False) -> None:
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.registry = Registry()
         self.streaming = streaming
@@ -74,14 +77,15 @@ class Outbox:
         self.taken: deque[Message] = deque()
         self.shut = False
         self.takes_envelopes = True
+        self.wake_store: Callable[[], None] = lambda: None
         self._drops = drops
-        self._shows = shows
+        self.stores = stores
+        self.holds = holds
 
     def opened(self, transaction: Transaction) -> None:
         """A transaction began."""
         self.registry.opened(transaction)
-        if self._shows and transaction.is_shown:
-            self._put(Opened(transaction), first=False)  # its end says all of this again
+        self.wake_store()
 
     def hand_over(self, transaction: Transaction) -> None:
         """A running transaction has a batch of finished spans."""

@@ -1,6 +1,7 @@
-"""Makes rows of the local store and envelopes for Sentry of what was handed over.
+"""Makes envelopes for Sentry of what was handed over.
 
-All of it in the delivery thread, where there is time for encoding and for SQLite.
+All of it in the delivery thread, where there is time for encoding. The store takes spans for itself
+(:mod:`.pulse`); from here it gets what they became.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import logging
-import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,35 +20,44 @@ from sentry_sdk.utils import exc_info_from_error
 
 from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
+from ..encoding.ai_spans import travels_alone
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced, size_of
-from ..store import StoredError, bounded
+from ..stats import Counter
+from ..summary import Verdict
 from . import log_events
-from .content import NOTHING_ELSE, Policy, Projection
 from .drops import INTERNAL, OVERFLOW, Drops, events_in
+from .given import Late as LateRow
+from .given import Put
 from .messages import (
     Closed,
     Error,
     Event,
     HandedOver,
     Late,
+    LeftBehind,
     Logged,
-    Opened,
     Refused,
 )
-from .redaction import Redaction
+from .recovered import Recovered
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
+    from ..store import Left
     from ..trace.registry import Registry
     from ..trace.span import Span
     from ..trace.transaction import Transaction
-    from .lanes import StoreLane
+    from .dispatch import Dispatch
     from .messages import Recorded
-    from .send_queue import SendQueue
-    from .side_car import SideCar
+    from .recovered import RecoveredSpan
+    from .store_lane import StoreLane
+    from .tail import Tail
+
+    Given = Transaction | Recovered
+    AnySpan = Span | RecoveredSpan
 
 T = TypeVar("T")
 
@@ -74,54 +84,46 @@ class _Encoded:
 
 
 class Processor:
-    """Stores what was handed over and has it sent.
+    """Has what was handed over sent.
 
     Args:
         store: writes to the local trace store, or None.
-        queue: the envelopes that wait for Sentry, or None.
-        drops: where what can't be stored or encoded is counted.
+        dispatch: passes envelopes on.
+        drops: where what can't be encoded is counted.
         registry: the transactions of the process; those that are done with leave it.
-        content: whether what people said goes to Sentry.
-        policy: what else may be sent, where it doesn't.
         streaming: whether Sentry gets spans instead of transactions.
+        tail: decides on transactions when they end; None if that is done when they begin.
     """
 
     def __init__(
         self,
         *,
         store: StoreLane | None,
-        queue: SendQueue | None,
+        dispatch: Dispatch,
         drops: Drops,
         registry: Registry,
-        content: bool,
         streaming: bool,
-        policy: Policy = NOTHING_ELSE,
+        tail: Tail | None = None,
     ) -> None:
         self._store = store
-        self._queue = queue
+        self._dispatch = dispatch
         self._drops = drops
         self._registry = registry
-        self._content = content
         self._streaming = streaming
-        self._redaction = None if content else Redaction(registry)
-        self._projection = (
-            None if self._redaction is None else Projection(policy, self._redaction, drops)
-        )
-        self.side_car: SideCar | None = None
-        """Gets a copy of each envelope."""
+        self._tail = tail
+        if tail is not None:
+            dispatch.heard_error = tail.error
+        self.left_out = Counter()
+        """Transactions that aren't sent: by the decision on them, not for want of anything."""
         self._logs = 0
         """Logs that were captured since the SDK's batch was emptied."""
         self._encoded: dict[int, _Encoded] = {}
         """By ``id()`` of their transaction."""
 
     def handle(self, message: Recorded) -> None:
-        """Store it, have it sent; whatever goes wrong with it is counted, and costs it alone."""
+        """Have it sent; whatever goes wrong with it is counted, and costs it alone."""
         try:
             match message:
-                case Opened(transaction):
-                    if self._store is not None:
-                        show = self._store.store.open_conversation
-                        self._store.write(0, show, transaction.record())
                 case HandedOver(transaction):
                     self._take_some(transaction)
                 case Closed(transaction):
@@ -148,7 +150,9 @@ class Processor:
                         self._logs = 0
                         collect()
                 case Envelope():
-                    self.send(message)
+                    self._dispatch.send(message)
+                case LeftBehind(left):
+                    self._deliver_left(left)
         except Exception:
             self._drops.add(INTERNAL)
             with unobserved():
@@ -164,148 +168,161 @@ class Processor:
         """Take what a transaction has handed over, which by now may be over itself."""
         spans = transaction.spans.take()
         if self._registry.awaits_delivery(transaction):
-            self._take(transaction, spans)
+            with self._held(transaction, spans):
+                self._take(transaction, spans)
         else:
             for span in spans:
                 self._deliver_late(transaction, span)
 
-    def _take(self, transaction: Transaction, spans: list[Span], *, last: bool = False) -> _Encoded:
+    def _take(
+        self, transaction: Given, spans: Sequence[AnySpan], *, last: bool = False
+    ) -> _Encoded:
         encoded = self._encoded.setdefault(id(transaction), _Encoded())
-        with_root = [*spans, transaction.root] if last else spans
+        with_root = [*spans, transaction.root] if last else [*spans]
         self._hear(transaction, with_root)
-        self._store_spans(transaction, spans)
-        if not self._sends(transaction):
+        if not self.sends(transaction):
             return encoded
-        if self._streaming:
-            self._send_spans(transaction, with_root)
+        if self._is_streamed(transaction):
+            self._send_spans(transaction, with_root, last=last)
             return encoded
         if sentry_sdk.get_client().options["stream_gen_ai_spans"]:
-            self._send_spans(transaction, [span for span in spans if span.op.startswith("gen_ai.")])
-            spans = [span for span in spans if not span.op.startswith("gen_ai.")]
+            alone = [span for span in spans if travels_alone(span)]
+            self._send_spans(transaction, alone, last=last)
+            spans = [span for span in spans if not travels_alone(span)]
+        content = self._dispatch.rule.content
         new = [
-            transactions.encode_span(transaction, span, content=self._content)
-            for span in paced(spans)
+            transactions.encode_span(transaction, span, content=content) for span in paced(spans)
         ]
         room = MAX_SPANS - len(encoded.own)
         encoded.own += new[:room]
         encoded.further += new[room:]
         while len(encoded.further) >= MAX_SPANS:
             part, encoded.further = encoded.further[:MAX_SPANS], encoded.further[MAX_SPANS:]
-            self._send_parts(transaction, part)
+            with self._copied(transaction, [span["span_id"] for span in part], last=last):
+                self._send_parts(transaction, part)
         return encoded
 
+    def _held(
+        self, transaction: Transaction, spans: Sequence[Span]
+    ) -> AbstractContextManager[None]:
+        """Keep what is sent in the block until the transaction ends, if it is decided on then."""
+        if self._tail is None:
+            return nullcontext()
+        self._tail.note(transaction, spans)
+        return self._dispatch.held(functools.partial(self._tail.hold, transaction))
+
     def _deliver(self, transaction: Transaction) -> None:
-        try:
-            encoded = self._take(transaction, transaction.spans.seal(), last=True)
-        finally:
-            self._done_with(id(transaction), transaction.trace_id)
-        if self._store is not None:
-            self._store.write(1, self._store.store.close_conversation, transaction.record())
-        if self._streaming or not self._sends(transaction):
+        with self._dispatch.copied(Put(of=transaction, settles=True, rows=1)):
+            try:
+                spans = transaction.spans.seal()
+                if self._tail is not None:
+                    for envelope, events in self._tail.decide(transaction, spans):
+                        self._dispatch.pass_on(envelope, events=events)
+                if self._dispatch.delivers and not transaction.is_sampled:
+                    self.left_out.add()
+                self._send_whole(transaction, spans)
+            finally:
+                self._done_with(id(transaction), transaction.trace_id)
+
+    def _send_whole(self, transaction: Given, spans: Sequence[AnySpan]) -> None:
+        """Send the last spans of a transaction, and what they complete."""
+        encoded = self._take(transaction, spans, last=True)
+        if self._is_streamed(transaction) or not self.sends(transaction):
             return
+        content = self._dispatch.rule.content
         own, *rest = [*batches(encoded.own, size_of)] or [[]]
         self._capture(
-            transaction, transactions.transaction_event(transaction, own, content=self._content)
+            transaction, transactions.transaction_event(transaction, own, content=content)
         )
         for batch in rest:
             self._capture(transaction, transactions.part_event(transaction, batch))
         self._send_parts(transaction, encoded.further)
 
-    def _send_parts(self, transaction: Transaction, spans: list[dict[str, Any]]) -> None:
+    def _send_parts(self, transaction: Given, spans: list[dict[str, Any]]) -> None:
         for batch in batches(spans, size_of):
             self._capture(transaction, transactions.part_event(transaction, batch))
 
-    def _send_spans(self, transaction: Transaction, spans: list[Span]) -> None:
-        anew = None if self._projection is None else self._projection.spans(transaction.trace_id)
+    def _send_spans(self, transaction: Given, spans: Sequence[AnySpan], *, last: bool) -> None:
+        if not spans:
+            return
+        anew = self._dispatch.anew(transaction.trace_id)
         make = None if anew is None else anew.span
-        for envelope in streamed_spans.envelopes(
-            transaction, spans, content=self._content, make=make
-        ):
-            self._pass_on(envelope if anew is None else anew.envelope(envelope))
+        with self._copied(transaction, [span.id for span in spans], last=last):
+            for envelope in streamed_spans.envelopes(
+                transaction, spans, content=self._dispatch.rule.content, make=make
+            ):
+                self._dispatch.pass_on(envelope if anew is None else anew.envelope(envelope))
+
+    def _copied(
+        self, transaction: Given, handed: list[str], *, last: bool
+    ) -> AbstractContextManager[None]:
+        """Tell the store that these spans are in an envelope, where not all will be at once."""
+        if last or self._tail is not None or isinstance(transaction, Recovered):
+            return nullcontext()
+        return self._dispatch.copied(Put(of=transaction, handed=tuple(handed)))
 
     def _deliver_late(self, transaction: Transaction, span: Span) -> None:
         self._hear(transaction, [span])
-        self._store_spans(transaction, [span])
-        if not self._sends(transaction):
+        if self._store is not None:
+            self._store.give(LateRow(transaction, span))
+        if not self.sends(transaction):
             return
-        if self._streaming:
-            self._send_spans(transaction, [span])
+        alone = travels_alone(span) and sentry_sdk.get_client().options["stream_gen_ai_spans"]
+        if self._streaming or alone:
+            self._send_spans(transaction, [span], last=True)
         else:
-            event = transactions.late_event(transaction, span, content=self._content)
-            self._capture(transaction, event)
+            content = self._dispatch.rule.content
+            self._capture(transaction, transactions.late_event(transaction, span, content=content))
 
-    def _sends(self, transaction: Transaction) -> bool:
-        delivers = self._queue is not None or self.side_car is not None
-        return delivers and transaction.is_sampled
+    def _deliver_left(self, left: Left) -> None:
+        """Make envelopes of a conversation that another process left, by the stricter rule."""
+        dispatch = self._dispatch
+        with dispatch.copied(Put(left=left)):
+            recovered = Recovered(left, sentry_sdk.get_client())
+            if recovered.was_held and self._tail is not None and not self._tail.wants(recovered):
+                self.left_out.add()
+                return
+            with dispatch.by(dispatch.rule.with_other(recovered.rule)):
+                try:
+                    self._hear(recovered, recovered.all)
+                    self._send_whole(recovered, recovered.spans)
+                finally:
+                    self._done_with(id(recovered), recovered.trace_id)
 
-    def _capture(self, transaction: Transaction, event: dict[str, Any]) -> None:
+    def sends(self, transaction: Given) -> bool:
+        """True if Sentry gets it; the local store does in any case."""
+        undecided = self._tail is not None and transaction.verdict is None
+        return self._dispatch.delivers and (undecided or transaction.is_sampled)
+
+    def _is_streamed(self, transaction: Given) -> bool:
+        return transaction.streaming if isinstance(transaction, Recovered) else self._streaming
+
+    def _capture(self, transaction: Given, event: dict[str, Any]) -> None:
+        if isinstance(transaction, Recovered):
+            event.update(transaction.event_facts())
         _under(*transaction.said_by, transactions.capture, event)
 
     def _done_with(self, key: int, trace_id: str) -> _Encoded:
         """Forget a transaction that is over: its encoded spans, which weren't sent."""
         self._registry.done(key)
-        if self._redaction is not None:
-            self._redaction.ended(trace_id)
+        if self._tail is not None:
+            self._tail.forget(key, trace_id)
+        if self._dispatch.redaction is not None:
+            self._dispatch.redaction.ended(trace_id)
         return self._encoded.pop(key, None) or _Encoded()
 
-    def _hear(self, transaction: Transaction, spans: list[Span]) -> None:
-        if self._redaction is not None:
-            self._redaction.heard(transaction.trace_id, spans)
+    def _hear(self, transaction: Given, spans: Sequence[AnySpan]) -> None:
+        if self._dispatch.redaction is not None:
+            self._dispatch.redaction.heard(transaction.trace_id, spans)
 
-    # -- storing -----------------------------------------------------------------------------------
-
-    def _store_spans(self, transaction: Transaction, spans: list[Span]) -> None:
-        if self._store is not None and spans:
-            records = [span.record() for span in paced(spans)]
-            add = self._store.store.add_spans
-            self._store.write(len(records), add, transaction.trace_id, transaction.id, records)
-
-    def _store_error(self, event: dict[str, Any]) -> None:
-        trace = (event.get("contexts") or {}).get("trace") or {}
-        values = (event.get("exception") or {}).get("values") or [{}]
-        message = (event.get("logentry") or {}).get("formatted") or event.get("message")
-        assert self._store is not None
-        self._store.write(
-            1,
-            self._store.store.add_error,
-            None,
-            StoredError(
-                trace.get("trace_id"),
-                trace.get("span_id"),
-                time.time(),
-                str(values[-1].get("type") or event.get("level") or "error"),
-                str(values[-1].get("value") or message or ""),
-                event.get("event_id"),
-            ),
-            bounded(event),  # here and now: sending may cut it
-        )
-
-    # -- sending -----------------------------------------------------------------------------------
-
-    def send(self, envelope: Envelope) -> None:
-        """Store the error in it, and have it sent without what people said."""
-        event = envelope.get_event()
-        if event is not None and self._store is not None:
-            self._store_error(dict(event))
-        if self._queue is None and self.side_car is None:
-            return
-        sent = envelope if self._projection is None else self._projection.of(envelope)
-        if sent is not None:
-            self._pass_on(sent)
-
-    def _pass_on(self, envelope: Envelope) -> None:
-        """Have it sent as it is: nobody's words are in it."""
-        if self.side_car is not None:
-            self.side_car.copy(envelope)
-        if self._queue is not None:
-            self._queue.add(envelope)
+    # -- what there is no time or room for ---------------------------------------------------------
 
     def weigh(self, message: Recorded) -> int:
         """Count the spans and events that a message would come to."""
         match message:
-            case HandedOver(transaction) if self._sends(transaction):
+            case HandedOver(transaction) if self.sends(transaction):
                 return transaction.spans.finished
-            case Closed(transaction) if self._sends(transaction):
+            case Closed(transaction) if self.sends(transaction):
                 encoded = self._encoded.get(id(transaction))
                 return transaction.spans.finished + 1 + (encoded.count if encoded else 0)
             case Refused(key) if key in self._encoded:
@@ -325,9 +342,18 @@ class Processor:
                 transaction.spans.take()
             case Closed(transaction):
                 transaction.spans.seal()
-                self._done_with(id(transaction), transaction.trace_id)
+                self._give_up(id(transaction), transaction.trace_id)
             case Refused(key, trace_id):
-                self._done_with(key, trace_id)
+                self._give_up(key, trace_id)
+
+    def _give_up(self, key: int, trace_id: str) -> None:
+        """A transaction that is over isn't sent; the store has it."""
+        transaction = self._registry.find(key)
+        if self._tail is not None and transaction is not None:
+            transaction.verdict = Verdict.LEFT_OUT  # what comes late would be half of it
+        self._done_with(key, trace_id)
+        if self._store is not None and transaction is not None:
+            self._store.give(Put(of=transaction, settles=True))
 
 
 def collect() -> None:

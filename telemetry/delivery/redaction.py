@@ -21,17 +21,16 @@ import itertools
 import json
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote_plus
 
 from ..attributes import GEN_AI_SYSTEM_INSTRUCTIONS, GEN_AI_TOOL_DEFINITIONS, is_content
 from ..written import FILTERED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..trace.registry import Registry
-    from ..trace.span import Span
 
 KEPT: Final = 64_000
 """Characters of a conversation's content that are remembered, the newest."""
@@ -57,6 +56,26 @@ _is_said = functools.lru_cache(4096)(
 )
 
 
+class Owner(Protocol):
+    """The transaction of a span."""
+
+    @property
+    def id(self) -> str:
+        """Its id, which nobody said."""
+
+
+class Heard(Protocol):
+    """A span that has content."""
+
+    @property
+    def conversation(self) -> Owner:
+        """Its transaction."""
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Names to values."""
+
+
 class Redaction:
     """Knows what was said in each conversation, by trace."""
 
@@ -65,7 +84,7 @@ class Redaction:
         self._said: dict[str, Said] = {}
         self._past: deque[str] = deque()
 
-    def heard(self, trace_id: str, spans: Iterable[Span]) -> None:
+    def heard(self, trace_id: str, spans: Iterable[Heard]) -> None:
         """Remember the content of spans that have ended."""
         for span in spans:
             said = self._said.get(trace_id)

@@ -1,5 +1,8 @@
 """The envelopes that wait for Sentry: in order of worth, paced, tried again, bounded, counted.
 
+Where there is a store, most of them wait there: what the store has is forgotten here but for what
+goes next, and asked for again when it is its turn. So the next in order may be one that isn't here.
+
 A state machine without threads or sockets. The delivery thread takes envelopes from it, has them
 sent and tells it what came of each; only :meth:`SendQueue.drop_all` is for any thread: for one that
 can't wait any longer.
@@ -11,53 +14,34 @@ import math
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ..encoding.envelope import bytes_in
+from ..store import InStore
 from .drops import OVERFLOW, RATE_LIMITED, SHUTDOWN, events_in, events_of
 from .sender import Delivered, Dropped, Retry
+from .waiting import Waiting, Worth
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from sentry_sdk.envelope import Envelope
 
+    from ..store import Unsent
     from .drops import Drops
     from .kinds import Kinds
     from .sender import Sent
 
-LIMIT = 500
-"""Envelopes waiting to be sent."""
-EVENTS = 50_000
-"""Spans and events in them: about 100 MB."""
+BYTES = 100_000_000
+"""Of envelopes waiting to be sent: about 150,000 spans."""
+EVENTS = 200_000
+"""Spans and events in them."""
+LIMIT = 5_000
+"""Envelopes waiting to be sent: each step looks through all of them."""
+IN_HAND = 16
+"""Envelopes that stay in memory though the store has them."""
 BACKOFF_SECONDS = (0.5, 30.0)
 """Before the first and at most before a later attempt, when the server doesn't say."""
-
-
-class Worth(IntEnum):
-    """The order in which envelopes are sent, and in which they stay where there isn't room."""
-
-    CONVERSATION = 0
-    ERROR = 1
-    """The first error of its kind."""
-    OTHER = 2
-    """Logs, check-ins and all else."""
-    REPEAT = 3
-    """An error like one before."""
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """An envelope that waits, or is on its way."""
-
-    envelope: Envelope
-    number: int
-    """Its place in the order in which they came."""
-    events: int
-    """Spans in it, or 1."""
-    worth: Worth
-    attempts: int = 0
-    not_before: float = 0.0
-    """A rate limit holds it back until then (monotonic seconds)."""
 
 
 class SendQueue:
@@ -72,6 +56,10 @@ class SendQueue:
     def __init__(self, drops: Drops, kinds: Kinds, *, at_once: int = 1) -> None:
         self.number = 0
         """Of the envelope that came last."""
+        self.gone: list[str] = []
+        """Keys of those that the store may forget."""
+        self._attempts = 0
+        """Since Sentry last answered, of what only the store has."""
         self._is_closing = False
         self._drops = drops
         self._kinds = kinds
@@ -79,30 +67,59 @@ class SendQueue:
         self._waiting: dict[Worth, deque[Waiting]] = {worth: deque() for worth in Worth}
         self._under_way: dict[int, Waiting] = {}
         self._events = 0
+        self._bytes = 0
         self._not_before = 0.0
         self._over = False
+        self._in_store = InStore()
+        self._left: dict[str, tuple[int, int]] = {}
+        """Those that only the store has, of what came here: number and events, by key."""
+        self._asked = False
+        """Some of them have been asked for."""
+        self._gone_since: set[str] = set()
+        """Keys of those that went since."""
+        self._held_until: dict[Worth, float] = {}
+        """Rate limits of what only the store has (monotonic seconds)."""
         self._failing = False
         """The last answer was none, or a server's error: one request at a time finds out more."""
 
     # -- what waits --------------------------------------------------------------------------------
 
-    def add(self, envelope: Envelope) -> None:
-        """Have an envelope sent, or drop what is worth less for it, or itself."""
+    def add(
+        self,
+        envelope: Envelope,
+        *,
+        key: str | None = None,
+        packed: Envelope | None = None,
+        events: int | None = None,
+    ) -> Waiting | None:
+        """Have an envelope sent, or drop what is worth less for it, or itself.
+
+        ``key``: of its copy in the store, if it gets one. ``packed``: the same in bytes, kept
+        instead. ``events``: spans in it, or 1, if known. None once it is too late for any.
+        """
         if self._over:
-            return  # whatever it was made of has been counted
+            return None  # whatever it was made of has been counted
         self.number += 1
-        waiting = Waiting(envelope, self.number, events_in(envelope), self._worth(envelope))
+        events = events_in(envelope) if events is None else events
+        waiting = Waiting(packed or envelope, self.number, events, self._worth(envelope), key=key)
+        waiting.size = bytes_in(packed) if packed else 0
         while self._is_full(waiting):
             if not self._make_room(waiting):
-                self._drops.add(OVERFLOW, waiting.events)
-                return
-        self._events += waiting.events
+                self._drop_or_leave(waiting)
+                return waiting
+        self._count_in(waiting)
         self._put(waiting)
+        return waiting
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing waits or is on its way."""
-        return not self._count
+        """True if nothing waits, here or in the store, or is on its way."""
+        return not self._count and not self._only_in_store
+
+    @property
+    def waiting(self) -> int:
+        """Envelopes that wait or are on their way."""
+        return self._count + self._only_in_store
 
     @property
     def is_sending(self) -> bool:
@@ -113,13 +130,21 @@ class SendQueue:
     def is_crowded(self) -> bool:
         """True if more than half of the room is taken."""
         waiting = self._count - len(self._under_way)
-        return waiting > LIMIT // 2 or self._events > EVENTS // 2
+        return waiting > LIMIT // 2 or self._events > EVENTS // 2 or self._bytes > BYTES // 2
+
+    @property
+    def waiting_since(self) -> float | None:
+        """The time at which the oldest of them was recorded (Unix seconds)."""
+        here = [one.since for one in [*self._all(), *self._under_way.values()]]
+        if self._only_in_store and self._in_store.since is not None:
+            here.append(self._in_store.since)
+        return min(here, default=None)
 
     @property
     def oldest(self) -> float:
         """The lowest number that isn't gone; infinite when all are."""
-        under_way = list(self._under_way)
-        return min([*under_way, *(waiting.number for waiting in self._all())], default=math.inf)
+        here = [*self._under_way, *(waiting.number for waiting in self._all())]
+        return min([*here, *(number for number, _ in list(self._left.values()))], default=math.inf)
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -128,6 +153,7 @@ class SendQueue:
         if len(self._under_way) >= (1 if self._failing else self._at_once):
             return math.inf
         earliest = min((waiting.not_before for waiting in self._all()), default=math.inf)
+        earliest = min(earliest, self._ask_at())
         return max(0.0, max(self._not_before, earliest) - time.monotonic())
 
     def take(self) -> Waiting | None:
@@ -143,6 +169,9 @@ class SendQueue:
         """Take in what came of an envelope: it is gone, dropped, or waits again."""
         if self._under_way.pop(waiting.number, None) is None:
             return  # it was dropped meanwhile
+        if waiting.is_kept and isinstance(sent, Retry) and not self._is_closing:
+            self._leave_for_later(waiting, sent)
+            return
         self._failing = False
         again = False
         match sent:
@@ -163,35 +192,157 @@ class SendQueue:
                 if after is None or self._is_closing:
                     after = min(first * 2**waiting.attempts, longest)
                 waiting.attempts += 1
-                self._failing = True
-                self._not_before = time.monotonic() + after
+                self._fail(after)
                 self._put(waiting, first=True)
                 again = True
         if not again:
-            self._events -= waiting.events
+            self._attempts = 0
+            self._count_out(waiting)
+            if waiting.key is not None:
+                self.gone.append(waiting.key)
+                self._gone_since.add(waiting.key)
 
     def begin_closing(self) -> None:
         """Forget the pauses that a server asked for: there is no time for them."""
         self._is_closing = True
         self._not_before = 0.0
+        self._held_until.clear()
         for waiting in self._all():
             waiting.not_before = 0.0
             waiting.attempts = 0
 
     def drop_all(self) -> None:
-        """Drop all that isn't gone, and take no more. Two threads may: each is counted once."""
+        """Drop all that isn't gone, and take no more; what the store has isn't lost. Two threads
+        may: each is counted once."""
         self._over = True
-        for waiting in self._waiting.values():
-            while waiting:
+        for queue in self._waiting.values():
+            while queue:
                 with suppress(IndexError):
-                    self._drops.add(SHUTDOWN, waiting.popleft().events)
+                    self._drop_unkept(queue.popleft())
         while self._under_way:
             with suppress(KeyError):
-                self._drops.add(SHUTDOWN, self._under_way.popitem()[1].events)
+                self._drop_unkept(self._under_way.popitem()[1])
+
+    def _drop_unkept(self, waiting: Waiting) -> None:
+        if not waiting.is_kept:
+            self._drops.add(SHUTDOWN, waiting.events)
+
+    # -- what the store has ------------------------------------------------------------------------
+
+    def kept(self, keys: Collection[str], in_store: InStore) -> None:
+        """The store has these, and so many in all."""
+        self._in_store = in_store
+        wanted = {*keys}
+        for waiting in [*self._all(), *self._under_way.values()]:
+            if waiting.key in wanted:
+                waiting.is_kept = True
+        self._thin_out()
+
+    def not_kept(self, events: Mapping[str, int] | None, reason: str) -> None:
+        """The store doesn't have these, or any more, or anything at all (None).
+
+        What is here waits here; what was only there is gone, and counted under this reason.
+        """
+        for waiting in [*self._all(), *self._under_way.values()]:
+            if events is None or waiting.key in events:
+                waiting.is_kept = False
+        if events is None:
+            events = {key: count for key, (_, count) in self._left.items()}
+            self._in_store = InStore()
+        elsewhere = events.keys() - {*self._keys_here, *self.gone, *self._gone_since}
+        for key in elsewhere:
+            self._left.pop(key, None)
+            self._drops.add(reason, events[key])
+
+    def wants(self) -> tuple[int, set[str], list[Worth]] | None:
+        """The next to ask the store for: a number, besides these keys, of these worths; None for
+        nothing."""
+        if self._ask_at() > (now := time.monotonic()):
+            return None
+        self._asked = True
+        self._gone_since.clear()
+        worths = [worth for worth in Worth if self._held_until.get(worth, 0.0) <= now]
+        return 1 if self._failing else IN_HAND, {*self._keys_here, *self.gone}, worths
+
+    def _ask_at(self) -> float:
+        """The time at which the store may be asked for more (monotonic seconds)."""
+        if self._asked or self._over or not self._only_in_store:
+            return math.inf
+        if len(self._keys_here) > (0 if self._failing else IN_HAND // 2):
+            return math.inf
+        return max(self._not_before, min(self._held_until.get(worth, 0.0) for worth in Worth))
+
+    @property
+    def _keys_here(self) -> list[str]:
+        here = [*self._all(), *self._under_way.values()]
+        return [one.key for one in here if one.key is not None]
+
+    def loaded(self, envelopes: Sequence[tuple[Unsent, Envelope]]) -> None:
+        """Take what the store was asked for."""
+        self._asked = False
+        if not envelopes:  # it is as good as empty, until it says otherwise
+            self._in_store = InStore()
+        known = {*self._keys_here, *self._gone_since}  # what came, or went, since it was asked
+        for unsent, envelope in envelopes:
+            if unsent.key in known:
+                continue
+            number, _ = self._left.pop(unsent.key, (0, 0))
+            waiting = Waiting(envelope, number or self._next(), unsent.events, Worth(unsent.worth))
+            waiting.key, waiting.is_kept, waiting.since = unsent.key, True, unsent.recorded_at
+            waiting.size = len(unsent.envelope)
+            self._count_in(waiting)
+            self._put(waiting)
+
+    def _next(self) -> int:
+        self.number += 1
+        return self.number
+
+    @property
+    def _only_in_store(self) -> int:
+        """Envelopes that the store has and that aren't here, as far as is known."""
+        here = sum(one.is_kept for one in [*self._all(), *self._under_way.values()])
+        return max(0, self._in_store.count - here - len(self.gone))
+
+    def _thin_out(self) -> None:
+        """Forget what the store has, but for what goes next; all of it while nothing goes."""
+        room = 1 if self._failing else IN_HAND
+        for waiting in self._all()[room:]:
+            if waiting.is_kept and self._remove(waiting):
+                self._leave(waiting)
+
+    def _leave(self, waiting: Waiting) -> None:
+        assert waiting.key is not None
+        self._count_out(waiting)
+        self._left[waiting.key] = waiting.number, waiting.events
+
+    def _leave_for_later(self, waiting: Waiting, again: Retry) -> None:
+        """Forget an envelope that the store has and that can't be sent now."""
+        self._leave(waiting)
+        if again.reason == RATE_LIMITED and again.after is not None:
+            self._failing = False
+            self._held_until[waiting.worth] = time.monotonic() + again.after
+        else:
+            first, longest = BACKOFF_SECONDS
+            after = min(first * 2**self._attempts, longest) if again.after is None else again.after
+            self._attempts += 1
+            self._fail(after)
+        self._thin_out()
+
+    def _fail(self, after: float) -> None:
+        self._failing = True
+        self._not_before = time.monotonic() + after
+
+    def _drop_or_leave(self, waiting: Waiting) -> None:
+        """There is no room for it: it is left to the store, if that is to have it, or dropped."""
+        if waiting.key is None:
+            self._drops.add(OVERFLOW, waiting.events)
+        else:
+            self._left[waiting.key] = waiting.number, waiting.events
 
     # -- room --------------------------------------------------------------------------------------
 
     def _worth(self, envelope: Envelope) -> Worth:
+        """The worth of an envelope; asked once for each, as the first of a kind is the first."""
         types = {item.type for item in envelope}
         if types & {"transaction", "span"}:
             return Worth.CONVERSATION
@@ -210,9 +361,16 @@ class SendQueue:
 
     def _is_full(self, newcomer: Waiting) -> bool:
         """True if there is no room; for one alone there always is."""
-        return bool(self._count) and (
-            self._count >= LIMIT or self._events + newcomer.events > EVENTS
-        )
+        over = self._events + newcomer.events > EVENTS or self._bytes + newcomer.size > BYTES
+        return bool(self._count) and (over or self._count >= LIMIT)
+
+    def _count_in(self, waiting: Waiting) -> None:
+        self._events += waiting.events
+        self._bytes += waiting.size
+
+    def _count_out(self, waiting: Waiting) -> None:
+        self._events -= waiting.events
+        self._bytes -= waiting.size
 
     def _make_room(self, newcomer: Waiting) -> bool:
         """Drop the oldest of those that are worth least, if that is less than the newcomer."""
@@ -221,8 +379,8 @@ class SendQueue:
                 return False
             for waiting in list(self._waiting[worth]):
                 if self._remove(waiting):
-                    self._events -= waiting.events
-                    self._drops.add(OVERFLOW, waiting.events)
+                    self._count_out(waiting)
+                    self._drop_or_leave(waiting)
                     return True
         return False
 

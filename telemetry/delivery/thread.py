@@ -23,16 +23,24 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope
 
 from ..errors import TelemetryError
+from ..stats import Delivered
+from ..store import Limits
 from . import outbox
-from .content import NOTHING_ELSE, Policy
+from .content import NOTHING_ELSE, Policy, Rule
+from .dispatch import Dispatch
 from .drops import SHUTDOWN, STORE, Drops
+from .flushes import Flushes
+from .inbox import Inbox
 from .kinds import Kinds
-from .lanes import SendLanes, StoreLane, Threads
-from .messages import Answered, Flush, Stop, Wake
+from .lanes import SendLanes, Threads
+from .messages import Answered, Flush, Kept, Loaded, NotKept, Stop, Wake
 from .outbox import Outbox
 from .processor import Processor, collect
+from .recovered import Notes
 from .send_queue import SendQueue
 from .side_car import SideCar
+from .store_lane import StoreLane
+from .tail import Tail
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
@@ -40,11 +48,16 @@ if TYPE_CHECKING:
     from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
+    from ..summary import Keep
     from .lanes import Outlet
     from .messages import Message, Recorded
 
 logger = logging.getLogger(__name__)
 
+STORING_SECONDS = 1.0
+"""At most of the time to end, for what can't be sent and has to be stored."""
+ABANDONED_SECONDS = 0.1
+"""For the store to end in, where the delivery thread doesn't."""
 STRAGGLERS_SECONDS = 0.02
 """For what the SDK's own threads, which can't be asked, are just handing over at the end."""
 
@@ -59,6 +72,8 @@ class Delivery:
         policy: what else may be sent, where it doesn't.
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         at_once: requests to Sentry that may be under way together.
+        limits: of what waits for Sentry in the store.
+        keep: chooses transactions to be sent when they end; None if Sentry decides when they begin.
 
     Attributes:
         outbox: where calls put what is to be delivered.
@@ -73,12 +88,16 @@ class Delivery:
         policy: Policy = NOTHING_ELSE,
         streaming: bool = False,
         at_once: int = 1,
+        limits: Limits | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.streaming = streaming
         self._trace_store = store
         self._outlet = sender
-        self._content = send_content
+        self._rule = Rule(send_content, policy)
         self.policy = policy
+        self._limits = limits or Limits()
+        self._keep = keep
         self._at_once = at_once
         self._client: BaseClient | None = None
         self._spotlight: SpotlightClient | None = None
@@ -87,33 +106,54 @@ class Delivery:
     def _begin(self) -> None:
         self._drops = Drops()
         self._threads = Threads()
-        shows = self._trace_store is not None
-        self.outbox = Outbox(self._drops, streaming=self.streaming, shows=shows)
+        stores = self._trace_store is not None
+        holds = self._keep is not None
+        self.outbox = Outbox(self._drops, streaming=self.streaming, stores=stores, holds=holds)
         self.outbox.client = self._client
         messages = self.outbox.messages
         self._store: StoreLane | None = None
         if self._trace_store is not None:
-            self._store = StoreLane(self._trace_store, messages, self._threads, self._drops)
+            delivers = self._outlet is not None
+            self._store = StoreLane(
+                self._trace_store,
+                messages,
+                self._threads,
+                self._drops,
+                registry=self.outbox.registry,
+                notes=Notes(self._rule, streaming=self.streaming, held=holds),
+                sends=lambda transaction: delivers and (holds or transaction.is_sampled),
+                can_send=delivers,
+                limits=self._limits,
+            )
+            self.outbox.wake_store = self._store.wake
         self._lanes: SendLanes | None = None
         self._queue: SendQueue | None = None
         if self._outlet is not None:
             self._queue = SendQueue(self._drops, Kinds(), at_once=self._at_once)
             self._lanes = SendLanes(self._outlet, messages, self._threads, at_once=self._at_once)
-        self._processor = Processor(
+        self._dispatch = Dispatch(
             store=self._store,
             queue=self._queue,
             drops=self._drops,
             registry=self.outbox.registry,
-            content=self._content,
-            policy=self.policy,
+            rule=self._rule,
+        )
+        self._processor = Processor(
+            store=self._store,
+            dispatch=self._dispatch,
+            drops=self._drops,
+            registry=self.outbox.registry,
             streaming=self.streaming,
+            tail=self._keep and Tail(self._keep, self.outbox.registry, self._drops),
         )
         if self._spotlight is not None:
-            self._processor.side_car = SideCar(self._spotlight, self._threads)
+            self._dispatch.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
-        self._flushes: list[Flush] = []
-        self._is_stopping = False
+        self._flushes = Flushes(self._queue, self._store)
+        self._inbox = Inbox(
+            self.outbox, self._queue, self._lanes, store=self._store, dispatch=self._dispatch
+        )
         self._abandoned = False
         self._thread: threading.Thread | None = None
 
@@ -125,7 +165,7 @@ class Delivery:
         if client.spotlight is not None:
             # it would send copies in the call, as things are before what people said is left out
             self._spotlight, client.spotlight = client.spotlight, None
-            self._processor.side_car = SideCar(self._spotlight, self._threads)
+            self._dispatch.side_car = SideCar(self._spotlight, self._threads)
 
     def start(self) -> None:
         """Start the thread, and that of the store."""
@@ -174,6 +214,8 @@ class Delivery:
             else:
                 # It sits in something that has no end. It is a daemon; nothing waits for it.
                 self._abandoned = True
+                if self._store is not None:
+                    self._store.end(time.monotonic() + ABANDONED_SECONDS)
         self.outbox.shut, self.outbox.takes_envelopes = True, False
         self._drop_all()
         dropped = self.dropped()
@@ -182,7 +224,7 @@ class Delivery:
     def send(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
         if threading.current_thread() is self._thread:
-            self._processor.send(envelope)
+            self._dispatch.send(envelope)
         else:
             self.outbox.envelope(envelope)
 
@@ -193,6 +235,25 @@ class Delivery:
     def dropped(self) -> dict[str, int]:
         """The number of spans and events that were dropped, by reason."""
         return self._drops.read()
+
+    def delivered(self) -> Delivered:
+        """Counts of what waits, and of what was recovered."""
+        waiting, since, recovered = 0, None, 0
+        if self._queue is not None:
+            waiting, since = self._queue.waiting, self._queue.waiting_since
+        if self._store is not None:
+            waiting += self._store.left
+            recovered = self._store.recovered
+        return Delivered(waiting, since, recovered, self._processor.left_out.read())
+
+    def recover(self, timeout: float) -> bool:
+        """Wait until what others left in the store has been taken over, and made into envelopes."""
+        deadline = time.monotonic() + timeout
+        while self._store is not None and self._store.is_recovering:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -211,24 +272,27 @@ class Delivery:
 
     def _step(self) -> bool:
         """Take what has come, send what is due, work on one message; True when it was the last."""
-        self._take_messages(0.0 if self._may_work() else self._due())
+        self._inbox.take(0.0 if self._may_work() else self._due())
         self._send_what_is_due()
+        self._inbox.tell_store()
         if self._may_work():
             match self.outbox.taken.popleft():
                 case Stop() as stop:
                     self._finish(stop)
                     return True
                 case Flush() as flush:
-                    self._begin_flush(flush)
+                    collect()
+                    self._flushes.begin(flush)
                 case message:
                     self._handle(message)  # type: ignore[arg-type]  # lanes' aren't among them
-        if self._flushes:
-            self._answer_flushes()
+        self._flushes.answer()
         return False
 
     def _due(self) -> float:
-        """Seconds until an envelope may be sent; infinite when none may."""
-        return math.inf if self._queue is None else self._queue.due()
+        """Seconds until an envelope may be sent, or a request takes too long; infinite if never."""
+        if self._queue is None or self._lanes is None:
+            return math.inf
+        return min(self._queue.due(), self._lanes.due())
 
     def _may_work(self) -> bool:
         """True if there is a message to work on, and room for what it becomes.
@@ -238,39 +302,15 @@ class Delivery:
         """
         if not self.outbox.taken:
             return False
-        if self._queue is None or self._is_stopping:
+        if self._queue is None or self._inbox.is_stopping:
             return True
-        held = self._queue.is_crowded or bool(self._flushes)
+        held = self._queue.is_crowded or self._flushes.any
         return not held or self._is_pausing() or len(self.outbox.taken) >= outbox.LIMIT // 10
 
     def _is_pausing(self) -> bool:
         """True while the server wants nothing: then there is time for other work."""
         assert self._queue is not None
         return not self._queue.is_sending and self._queue.due() > 0
-
-    def _take_messages(self, wait: float) -> None:
-        """Take all that have come; with none, wait so many seconds for one."""
-        messages = self.outbox.messages
-        try:
-            if wait > 0:
-                self._take(messages.get(timeout=None if wait == math.inf else wait))
-            while True:
-                self._take(messages.get_nowait())
-        except queue.Empty:
-            pass
-
-    def _take(self, message: Message) -> None:
-        match message:
-            case Answered(waiting, sent):
-                assert self._queue is not None
-                assert self._lanes is not None
-                self._lanes.answered()
-                self._queue.answered(waiting, sent)
-            case Wake():
-                pass
-            case _:
-                self._is_stopping = self._is_stopping or isinstance(message, Stop)
-                self.outbox.taken.append(message)
 
     def _handle(self, message: Recorded) -> None:
         self._in_hand.append(self._processor.weigh(message))
@@ -282,37 +322,10 @@ class Delivery:
         """Give the lanes what they may send now; by the deadline (monotonic seconds), if any."""
         if self._queue is None or self._lanes is None:
             return
+        self._lanes.give_up_overdue()
         while self._queue.due() <= 0 and (waiting := self._queue.take()) is not None:
             left = None if deadline is None else max(0.1, deadline - time.monotonic())
             self._lanes.send(waiting, left)
-
-    # -- who waits ---------------------------------------------------------------------------------
-
-    def _begin_flush(self, flush: Flush) -> None:
-        """Note what a flush waits for: all that was handed over before it."""
-        collect()
-        if self._queue is not None:
-            flush.number = self._queue.number
-        if self._store is not None:
-            flush.writes = self._store.given
-            self._store.wake_at(flush.writes)
-        self._flushes.append(flush)
-
-    def _answer_flushes(self) -> None:
-        """Tell those whose envelopes and writes are done; forget those that wait no longer."""
-        oldest = math.inf if self._queue is None else self._queue.oldest
-        written = math.inf if self._store is None else self._store.done
-        now = time.monotonic()
-        waiting: list[Flush] = []
-        for flush in self._flushes:
-            if flush.number < oldest and flush.writes <= written:
-                flush.done.put(True)
-            elif flush.deadline > now:
-                waiting.append(flush)
-        self._flushes = waiting
-        unwritten = [flush.writes for flush in waiting if flush.writes > written]
-        if self._store is not None and unwritten:
-            self._store.wake_at(min(unwritten))
 
     # -- ending ------------------------------------------------------------------------------------
 
@@ -322,30 +335,39 @@ class Delivery:
         if self._queue is not None:
             self._queue.begin_closing()
             if self.streaming or sentry_sdk.get_client().options.get("enable_logs"):
-                self._take_messages(min(STRAGGLERS_SECONDS, stop.deadline - time.monotonic()))
+                self._inbox.take(min(STRAGGLERS_SECONDS, stop.deadline - time.monotonic()))
                 self._take_last_envelopes()
-            while not self._queue.is_empty and (left := stop.deadline - time.monotonic()) > 0:
-                self._send_what_is_due(stop.deadline)
-                self._take_messages(min(left, self._queue.due()))
+            until = stop.deadline - self._for_the_store(stop)
+            while not self._queue.is_empty and (left := until - time.monotonic()) > 0:
+                self._send_what_is_due(until)
+                self._inbox.tell_store()
+                self._inbox.take(min(left, self._due()))
                 self._take_last_envelopes()
             self.outbox.takes_envelopes = False
         if self._store is not None:
+            self._inbox.tell_store()
             self._store.end(stop.deadline)
+            self._inbox.take(0.0)  # what it has isn't lost
         self._drop_all()
         if self._lanes is not None:
             self._lanes.close()
-        if self._processor.side_car is not None:
-            self._processor.side_car.close(max(0.0, stop.deadline - time.monotonic()))
-        for flush in self._flushes:
-            flush.done.put(False)
+        if self._dispatch.side_car is not None:
+            self._dispatch.side_car.close(max(0.0, stop.deadline - time.monotonic()))
+        self._flushes.give_up()
         stop.done.put(True)
+
+    def _for_the_store(self, stop: Stop) -> float:
+        """Seconds of the time there is that are the store's: what isn't sent must be in it."""
+        if self._store is None:
+            return 0.0
+        return min(STORING_SECONDS, (stop.deadline - time.monotonic()) / 5)
 
     def _take_last_envelopes(self) -> None:
         """Take those that the SDK's own threads make of what was logged before the end."""
         for message in list(self.outbox.taken):
             if isinstance(message, Envelope):
                 self.outbox.taken.remove(message)
-                self._processor.send(message)
+                self._dispatch.send(message)
 
     def _drop_all(self) -> None:
         """Drop all that is waiting. Two threads may: each thing is counted once."""
@@ -366,7 +388,7 @@ class Delivery:
         match message:
             case Flush() | Stop():
                 message.done.put(False)
-            case Answered() | Wake():
+            case Answered() | Wake() | Kept() | NotKept() | Loaded():
                 pass
             case _:
                 self._processor.drop(message, SHUTDOWN)

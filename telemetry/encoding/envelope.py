@@ -6,16 +6,17 @@ for long: a call's event loop runs in the same process.
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sentry_sdk.envelope import Envelope, Item, PayloadRef
 
 from .fitting import fit_event, fit_log
 from .values import paced, size_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from sentry_sdk.envelope import Envelope, Item
 
 T = TypeVar("T")
 
@@ -71,6 +72,40 @@ def pieces(headers: Mapping[str, Any], items: Iterable[Item]) -> Iterator[bytes]
             yield to_json({**item.headers, **item_headers, "length": length}) + b"\n"
             yield from payload
             yield b"\n"
+
+
+def in_bytes(envelope: Envelope) -> Envelope:
+    """The same envelope, its payloads encoded: what is kept and what is sent are then the same.
+
+    Raises:
+        ValueError, TypeError, RecursionError: as :func:`encode`.
+    """
+    return Envelope(
+        envelope.headers,
+        [
+            Item(PayloadRef(bytes=b"".join(payload)), headers={**item.headers, **headers})
+            for item in envelope.items
+            for headers, payload in _parts(item)
+        ],
+    )
+
+
+def bytes_in(envelope: Envelope) -> int:
+    """The bytes of an envelope's payloads, which are bytes already."""
+    return sum(len(item.get_bytes()) for item in envelope.items)
+
+
+def decode(body: bytes) -> Envelope:
+    """An envelope of its bytes. The payloads stay bytes: parsing one would take its time."""
+    line, _, rest = body.partition(b"\n")
+    headers, items = json.loads(line), []
+    while rest:
+        line, _, rest = rest.partition(b"\n")
+        own = json.loads(line)
+        length = own.pop("length")
+        items.append(Item(PayloadRef(bytes=rest[:length]), headers=own))
+        rest = rest[length + 1 :]
+    return Envelope(headers, items)
 
 
 def _parts(item: Item) -> Iterator[tuple[dict[str, Any], list[bytes]]]:

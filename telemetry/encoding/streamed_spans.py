@@ -20,14 +20,14 @@ from sentry_sdk.utils import capture_internal_exceptions
 
 from ..context.scopes import DeliveringScope
 from ..written import Tag
+from .ai_spans import data_of
 from .envelope import batches
 from .values import data, scrubber, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ..trace.span import Span
-    from ..trace.transaction import Transaction
+    from .given import GivenSpan, GivenTransaction
 
 CONTENT_TYPE: Final = "application/vnd.sentry.items.span.v2+json"
 STATUS: Final = "sentry.status.message"
@@ -45,8 +45,8 @@ _RUNTIME: Final = frozenset({"trace", "runtime"})
 
 
 def envelopes(
-    transaction: Transaction,
-    spans: Iterable[Span],
+    transaction: GivenTransaction,
+    spans: Iterable[GivenSpan],
     *,
     content: bool,
     make: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -72,7 +72,7 @@ def envelopes(
 
 
 def encode_spans(
-    transaction: Transaction, spans: Iterable[Span], *, content: bool
+    transaction: GivenTransaction, spans: Iterable[GivenSpan], *, content: bool
 ) -> Iterator[dict[str, Any]]:
     """Spans in the form of the protocol."""
     everywhere, contexts = _said_by_scopes(transaction)
@@ -84,7 +84,7 @@ def encode_spans(
     scrub = scrubber()
     finish = sentry_sdk.get_client().options.get("before_send_span")
     for span in spans:
-        own = data(span.attributes, content=content)
+        own = data_of(transaction, span, content=content)
         if span is transaction.root:
             own |= contexts
         scrub(own)
@@ -120,7 +120,7 @@ def _changed(span: Any) -> dict[str, Any]:
     return {key: given[key] for key in ("name", "attributes") if key in given}
 
 
-def _said_by_scopes(transaction: Transaction) -> tuple[dict[str, Any], dict[str, Any]]:
+def _said_by_scopes(transaction: GivenTransaction) -> tuple[dict[str, Any], dict[str, Any]]:
     """Attributes of every span of the conversation, and those of its contexts."""
     isolation, own = transaction.said_by
     scope = sentry_sdk.get_global_scope().fork()

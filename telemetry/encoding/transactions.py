@@ -7,20 +7,20 @@ spans and about 1 MB in one event, so a longer conversation goes on in further t
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 
 from ..attributes import OP_CONVERSATION_PART
 from ..context.scopes import OURS
-from ..trace.span import new_id
-from .values import data, paced, scrubber
+from .ai_spans import data_of
+from .values import paced, scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..trace.span import Span
-    from ..trace.transaction import Transaction
+    from .given import GivenSpan, GivenTransaction
 
 _SPANS: Final = "telemetry.spans"
 """The place in an event's hint in which its spans ride along."""
@@ -70,8 +70,13 @@ def rejoining(
 # -- a conversation's transactions ---------------------------------------------------------------
 
 
+def event_id(trace_id: str, span_id: str) -> str:
+    """The id of the event whose root is this span: the same, whoever sends it, however often."""
+    return hashlib.blake2b(f"{trace_id} {span_id}".encode(), digest_size=16).hexdigest()
+
+
 def transaction_event(
-    transaction: Transaction, spans: list[dict[str, Any]], *, content: bool
+    transaction: GivenTransaction, spans: list[dict[str, Any]], *, content: bool
 ) -> dict[str, Any]:
     """The conversation's own transaction."""
     root = transaction.root
@@ -85,12 +90,13 @@ def transaction_event(
     )
 
 
-def part_event(transaction: Transaction, spans: list[dict[str, Any]]) -> dict[str, Any]:
+def part_event(transaction: GivenTransaction, spans: list[dict[str, Any]]) -> dict[str, Any]:
     """A further transaction for spans that the first has no room for."""
     root = transaction.root
     trace = {
         "trace_id": transaction.trace_id,
-        "span_id": new_id(),
+        # not random: who makes the same part after a crash means the same one
+        "span_id": event_id(root.id, spans[0]["span_id"])[:16],
         "parent_span_id": root.id,
         "op": OP_CONVERSATION_PART,
         "status": "ok",
@@ -105,7 +111,7 @@ def part_event(transaction: Transaction, spans: list[dict[str, Any]]) -> dict[st
     )
 
 
-def late_event(transaction: Transaction, span: Span, *, content: bool) -> dict[str, Any]:
+def late_event(transaction: GivenTransaction, span: GivenSpan, *, content: bool) -> dict[str, Any]:
     """A span that missed its conversation's transaction, as one of its own."""
     return _transaction(
         transaction,
@@ -117,7 +123,7 @@ def late_event(transaction: Transaction, span: Span, *, content: bool) -> dict[s
     )
 
 
-def encode_span(transaction: Transaction, span: Span, *, content: bool) -> dict[str, Any]:
+def encode_span(transaction: GivenTransaction, span: GivenSpan, *, content: bool) -> dict[str, Any]:
     """A span inside a transaction."""
     op, name = span.written()
     return {
@@ -130,11 +136,11 @@ def encode_span(transaction: Transaction, span: Span, *, content: bool) -> dict[
         "timestamp": span.started_at if span.ended_at is None else span.ended_at,
         "status": span.status,
         "origin": span.origin,
-        "data": data(span.attributes, content=content),
+        "data": data_of(transaction, span, content=content),
     }
 
 
-def _trace(transaction: Transaction, span: Span, *, content: bool) -> dict[str, Any]:
+def _trace(transaction: GivenTransaction, span: GivenSpan, *, content: bool) -> dict[str, Any]:
     return {
         "trace_id": transaction.trace_id,
         "span_id": span.id,
@@ -142,12 +148,12 @@ def _trace(transaction: Transaction, span: Span, *, content: bool) -> dict[str, 
         "op": span.written()[0] or "default",
         "status": span.status,
         "origin": span.origin,
-        "data": data(span.attributes, content=content),
+        "data": data_of(transaction, span, content=content),
     }
 
 
 def _transaction(
-    transaction: Transaction,
+    transaction: GivenTransaction,
     name: str,
     *,
     trace: dict[str, Any],
@@ -156,6 +162,7 @@ def _transaction(
     spans: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
+        "event_id": event_id(transaction.trace_id, trace["span_id"]),
         "type": "transaction",
         "transaction": name,
         "transaction_info": {"source": "custom"},

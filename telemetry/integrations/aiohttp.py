@@ -1,5 +1,7 @@
 """aiohttp, which LiveKit's plugins use: as Sentry's integration has clients, and safe to redirect.
 
+Sentry's ends the span of a request when there is an answer; this one also where there is none.
+
 Headers are those of Sentry's current span when a request starts, on sessions that are made after
 ``init``. aiohttp takes them along to wherever it is redirected; this one takes them off where the
 next host gets none (``propagate_to``).
@@ -14,17 +16,22 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from sentry_sdk.integrations import aiohttp as sentrys
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration as SentrysIntegration
 from sentry_sdk.integrations.aiohttp import create_trace_config
+from sentry_sdk.traces import SpanStatus, StreamedSpan
 from sentry_sdk.tracing_utils import Baggage
 from yarl import URL
 
+from ..trace.span import status_of
 from . import propagation, redirects
 from .harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import SimpleNamespace
+
+    from sentry_sdk.tracing import Span
 
 __all__ = ["AioHttpIntegration"]
 
@@ -40,7 +47,33 @@ class AioHttpIntegration(SentrysIntegration):
     @staticmethod
     def setup_once() -> None:
         """Take the client's part of Sentry's integration, which from now on isn't set up itself."""
-        _traces.append(create_trace_config)
+        _traces.append(_trace_config)
+
+
+def _trace_config() -> aiohttp.TraceConfig:
+    """Sentry's, which forgets a request that fails."""
+    config = create_trace_config()
+    config.on_request_exception.append(_failed)
+    return config
+
+
+async def _failed(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    request: aiohttp.TraceRequestExceptionParams,
+) -> None:
+    _finish(vars(context).get("_sentry_span"), request.exception)
+
+
+@harmless
+def _finish(span: Span | StreamedSpan | None, error: BaseException) -> None:
+    """End Sentry's span of a request, by its error."""
+    if isinstance(span, StreamedSpan):
+        span.status = SpanStatus.ERROR
+        span.end()
+    elif span is not None:
+        span.set_status(status_of(error))
+        span.finish()
 
 
 _traces: list[Callable[[], aiohttp.TraceConfig]] = []
@@ -49,6 +82,8 @@ _traces: list[Callable[[], aiohttp.TraceConfig]] = []
 
 def _install() -> None:
     init = aiohttp.ClientSession.__init__
+    # where Sentry's own integration was set up before this one, it is that which asks for it
+    sentrys.create_trace_config = _trace_config
 
     @functools.wraps(init)
     def watching(self: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> None:

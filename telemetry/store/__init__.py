@@ -1,23 +1,44 @@
 """The local trace store: conversations, their spans and errors in one SQLite file.
 
-===============  ===================================================
-``trace_store``  conversations: written by one thread, read by anyone
+=================  ===================================================
+``trace_store``    conversations: written by one thread, read by anyone
+``rows``           conversations and spans as rows
+``pieces``         long texts, each piece of them once
 ``stored_errors``  errors, each whole, by Sentry's id of it
-``sqlite_file``  the file, and how it is shared
-===============  ===================================================
+``unsent``         envelopes that wait for Sentry
+``leases``         which processes use the store, and which are gone
+``lost``           what those that are gone left
+``limits``         what is kept, and for how long
+``forgetting``     what is past that goes
+``schema``         the tables
+``sqlite_file``    the file, and how it is shared
+=================  ===================================================
 """
 
 from __future__ import annotations
 
+from .leases import Lease, Observer
+from .limits import Limits
+from .lost import Left
+from .rows import Owed, SpanRow, StoredConversation
 from .sqlite_file import TraceStoreError
 from .stored_errors import StoredError, bounded
-from .trace_store import AmbiguousId, StoredConversation, TraceStore
+from .trace_store import AmbiguousId, TraceStore
+from .unsent import InStore, Unsent
 
 __all__ = [
     "AmbiguousId",
+    "InStore",
+    "Lease",
+    "Left",
+    "Limits",
+    "Observer",
+    "Owed",
+    "SpanRow",
     "StoredConversation",
     "StoredError",
     "TraceStore",
     "TraceStoreError",
+    "Unsent",
     "bounded",
 ]

@@ -16,73 +16,36 @@ import stat
 import tempfile
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..errors import TelemetryError
+from .schema import APPLICATION, TABLES, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_APPLICATION: Final = 0x56545243  # "VTRC": tells our files from other SQLite files
-_VERSION: Final = 3
 _BUSY_SECONDS: Final = 5.0
 """The wait for another process's transaction."""
 
 _URI: Final = re.compile(r"file:|[a-z][a-z0-9+.-]+:/")
 """The beginning of what other programs take for the place of a database."""
 
-_SCHEMA: Final = """
-CREATE TABLE conversation (
-    key INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    trace_id TEXT NOT NULL,
-    root_span_id TEXT,
-    op TEXT NOT NULL,
-    name TEXT NOT NULL,
-    started_at REAL NOT NULL,
-    ended_at REAL,
-    status TEXT NOT NULL,
-    user TEXT NOT NULL,
-    tags TEXT NOT NULL,
-    UNIQUE (trace_id, id, started_at)
-);
-CREATE INDEX conversation_by_id ON conversation (id);
-CREATE INDEX conversation_by_trace ON conversation (trace_id);
-CREATE INDEX conversation_by_root ON conversation (root_span_id);
-CREATE INDEX conversation_by_start ON conversation (started_at);
-CREATE TABLE span (
-    conversation INTEGER NOT NULL REFERENCES conversation ON DELETE CASCADE,
-    span_id TEXT NOT NULL,
-    parent_span_id TEXT,
-    op TEXT NOT NULL,
-    name TEXT NOT NULL,
-    started_at REAL NOT NULL,
-    ended_at REAL NOT NULL,
-    status TEXT NOT NULL,
-    origin TEXT NOT NULL,
-    attributes TEXT NOT NULL,
-    PRIMARY KEY (conversation, span_id)
-) WITHOUT ROWID;
-CREATE TABLE error (
-    conversation INTEGER REFERENCES conversation ON DELETE CASCADE,
-    trace_id TEXT,
-    span_id TEXT,
-    time REAL NOT NULL,
-    type TEXT NOT NULL,
-    message TEXT NOT NULL,
-    event_id TEXT,
-    event TEXT
-);
-CREATE INDEX error_by_event ON error (event_id);
-CREATE INDEX error_by_conversation ON error (conversation);
-CREATE INDEX error_by_time ON error (time);
-"""
-
 
 class TraceStoreError(TelemetryError):
-    """The store's file can't be used. One line: what, where, how to fix it."""
+    """The store's file can't be used. One line: what, where, how to fix it.
+
+    Attributes:
+        is_corrupt: whether the file is one of ours, and damaged.
+        is_lasting: whether what is at the path can't be a store of this version: trying again is of
+            no use.
+    """
+
+    def __init__(self, message: str, *, is_corrupt: bool = False, is_lasting: bool = False) -> None:
+        self.is_corrupt = is_corrupt
+        self.is_lasting = is_lasting
+        super().__init__(message)
 
 
 class SqliteFile:
@@ -96,6 +59,9 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        """Of the file that was written to: its device and inode."""
+        self._is_new = False
         self._writing = threading.Lock()
         with self._reported():
             problem = _problem(path)
@@ -109,8 +75,14 @@ class SqliteFile:
     def writing(self) -> Iterator[sqlite3.Cursor]:
         """One transaction: all of it or, after an error, nothing."""
         with self._writing, self._reported():
+            if self._connection is not None and self._identity != self._found():
+                self._connection.close()  # what is written there, nobody can read any more
+                self._connection = None
+                self._is_new = True  # the next may well get the same inode
             if self._connection is None:
                 self._connection = self._open_writer()
+                before, self._identity = self._identity, self._found()
+                self._is_new = self._is_new or before not in (None, self._identity)
             cursor = self._connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
@@ -139,6 +111,37 @@ class SqliteFile:
                 cursor.execute("BEGIN")
                 yield cursor if self._check(cursor) else None
 
+    @property
+    def is_new(self) -> bool:
+        """True, once, if what is written to is another file than before."""
+        found, self._is_new = self._is_new, False
+        return found
+
+    def set_aside(self) -> Path | None:
+        """Rename a file that is damaged, with what SQLite keeps beside it; its new name.
+
+        None if it isn't there, or can't be renamed.
+        """
+        with self._writing:
+            self.close()
+            aside = Path(f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            try:
+                os.rename(os.path.realpath(self.path), aside)
+            except OSError:
+                return None
+            for beside in ("-wal", "-shm"):
+                with suppress(OSError):
+                    os.rename(f"{os.path.realpath(self.path)}{beside}", f"{aside}{beside}")
+            return aside
+
+    def _found(self) -> tuple[int, int] | None:
+        """The identity of the file that is there now."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def close(self) -> None:
         """Close the writer's connection. Idempotent; a later write opens a new one."""
         connection, self._connection = self._connection, None
@@ -165,6 +168,7 @@ class SqliteFile:
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        connection.row_factory = sqlite3.Row
         try:
             cursor = connection.cursor()
             # before anything is written: a file that isn't ours stays as it is
@@ -176,10 +180,10 @@ class SqliteFile:
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute("BEGIN IMMEDIATE")
             if not self._check(cursor):
-                for statement in _SCHEMA.split(";"):
+                for statement in TABLES.split(";"):
                     cursor.execute(statement)
-                cursor.execute(f"PRAGMA application_id = {_APPLICATION}")
-                cursor.execute(f"PRAGMA user_version = {_VERSION}")
+                cursor.execute(f"PRAGMA application_id = {APPLICATION}")
+                cursor.execute(f"PRAGMA user_version = {VERSION}")
             cursor.execute("COMMIT")
         except BaseException:
             connection.close()
@@ -195,17 +199,19 @@ class SqliteFile:
         (application,) = cursor.execute("PRAGMA application_id").fetchone()
         (version,) = cursor.execute("PRAGMA user_version").fetchone()
         (tables,) = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0 and application in (0, _APPLICATION):
+        if tables == 0 and application in (0, APPLICATION):
             return False
-        if application != _APPLICATION:
+        if application != APPLICATION:
             raise TraceStoreError(
                 f"{self.path} is not a trace store but another program's database: choose another "
-                "path"
+                "path",
+                is_lasting=True,
             )
-        if version != _VERSION:
+        if version != VERSION:
             raise TraceStoreError(
                 f"the trace store at {self.path} has format {version}, this program knows "
-                f"{_VERSION}: use the program that wrote it, or move the file away"
+                f"{VERSION}: use the program that wrote it, or move the file away",
+                is_lasting=True,
             )
         return True
 
@@ -215,19 +221,34 @@ class SqliteFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_CORRUPT or (
+                code == sqlite3.SQLITE_NOTADB
+                and self._identity is not None
+                and self._identity == self._found()
+            ):
                 raise TraceStoreError(
-                    f"{self.path} is not a trace store: choose another path"
+                    f"the trace store at {self.path} is damaged ({error})", is_corrupt=True
+                ) from error
+            if code == sqlite3.SQLITE_NOTADB:
+                raise TraceStoreError(
+                    f"{self.path} is not a trace store: choose another path", is_lasting=True
                 ) from error
             raise TraceStoreError(
                 f"the trace store at {self.path} can't be used: {error}: check the file, its "
-                "folder's permissions and the free space"
+                "folder's permissions and the free space",
+                is_lasting=self._is_elsewhere(),
             ) from error
         except OSError as error:
             raise TraceStoreError(
                 f"the trace store at {self.path} can't be used: {error.strerror}: check the path "
-                "and its permissions"
+                "and its permissions",
+                is_lasting=self._is_elsewhere(),
             ) from error
+
+    def _is_elsewhere(self) -> bool:
+        """True if what is at the path is no file."""
+        return self.path.exists() and not self.path.is_file()
 
 
 def require_writable(path: Path) -> None:

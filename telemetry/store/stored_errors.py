@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from .rows import find
 from .sqlite_file import text
 
 if TYPE_CHECKING:
@@ -44,8 +45,14 @@ class StoredError:
     """The id of the conversation that it is of; known to who asks for it by its own id."""
 
 
-def put(cursor: sqlite3.Cursor, key: int | None, error: StoredError, event: str | None) -> None:
-    """Add an error to the conversation of this key, or to none, with its event as JSON."""
+def add(
+    cursor: sqlite3.Cursor, conversation_id: str | None, error: StoredError, event: str | None
+) -> None:
+    """Add an error, with its event as JSON, to the newest conversation of its trace (and this id);
+    it may have none."""
+    key = None
+    if error.trace_id:
+        key = find(cursor, error.trace_id, conversation_id, before=error.time)
     cursor.execute(
         "INSERT INTO error VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (

@@ -9,7 +9,7 @@ forgotten.
 
 from __future__ import annotations
 
-import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,22 +17,31 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..attributes import OP_CONVERSATION
 from ..printable import printable
-from ..records import ConversationRecord, SpanRecord
 from . import stored_errors
+from .forgetting import by_number
+from .leases import Observer
+from .rows import (
+    SpanRow,
+    StoredConversation,
+    add_spans,
+    conversation_of,
+    put_conversation,
+    put_spans,
+    spans_of,
+)
 from .sqlite_file import SqliteFile, TraceStoreError, text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from ..records import ConversationRecord, SpanRecord
     from .stored_errors import StoredError
 
 __all__ = ["AmbiguousId", "StoredConversation", "TraceStore"]
 
 _PRUNE_EVERY: Final = 100
 """Conversations between two rounds of forgetting."""
-_OTHERS: Final = 20
-"""Transactions of any op kept for each conversation that may be: a service has no other."""
 _MATCHES: Final = 10
 """Conversations named when an id is ambiguous."""
 
@@ -72,13 +81,15 @@ class AmbiguousId(TraceStoreError):  # noqa: N818 - the contract's name, read as
 
 
 @dataclass(frozen=True, slots=True)
-class StoredConversation(ConversationRecord):
-    """A conversation as the store knows it."""
+class Remains:
+    """The contents of a store that somebody is still to see to."""
 
-    root_span_id: str | None = None
-    span_count: int = 0
-    """Spans stored for it; a listing has the number without the spans."""
-    error_count: int = 0
+    unsent: int = 0
+    """Envelopes that Sentry hasn't acknowledged."""
+    since: float | None = None
+    """The time at which the first of them was recorded (Unix seconds)."""
+    conversations: int = 0
+    """Conversations of processes that are gone."""
 
 
 class TraceStore:
@@ -109,8 +120,8 @@ class TraceStore:
     def open_conversation(self, record: ConversationRecord) -> None:
         """Show a conversation that has begun; without a close it stays as running or lost."""
         with self._file.writing() as cursor:
-            key = _put_conversation(cursor, record, ended_at=None)
-            _put_spans(cursor, key, record.spans, again="IGNORE")
+            key = put_conversation(cursor, record, ended_at=None)
+            put_spans(cursor, key, map(SpanRow, record.spans), again="IGNORE")
 
     def add_spans(
         self, trace_id: str, conversation_id: str | None, spans: Sequence[SpanRecord]
@@ -121,23 +132,8 @@ class TraceStore:
         """
         if not spans:
             return
-        start = min(span.started_at for span in spans)
         with self._file.writing() as cursor:
-            key = _find(cursor, trace_id, conversation_id, before=start)
-            if key is None:
-                key = _put_conversation(
-                    cursor,
-                    ConversationRecord(
-                        id=conversation_id or trace_id,
-                        trace_id=trace_id,
-                        name=spans[0].name,
-                        started_at=start,
-                        ended_at=None,
-                        status="unknown",
-                    ),
-                    ended_at=max(span.ended_at for span in spans),
-                )
-            _put_spans(cursor, key, spans, again="IGNORE")
+            add_spans(cursor, trace_id, conversation_id, [*map(SpanRow, spans)])
 
     def close_conversation(self, record: ConversationRecord) -> None:
         """Record how a conversation ended, with the spans not added before, in one transaction.
@@ -145,10 +141,10 @@ class TraceStore:
         Of a span that is stored already, the one given here stays.
         """
         with self._file.writing() as cursor:
-            key = _put_conversation(cursor, record, ended_at=record.ended_at)
-            _put_spans(cursor, key, record.spans, again="REPLACE")
+            key = put_conversation(cursor, record, ended_at=record.ended_at)
+            put_spans(cursor, key, map(SpanRow, record.spans))
             if self._closed % _PRUNE_EVERY == 0:
-                _prune(cursor, self._keep)
+                by_number(cursor, self._keep)
         self._closed += 1
 
     def add_error(
@@ -158,10 +154,62 @@ class TraceStore:
 
         ``event`` is all that it said, as JSON: :func:`bounded` makes it.
         """
-        trace_id, before = error.trace_id, error.time
         with self._file.writing() as cursor:
-            key = _find(cursor, trace_id, conversation_id, before=before) if trace_id else None
-            stored_errors.put(cursor, key, error, event)
+            stored_errors.add(cursor, conversation_id, error, event)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Cursor]:
+        """One transaction, for what is written by :mod:`.rows`, :mod:`.unsent` and :mod:`.lost`."""
+        with self._file.writing() as cursor:
+            yield cursor
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Cursor | None]:
+        """A snapshot; None while nothing has been written."""
+        with self._file.reading() as cursor:
+            yield cursor
+
+    @property
+    def is_new(self) -> bool:
+        """True, once, if the file of the last write is another than that of the writes before."""
+        return self._file.is_new
+
+    def set_aside(self) -> Path | None:
+        """Give a damaged file another name, so that the next write makes a new one; that name."""
+        return self._file.set_aside()
+
+    def has_left(self, observer: Observer, own: int | None, *, sends: bool) -> bool:
+        """True if there is something of a process that is gone, for a process of this key."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return False
+            if observer.gone(cursor, own):
+                return True
+            (ownerless,) = cursor.execute(
+                "SELECT EXISTS (SELECT 1 FROM unsent WHERE process IS NULL) "
+                "OR EXISTS (SELECT 1 FROM conversation WHERE process IS NULL AND owed = 2)"
+            ).fetchone()
+            return sends and bool(ownerless)
+
+    def left(self) -> Remains:
+        """What waits for Sentry in it, and what killed processes left; changes nothing."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return Remains()
+            unsent, since = cursor.execute(
+                "SELECT count(*), min(recorded_at) FROM unsent"
+            ).fetchone()
+            gone = Observer().gone(cursor, None)
+            owned = sum(
+                cursor.execute(
+                    "SELECT count(*) FROM conversation WHERE process = ?", (key,)
+                ).fetchone()[0]
+                for key in gone
+            )
+            (ownerless,) = cursor.execute(
+                "SELECT count(*) FROM conversation WHERE process IS NULL AND owed = 2"
+            ).fetchone()
+            return Remains(unsent, since, owned + ownerless)
 
     def close(self) -> None:
         """Close the writer's connection. Idempotent; a later write opens a new one."""
@@ -193,7 +241,7 @@ class TraceStore:
                 "ORDER BY started_at DESC, key DESC LIMIT ?2",
                 (before, limit, OP_CONVERSATION),
             )
-            return [_conversation(row) for row in rows]
+            return [conversation_of(row) for row in rows]
 
     def conversation(self, id_or_prefix: str) -> StoredConversation | None:
         """A conversation with its spans, the root first, then by start; None if there is none.
@@ -211,9 +259,9 @@ class TraceStore:
             if not rows:
                 return None
             if len(rows) > 1:
-                matches = tuple(_conversation(row) for row in rows[:_MATCHES])
+                matches = tuple(conversation_of(row) for row in rows[:_MATCHES])
                 raise AmbiguousId(id_or_prefix, matches, more=len(rows) > _MATCHES)
-            return _conversation(rows[0], _spans(cursor, rows[0]))
+            return conversation_of(rows[0], spans_of(cursor, rows[0]))
 
     def trace(self, trace_id: str) -> list[StoredConversation]:
         """Everything of one trace, by start: conversations and other transactions, with spans."""
@@ -223,7 +271,7 @@ class TraceStore:
             rows = cursor.execute(
                 f"{_SUMMARY} WHERE trace_id = ? ORDER BY started_at, key", (trace_id,)
             ).fetchall()
-            return [_conversation(row, _spans(cursor, row)) for row in rows]
+            return [conversation_of(row, spans_of(cursor, row)) for row in rows]
 
     def errors(self, record: ConversationRecord) -> list[StoredError]:
         """Errors captured in a conversation, in order of time."""
@@ -240,69 +288,7 @@ class TraceStore:
             return [] if cursor is None else stored_errors.by_event(cursor, id_or_prefix)
 
 
-# -- rows --------------------------------------------------------------------------------------
-
-
-def _put_conversation(
-    cursor: sqlite3.Cursor, record: ConversationRecord, *, ended_at: float | None
-) -> int:
-    """Insert a conversation or update the one that it is; its key."""
-    (key,) = cursor.execute(
-        "INSERT INTO conversation "
-        "(id, trace_id, root_span_id, op, name, started_at, ended_at, status, user, tags) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET root_span_id = coalesce(excluded.root_span_id, root_span_id), "
-        "name = excluded.name, ended_at = excluded.ended_at, status = excluded.status, "
-        "user = excluded.user, tags = excluded.tags RETURNING key",
-        (
-            text(record.id),
-            record.trace_id,
-            record.spans[0].span_id if record.spans else None,
-            text(record.op),
-            text(record.name),
-            record.started_at,
-            ended_at,
-            record.status,
-            _json(record.user),
-            _json(record.tags),
-        ),
-    ).fetchone()
-    return int(key)
-
-
-def _put_spans(
-    cursor: sqlite3.Cursor, key: int, spans: Iterable[SpanRecord], *, again: str
-) -> None:
-    cursor.executemany(
-        f"INSERT OR {again} INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a word of ours
-        (
-            (
-                key,
-                span.span_id,
-                span.parent_span_id,
-                text(span.op),
-                text(span.name),
-                span.started_at,
-                span.ended_at,
-                span.status,
-                span.origin,
-                _json(span.attributes),
-            )
-            for span in spans
-        ),
-    )
-
-
-def _find(
-    cursor: sqlite3.Cursor, trace_id: str, conversation_id: str | None, *, before: float
-) -> int | None:
-    """The newest conversation of this trace (and id) that had begun by then, or else any."""
-    row = cursor.execute(
-        "SELECT key FROM conversation WHERE trace_id = ?1 AND (?2 IS NULL OR id = ?2) "
-        "ORDER BY started_at <= ?3 DESC, started_at DESC, key DESC LIMIT 1",
-        (trace_id, None if conversation_id is None else text(conversation_id), before),
-    ).fetchone()
-    return None if row is None else int(row[0])
+# -- queries ----------------------------------------------------------------------------------
 
 
 def _matching(cursor: sqlite3.Cursor, wanted: str) -> list[Any]:
@@ -320,64 +306,3 @@ def _matching(cursor: sqlite3.Cursor, wanted: str) -> list[Any]:
         if rows:
             return [row for row in rows if row["op"] == OP_CONVERSATION] or rows
     return []
-
-
-def _prune(cursor: sqlite3.Cursor, keep: int) -> None:
-    """Forget all but the newest conversations, and errors outside of any that are as old."""
-    cursor.execute(
-        "DELETE FROM conversation WHERE key <= max("
-        "coalesce((SELECT key FROM conversation WHERE op = ?2 "
-        "ORDER BY key DESC LIMIT 1 OFFSET ?1), 0), "
-        "coalesce((SELECT key FROM conversation ORDER BY key DESC LIMIT 1 OFFSET ?3), 0))",
-        (keep, OP_CONVERSATION, keep * _OTHERS),
-    )
-    if cursor.rowcount:
-        cursor.execute(
-            "DELETE FROM error WHERE conversation IS NULL "
-            "AND time < (SELECT min(started_at) FROM conversation)"
-        )
-
-
-def _conversation(row: sqlite3.Row, spans: tuple[SpanRecord, ...] = ()) -> StoredConversation:
-    fields = dict(zip(row.keys(), row, strict=True))
-    del fields["key"]
-    fields["user"] = json.loads(fields["user"])
-    fields["tags"] = json.loads(fields["tags"])
-    return StoredConversation(**fields, spans=spans)
-
-
-def _spans(cursor: sqlite3.Cursor, row: sqlite3.Row) -> tuple[SpanRecord, ...]:
-    """The spans of a conversation: the root first, then by start."""
-    found = cursor.execute(
-        "SELECT span_id, parent_span_id, op, name, started_at, ended_at, status, origin, "
-        "attributes FROM span WHERE conversation = ? "
-        "ORDER BY span_id IS NOT ?, started_at, ended_at DESC, span_id",
-        (row["key"], row["root_span_id"]),
-    )
-    return tuple(_span(span) for span in found)
-
-
-def _span(row: sqlite3.Row) -> SpanRecord:
-    fields = dict(zip(row.keys(), row, strict=True))
-    fields["attributes"] = json.loads(fields["attributes"])
-    return SpanRecord(**fields)
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    """JSON of a mapping; what has no JSON form becomes text."""
-    try:
-        return _dumps(dict(values))
-    except (TypeError, ValueError, RecursionError):  # an odd key, a NaN, a cycle
-        return _dumps({str(key): _plain(value) for key, value in values.items()})
-
-
-def _plain(value: object) -> object:
-    try:
-        _dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return str(value)
-    return value
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, allow_nan=False, default=str)

@@ -3,6 +3,7 @@
 =============  ==================================================================
 ``captured``   the deliveries of a block, as events, errors, spans and trees
 ``segments``   streamed spans as the transactions they would have been
+``agreement``  compares a LiveKit session's own history with its trace
 =============  ==================================================================
 
 ::
@@ -16,6 +17,7 @@
 
 from __future__ import annotations
 
+from .agreement import Agreement, agrees
 from .captured import Captured, capture
 
-__all__ = ["Captured", "capture"]
+__all__ = ["Agreement", "Captured", "agrees", "capture"]

@@ -17,7 +17,7 @@ from ..errors import TelemetryError
 from ..records import SpanRecord
 from ..store import TraceStore
 from ..tree import outline
-from .segments import transactions_of
+from .segments import transactions_of, with_spans_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
     from ..runtime import Runtime
+    from ..summary import Keep
 
 __all__ = ["Captured", "capture"]
 
@@ -70,8 +71,13 @@ class Captured:
 
     @property
     def conversations(self) -> list[dict[str, Any]]:
-        """The transactions of op ``conversation``."""
-        return [event for event in self.transactions if _trace(event)["op"] == "conversation"]
+        """The transactions of op ``conversation``, each with the spans that were sent beside it."""
+        streamed = self.streamed
+        return [
+            with_spans_beside(event, streamed)
+            for event in self.transactions
+            if _trace(event)["op"] == "conversation"
+        ]
 
     @staticmethod
     def spans(transaction: dict[str, Any]) -> list[SpanRecord]:
@@ -143,6 +149,7 @@ def capture(
     send_attributes: Sequence[str] = (),
     send_errors: Sequence[str] = (),
     sample_rate: float = 1.0,
+    keep: str | Keep | None = None,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     propagate_to: Sequence[str] | None = None,
     **options: Any,
@@ -151,8 +158,12 @@ def capture(
 
     Without ``send_content`` delivery leaves out what it leaves out for Sentry: ``envelopes`` are
     what would have been sent, everything else is what that was made of.
+
+    A transaction has all of its spans, as a test wants to see them together. With
+    ``stream_gen_ai_spans=True``, which is Sentry's default, ``gen_ai.*`` spans are ``streamed``.
     """
     sentrys_options.check(options)
+    options.setdefault("stream_gen_ai_spans", False)
     captured = Captured()
     delivery = Delivery(
         store=TraceStore(store) if store is not None else None,
@@ -160,6 +171,7 @@ def capture(
         send_content=send_content,
         policy=configure.policy(send_attributes, send_errors, keeps_whole=True),
         streaming=lifecycle == "stream",
+        keep=configure.chooses(keep),
     )
     with configure.start(
         delivery,

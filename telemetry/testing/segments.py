@@ -24,6 +24,18 @@ def transactions_of(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def with_spans_beside(event: dict[str, Any], streamed: list[dict[str, Any]]) -> dict[str, Any]:
+    """A transaction with the spans that were sent beside it, which are in it by their segment."""
+    root = event["contexts"]["trace"]["span_id"]
+    known = {span["span_id"] for span in event["spans"]}
+    beside = [
+        _span(span)
+        for span in streamed
+        if span["span_id"] not in {root, *known} and _values(span).get("sentry.segment.id") == root
+    ]
+    return {**event, "spans": [*event["spans"], *beside]} if beside else event
+
+
 def _transaction(segment: dict[str, Any], spans: list[dict[str, Any]]) -> dict[str, Any]:
     root = _span(segment)
     everywhere = _values(segment, after=SEGMENT_NAME)

@@ -8,8 +8,6 @@ from .transaction import Transaction
 class Orphan(Transaction):
     """A span that has no conversation is recorded in one of these, as its root."""
 
-    is_shown = False
-
     def _began(self) -> None:
         tally = self.sink.tally
         tally.spans.add()

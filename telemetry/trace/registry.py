@@ -40,6 +40,10 @@ class Registry:
         """Delivery is done with the transaction of this ``id()``."""
         self._undelivered.pop(key, None)
 
+    def find(self, key: int) -> Transaction | None:
+        """The transaction of this ``id()``, until delivery is done with it."""
+        return self._undelivered.get(key)
+
     def awaits_delivery(self, transaction: Transaction) -> bool:
         """True until delivery is done with it."""
         return id(transaction) in self._undelivered

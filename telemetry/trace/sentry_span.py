@@ -131,11 +131,12 @@ class SpanMarker(_SentrySpan, tracing.Span):
     ) -> str | None:
         """Finish the span that this stands for, under the op and name it has by now."""
         span = self.span
-        span.op = self.op or span.op
-        span.name = self.description or span.name
+        if span.is_open:  # finished once, it may have another by now
+            span.op = self.op or span.op
+            span.name = self.description or span.name
         if end_timestamp is not None and not isinstance(end_timestamp, (int, float)):
             end_timestamp = end_timestamp.timestamp()
-        span.finish(end_timestamp)
+        span.finish_sentrys(end_timestamp)
         if span.ended_at is not None:  # Sentry then adds which line it was asked from
             self.timestamp = datetime.fromtimestamp(span.ended_at, UTC)
         return None

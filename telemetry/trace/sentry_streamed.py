@@ -151,7 +151,7 @@ class StreamedMarker(Marker, StreamedSpan):
     def __exit__(self, ty: object, value: BaseException | None, tb: object) -> None:
         if value is not None:
             self.span.fail(value)
-        self.span.finish()
+        self.span.finish_sentrys()
         if self.link is not None:
             chain.pop(self.link, value)
             self.link = None
@@ -160,7 +160,7 @@ class StreamedMarker(Marker, StreamedSpan):
         """Finish the span that this stands for; it is current nowhere any longer."""
         if isinstance(end_timestamp, datetime):
             end_timestamp = end_timestamp.timestamp()
-        self.span.finish(end_timestamp)
+        self.span.finish_sentrys(end_timestamp)
         if self.link is not None:
             chain.end(self.link)
             self.link = None

@@ -23,6 +23,8 @@ class Sink(Protocol[T_contra]):
 
     Attributes:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
+        stores: whether there is a store, which takes spans for itself.
+        holds: whether nothing of a transaction is sent before it has ended.
         tally: the running counts.
         client: Sentry's client, which a conversation keeps whatever becomes of the process's.
     """
@@ -34,8 +36,16 @@ class Sink(Protocol[T_contra]):
     def streaming(self) -> bool:
         """True in the stream lifecycle."""
 
+    @property
+    def stores(self) -> bool:
+        """True if there is a store."""
+
+    @property
+    def holds(self) -> bool:
+        """True if nothing of a transaction is sent before it has ended."""
+
     def opened(self, transaction: T_contra) -> None:
-        """A transaction began."""
+        """A transaction began. The store sees it from now on, and needs not be told."""
 
     def hand_over(self, transaction: T_contra) -> None:
         """A running transaction has a batch of finished spans."""

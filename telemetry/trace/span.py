@@ -23,7 +23,7 @@ from ..records import SpanRecord
 from ..written import Author, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
     from ..context.node import Link, Node
 
+
+sentrys: list[Callable[[Span], object]] = []
+"""Functions told of each span that was started through Sentry, by one of its integrations or by
+``sentry_sdk`` itself, just before it ends: a framework that has timed the same says so."""
 
 _ids = random.Random()  # noqa: S311 - ids need not be secret; the application may seed its own
 if hasattr(os, "register_at_fork"):
@@ -259,6 +263,13 @@ class Span:
         if baggage:
             headers["baggage"] = baggage
         return headers
+
+    def finish_sentrys(self, ended_at: float | None = None) -> None:
+        """End a span that was started through Sentry; see :data:`sentrys`."""
+        if self.is_open:
+            for told in sentrys:
+                told(self)
+        self.finish(ended_at)
 
     def marker(self) -> Marker:
         """The object that stands for this span in Sentry's scope."""

@@ -1,6 +1,7 @@
 """The spans of one transaction: those that are open, and those that delivery hasn't taken yet.
 
-Any thread may finish a span while the delivery thread takes the finished ones; no lock is needed.
+Any thread may finish a span while the delivery thread takes the finished ones, and the store's
+thread takes them for itself; no lock is needed.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ STREAM_EVERY_SECONDS = 5.0
 class SpanSet:
     """The open and the finished spans of a transaction."""
 
-    def __init__(self, *, streaming: bool) -> None:
+    def __init__(self, *, streaming: bool, stores: bool = False) -> None:
         self._open: dict[str, Span] = {}
         self._finished: deque[Span] = deque()
+        self._unstored: deque[Span] | None = deque() if stores else None
         self._sealed = False
         self._count = itertools.count(1)
         self._handed_over_at = time.time()
@@ -49,6 +51,8 @@ class SpanSet:
         freeze(span.attributes)
         if span.late:
             return True
+        if self._unstored is not None:
+            self._unstored.append(span)
         self._finished.append(span)
         if self._sealed:
             return True
@@ -65,12 +69,11 @@ class SpanSet:
 
     def take(self) -> list[Span]:
         """Take the spans finished since the last call; safe from several threads at once."""
-        taken: list[Span] = []
-        while True:
-            try:
-                taken.append(self._finished.popleft())
-            except IndexError:
-                return taken
+        return _all_of(self._finished)
+
+    def take_unstored(self) -> list[Span]:
+        """The same for the store, which has a look of its own; the root isn't among them."""
+        return [] if self._unstored is None else _all_of(self._unstored)
 
     def seal(self) -> list[Span]:
         """Take the last spans; those that finish from now on are delivered as late ones.
@@ -85,6 +88,11 @@ class SpanSet:
     def is_sealed(self) -> bool:
         """True once delivery has taken the last spans."""
         return self._sealed
+
+    @property
+    def unstored(self) -> int:
+        """The number of spans that have finished and wait for the store."""
+        return 0 if self._unstored is None else len(self._unstored)
 
     @property
     def finished(self) -> int:
@@ -104,3 +112,14 @@ class SpanSet:
         self._sealed = True
         self._open.clear()
         self._finished.clear()
+        if self._unstored is not None:
+            self._unstored.clear()
+
+
+def _all_of(spans: deque[Span]) -> list[Span]:
+    taken: list[Span] = []
+    while True:
+        try:
+            taken.append(spans.popleft())
+        except IndexError:
+            return taken

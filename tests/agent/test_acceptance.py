@@ -88,6 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "PARLEY_TRACE_STORE": str(folder / "traces.db"),
             "SENTRY_DSN": ingest.dsn,
             "PARLEY_SEND_ATTRIBUTES": "seen.*",  # of the agent's own making
+            "PARLEY_STREAM_GEN_AI_SPANS": "false",  # each conversation is to be seen whole
         }
         command = [
             str(PARLEY),

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300, func_only=True)]
 
 PARLEY = Path(sys.executable).with_name("parley")
+ROOT = Path(__file__).parents[2]
+HELLO = """
+name: hello
+description: Says hello.
+turns:
+  - text: hello
+"""
 
 
 def simulate(
@@ -66,6 +73,23 @@ def test_callers_in_rooms(server: Server, tmp_path: Path) -> None:
     for call in report["conversations"]:
         below = {each.op: each.spans[0] for each in store.trace(call["trace_id"])}
         assert below[OP_CONVERSATION].parent_span_id == below[OP_CALLER].span_id
+
+
+def test_a_trace_that_differs_from_the_history(server: Server, tmp_path: Path) -> None:
+    """In a room, too, the call fails, and one line says what differs."""
+    settings = {"PYTHONPATH": str(ROOT), "PARLEY_AGENT": "tests.agent.unsaid:Unsaid"}
+    (tmp_path / "hello.yaml").write_text(HELLO)
+    code, said = simulate(
+        tmp_path, server.livekit, "hello.yaml", "--report=report.json", **settings
+    )
+    [call] = json.loads((tmp_path / "report.json").read_text())["conversations"]
+    assert (code, call["trace_failures"]) == (
+        1,
+        [
+            "it differs from the session's history: "
+            "no turn has what the assistant said: 'Anything else?'"
+        ],
+    ), said
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])

@@ -128,6 +128,12 @@ def _places(_: str) -> tuple[Author, ...]:
     return (Author(frame.f_code, frame.f_lasti),)
 
 
+def test_what_somebody_made_up_is_no_name() -> None:
+    """However much it looks like one."""
+    name = Written.made_up("find_a_table")
+    assert (name, name.code, name.is_code) == ("find_a_table", "[Filtered]", False)
+
+
 def test_it_is_a_text_to_everybody_else() -> None:
     """Equal, hashed, joined, copied and pickled as one; frozen and copied it goes on knowing."""
     text = Written("the kitchen", code="the kitchen")

@@ -5,6 +5,7 @@ of what is known, and leaves out all else. What is left out is in the local stor
 id. ``docs/security.md`` has the rule in words.
 
 ================  ==================================================================
+``rule``          the rule of a process, as text for what it stores to be sent later
 ``projection``    an envelope, made anew
 ``events``        an error's or a transaction's event, made anew
 ``items``         logs, streamed spans, check-ins, profiles, metrics, made anew
@@ -20,5 +21,6 @@ from __future__ import annotations
 
 from .failures import mark
 from .projection import NOTHING_ELSE, Policy, Projected, Projection
+from .rule import Rule
 
-__all__ = ["NOTHING_ELSE", "Policy", "Projected", "Projection", "mark"]
+__all__ = ["NOTHING_ELSE", "Policy", "Projected", "Projection", "Rule", "mark"]

@@ -43,7 +43,9 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         "sentry.sdk.name sentry.sdk.version sentry.trace.parent_span_id sentry.profiler_id "
         "profiler_id",
     ),
-    (kinds.words, "gen_ai.response.finish_reasons lk.provider_request_ids sentry.sdk.integrations"),
+    (kinds.filtered, f"{names.GEN_AI_INPUT_MESSAGES} {names.GEN_AI_OUTPUT_MESSAGES}"),
+    (kinds.listed, names.GEN_AI_RESPONSE_FINISH_REASONS),
+    (kinds.words, "lk.provider_request_ids sentry.sdk.integrations"),
     (
         kinds.name,
         f"{names.GEN_AI_AGENT_NAME} {names.GEN_AI_TOOL_NAME} {names.PREVIOUS_AGENT} "
@@ -52,7 +54,7 @@ _BY_KIND: Final[tuple[tuple[Kind, str], ...]] = (
         "messaging.destination.name middleware.name db.name db.namespace db.collection.name "
         "db.mongodb.collection",
     ),
-    (kinds.names, f"{names.MODELS} lk.function_tools lk.provider_tools"),
+    (kinds.names, f"{names.MODELS} {names.UNPRICED} lk.function_tools lk.provider_tools"),
     (
         kinds.number,
         "ai.streaming cache.hit cache.item_size http.request.body.size "
@@ -98,6 +100,7 @@ REMEMBERED: Final = 4_096
 _NUMBERS_BELOW: Final = (
     "conversation.response.",
     "conversation.usage.",
+    "gen_ai.cost.",
     "gen_ai.request.",
     "gen_ai.response.",
     "gen_ai.usage.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ...written import Written
+from ...written import FILTERED, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,9 @@ def word(value: Any) -> Any:
         return value if _is_word(value) else None
     if isinstance(value, (bool, int, float)):
         return value
-    return value if isinstance(value, str) and _is_word(str.__str__(value)) else None
+    if not isinstance(value, str) or (isinstance(value, Written) and not value.is_code):
+        return None
+    return value if _is_word(str.__str__(value)) else None
 
 
 @functools.lru_cache(256)  # names and models come again, ids hardly do
@@ -61,8 +64,26 @@ def words(value: Any) -> Any:
     return _each(value, word)
 
 
+def filtered(value: Any) -> Any:
+    """The sign that something was left out, and nothing else."""
+    return value if value == FILTERED else None
+
+
+def listed(value: Any) -> Any:
+    """A list of words, as it is or as JSON text; or a word."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            found = words(json.loads(value))
+        except ValueError:
+            return None
+        return None if found is None else value
+    return words(value)
+
+
 def name(value: Any) -> Any:
     """A name of the operator's, which may have spaces."""
+    if isinstance(value, Written) and not value.is_code:
+        return FILTERED
     if isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable():
         return value
     return None

@@ -132,6 +132,9 @@ def _parts(op: str, data: Mapping[str, Any]) -> list[str]:
             parts.append(value)
     if isinstance(index := data.get(attributes.TURN_INDEX), int):
         parts.append(f"turn {index}")
+    before, after = data.get(attributes.PREVIOUS_AGENT), data.get(attributes.GEN_AI_AGENT_NAME)
+    if op == attributes.OP_HANDOFF and before and after:
+        parts.append(f"from {before} to {after}")
     return parts
 
 

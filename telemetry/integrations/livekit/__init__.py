@@ -15,11 +15,14 @@ LiveKit names about thirteen spans a turn.
 ``session``       the one call
 ``tracer``        starts each of LiveKit's spans in the conversation, and where it went before
 ``livekit_span``  such a span, and what it learns
+``clients``       sees to it that a request is one AI span, whoever else has seen it
 ``vocabulary``    the op each has; it is ``livekit.<name>`` where the table has none
-``turns``         which turns there are; ``turn`` is one
-``spans``         what LiveKit's spans tell of them
-``events``        what the session's events tell of them
+``turns``         the state machine that says what each turn was; ``turn`` is one
+``spans``         what LiveKit's spans tell it
+``events``        what the session's events tell it
+``record``        puts turns down as spans, and ends the conversation
 ``recognition``   the span that LiveKit lacks
+``charges``       puts down the cost of a call; ``prices`` are what models cost
 ``latency``       tiles each turn's response latency
 ``repeats``       sees to it that an error is reported once
 ================  =================================================================================
@@ -28,6 +31,7 @@ LiveKit names about thirteen spans a turn.
 from __future__ import annotations
 
 from .latency import Marks, Stage, tile
+from .prices import Prices
 from .session import asked_from, audible, trace
 
-__all__ = ["Marks", "Stage", "asked_from", "audible", "tile", "trace"]
+__all__ = ["Marks", "Prices", "Stage", "asked_from", "audible", "tile", "trace"]

@@ -53,6 +53,46 @@ class Marks:
             self.steps[-1].tools_at is not None and self.steps[-1].tools_ended_at is None
         )
 
+    # -- what is at work; each call tells when
+
+    def model_asked(self, at: float) -> None:
+        """A language model is asked, or one that speaks has begun to answer."""
+        self.steps.append(Step(at))
+
+    def model_began(self, asked_at: float, after: float) -> None:
+        """The model that was asked then has given its first word, after so many seconds."""
+        if step := self._step(asked_at):
+            step.first_token_at = step.started_at + after
+
+    def model_done(self, asked_at: float, at: float) -> None:
+        """The model that was asked then is done."""
+        if step := self._step(asked_at):
+            step.ended_at = at
+
+    def tool_called(self, at: float) -> None:
+        """A tool begins to work."""
+        if self.steps and self.steps[-1].tools_at is None:
+            self.steps[-1].tools_at = at
+
+    def tool_done(self, at: float) -> None:
+        """A tool is done."""
+        if self.steps:
+            self.steps[-1].tools_ended_at = at
+
+    def voice_asked(self, at: float) -> None:
+        """Synthesis is given text."""
+        if self.synthesis_at is None:
+            self.synthesis_at = at
+
+    def voice_began(self, at: float) -> None:
+        """Synthesis has returned sound."""
+        if self.first_byte_at is None:
+            self.first_byte_at = at
+
+    def _step(self, asked_at: float) -> Step | None:
+        same = (step for step in self.steps if step.started_at == asked_at)
+        return next(same, self.steps[-1] if self.steps else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -80,7 +120,7 @@ def tile(marks: Marks) -> list[Stage]:
     first_frame = marks.first_frame_at or end
     boundaries: list[tuple[str, float | None]] = [
         ("endpointing", marks.speech_ended),
-        ("transcription", marks.transcript_at),
+        ("transcription", None if _is_late(marks) else marks.transcript_at),
         ("turn_decision", marks.decided_at),
     ]
     spoken_at = marks.synthesis_at or first_frame
@@ -111,6 +151,12 @@ def tile(marks: Marks) -> list[Stage]:
             stages.append(Stage(name, reached, until))
             reached = until
     return stages
+
+
+def _is_late(marks: Marks) -> bool:
+    """True if a realtime model had begun to answer before it had a transcript: nobody waited."""
+    transcript_at, decided_at = marks.transcript_at, marks.decided_at
+    return transcript_at is not None and decided_at is not None and transcript_at > decided_at
 
 
 def percentiles(latencies: list[float]) -> dict[str, float]:

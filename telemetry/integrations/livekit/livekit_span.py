@@ -7,7 +7,8 @@ made it, each in one place, so that a sum over all spans is right.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from opentelemetry import trace as otel
@@ -15,7 +16,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from ... import attributes as names
 from ..harmless import harmless
-from .vocabulary import ADAPTERS, LEFT_OUT, RENAMED, REQUESTS
+from .vocabulary import ADAPTERS, LEFT_OUT, RENAMED, REPEATS, REQUESTS, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,19 +24,36 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import Attributes, AttributeValue
 
-    from ...trace.span import Span
+    from ...trace.span import Owner, Span
 
 
 known: WeakValueDictionary[int, LiveKitSpan] = WeakValueDictionary()
 """Spans by the id that OpenTelemetry knows them by, once it was asked for: LiveKit's loop monitor
 goes by that only."""
 
+listeners: dict[Owner, Listener] = {}
+"""Those of the traced conversations."""
+
+requests: WeakValueDictionary[str, LiveKitSpan] = WeakValueDictionary()
+"""Nodes and the requests that they make, by the id of their span."""
+
 _NAMED_BY = {
     "agent_turn": names.GEN_AI_AGENT_NAME,
     "function_tool": names.GEN_AI_TOOL_NAME,
-    "update_agent": names.GEN_AI_AGENT_NAME,
 }
 """Spans that are named after whoever acts in them, by the attribute that says so."""
+_AI = "gen_ai."
+_ASKED = "gen_ai.request."
+_BY_CLIENT = (_ASKED, "gen_ai.response.id", "gen_ai.response.model", "gen_ai.provider.name")
+
+
+class Place(NamedTuple):
+    """Where a span belongs."""
+
+    parent: Span
+    started_at: float
+    op: str | None = None
+    """Its op, where that isn't what its name says."""
 
 
 class Listener(Protocol):
@@ -45,9 +63,9 @@ class Listener(Protocol):
     """
 
     def place(
-        self, name: str, parent: Span, started_at: float | None, facts: Mapping[str, Any]
-    ) -> tuple[Span, float | None] | None:
-        """Find the parent and start of a span with these attributes, changed or not."""
+        self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any], *, told: bool
+    ) -> Place | None:
+        """Find where a span with these attributes belongs; ``told`` if LiveKit says since when."""
 
     def started(self, span: LiveKitSpan) -> None:
         """A span began."""
@@ -55,11 +73,17 @@ class Listener(Protocol):
     def learned(self, span: LiveKitSpan, name: str, value: AttributeValue) -> None:
         """An attribute was set."""
 
+    def spent(self, span: LiveKitSpan, usage: Mapping[str, float]) -> None:
+        """Tokens were used, of all kinds, by their attributes' names."""
+
+    def asked(self, span: Span) -> None:
+        """A model was asked, in this span, by somebody else."""
+
     def noted(self, span: LiveKitSpan, event: str) -> None:
         """An event was added."""
 
-    def ended(self, span: LiveKitSpan, ended_at: float | None) -> bool | None:
-        """A span is over; True when the listener will finish it itself."""
+    def ended(self, span: LiveKitSpan, ended_at: float, now: float) -> bool | None:
+        """A span is over since ``ended_at``; True when the listener will finish it itself."""
 
 
 class LiveKitSpan(otel.Span):
@@ -79,6 +103,14 @@ class LiveKitSpan(otel.Span):
         self.beside = beside
         self._ended = False
         self._listener = listener
+        self._called: str | None = None
+        """The model it is named after."""
+        self._is_counted = False
+        """True once LiveKit has said how many tokens it took."""
+        self.asks = False
+        """True of a node that LiveKit makes a request for."""
+        self._used_by_client: dict[str, float] = {}
+        self._unpriced: dict[str, float] = {}
         self._context: SpanContext | None = None
 
     @property
@@ -114,6 +146,7 @@ class LiveKitSpan(otel.Span):
         self.beside.set_attributes(attributes)
         for key, value in attributes.items():
             self.learn(key, value)
+        self._price()
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
@@ -121,6 +154,11 @@ class LiveKitSpan(otel.Span):
         """Heard, not recorded: LiveKit's events repeat what its attributes and spans say."""
         self.beside.add_event(name, attributes, timestamp)
         self._listener.noted(self, name)
+
+    def go_on_as(self, span: Span) -> None:
+        """From now on it is this span of ours, which has begun where LiveKit has taken it."""
+        span.origin, span.name = self.span.origin, self.span.name
+        self.span = span
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Not recorded: LiveKit's links join spans of one conversation."""
@@ -155,12 +193,43 @@ class LiveKitSpan(otel.Span):
             return
         self._ended = True
         self.beside.end(end_time)
-        self._finish(None if end_time is None else end_time / 1e9)
+        now = time.time()
+        self._finish(now if end_time is None else end_time / 1e9, now)
 
     @harmless
-    def _finish(self, ended_at: float | None) -> None:
-        if not self._listener.ended(self, ended_at):
+    def _finish(self, ended_at: float, now: float) -> None:
+        over = None if self.span.parent is None else self.span.parent.ended_at
+        if over is not None and over < ended_at:
+            self.span.set({names.OUTLIVES_PARENT: True})
+        self._settle()
+        if not self._listener.ended(self, ended_at, now):
             self.span.finish(ended_at)
+
+    # -- what the provider's own client says of it, to Sentry (see :mod:`.clients`)
+
+    def used_by_client(self, name: str, amount: float) -> None:
+        """So many tokens were used, by the client's own count: LiveKit's, if it has one, stands."""
+        if self._ended and not self._is_counted:
+            self._count(name, amount)
+            self._price()
+        else:
+            self._used_by_client[name] = self._used_by_client.get(name, 0) + amount
+
+    def told_by_client(self, attributes: Mapping[str, Any]) -> None:
+        """Take what was asked and answered, where LiveKit doesn't say it."""
+        node = (self.serves or self).span
+        for name, value in attributes.items():
+            if name.startswith(_BY_CLIENT) and name not in node.attributes:
+                node.set({name: value})
+        model = attributes.get(names.GEN_AI_REQUEST_MODEL)
+        if model is not None and (self.serves or self)._called is None:
+            self._call(str(model))
+
+    def _settle(self) -> None:
+        if not self._is_counted:
+            for name, amount in self._used_by_client.items():
+                self._count(name, amount)
+            self._price()
 
     @harmless
     def learn(self, key: str, value: AttributeValue) -> None:
@@ -172,29 +241,67 @@ class LiveKitSpan(otel.Span):
             return
         name = RENAMED.get(key, key)
         if name.startswith("gen_ai.usage.") and isinstance(value, (int, float)):
-            self._count(name, value)
+            if self.name not in REPEATS:
+                self._is_counted = self._is_counted or value > 0
+                self._count(name, value)
             return
-        self.span.attributes[name] = value
-        if self.serves is not None and name.startswith("gen_ai."):
-            self.serves._take_from_request(name, value)
-        if name == _NAMED_BY.get(self.name):
-            self.span.name = str(value)
-        elif key == names.GEN_AI_REQUEST_MODEL:
-            self.span.name = str(value)
-            if self.serves is not None and self.serves.span.name == self.serves.name:
-                self.serves.span.name = str(value)
+        if name == names.GEN_AI_RESPONSE_FINISH_REASONS and not isinstance(value, str):
+            value = json.dumps(list(value) if isinstance(value, (list, tuple)) else [value])
+        self._keep(name, value)
+        if key == names.GEN_AI_REQUEST_MODEL:
+            self._call(str(value), first=True)
         elif key == names.GEN_AI_RESPONSE_MODEL:
-            node = (self.serves or self).span
-            if not str(value).startswith(node.name):  # another stood in; not a dated version
-                node.name = str(value)
+            self._call(str(value))
+        elif name == _NAMED_BY.get(self.name):
+            self.span.name = _verb(self.span) + str(value)
+        elif self.span.op == names.OP_HANDOFF:
+            self._name_handoff()
         elif key == "lk.function_tool.is_error" and value:
             self.span.status = "internal_error"
         self._listener.learned(self, name, value)
 
-    def _take_from_request(self, name: str, value: AttributeValue) -> None:
-        """Take what a request found out: the first that was asked, the last that answered."""
-        if not name.startswith("gen_ai.request.") or name not in self.span.attributes:
+    def _keep(self, name: str, value: AttributeValue) -> None:
+        """Keep an attribute, where it belongs.
+
+        What a request says of itself is said of its node, which is the call of the model: its
+        messages there alone. An operation makes a call of any span that has one, to Sentry; so it
+        is kept where there is one.
+        """
+        node = self.serves
+        is_operation = name == names.GEN_AI_OPERATION_NAME
+        if is_operation:
+            is_kept = self.span.op.startswith(_AI)
+        else:
+            is_kept = node is None or not (name.startswith(_AI) and names.is_content(name))
+        if is_kept:
             self.span.attributes[name] = value
+        if node is None or not name.startswith(_AI):
+            return
+        if is_operation and not node.span.op.startswith(_AI):
+            return
+        # of what was asked the first, of what was answered the last
+        if not name.startswith(_ASKED) or name not in node.span.attributes:
+            node.span.attributes[name] = value
+
+    def _call(self, model: str, *, first: bool = False) -> None:
+        """Name it, and the node it serves, after a model: that asked first, or that answered."""
+        node = self.serves
+        if first:
+            self.span.name = f"{_verb(self.span)}{model}"
+            self._called = model
+        target = node or self
+        if first and (target is self or target._called is not None):
+            return
+        if not first and target._called is not None and model.startswith(target._called):
+            return  # a dated version of it
+        target._called = model  # another has stood in
+        target.span.name = f"{_verb(target.span)}{model}"
+
+    def _name_handoff(self) -> None:
+        about = self.span.attributes
+        before, after = about.get(names.PREVIOUS_AGENT), about.get(names.GEN_AI_AGENT_NAME)
+        if before is not None and after is not None:
+            self.span.name = f"{_verb(self.span)}from {before} to {after}"
 
     def _count(self, name: str, amount: float) -> None:
         """Add up on the node what its requests use: it makes one a sentence, or tries again.
@@ -203,7 +310,16 @@ class LiveKitSpan(otel.Span):
         """
         target = self.serves or self
         target.span.attributes[name] = target.span.attributes.get(name, 0) + amount
+        if name.startswith(_AI):
+            self._unpriced[name] = self._unpriced.get(name, 0) + amount
         self._listener.learned(self, name, amount)
+
+    @harmless
+    def _price(self) -> None:
+        """Have tokens priced that were counted: all of a request at once."""
+        if self._unpriced:
+            usage, self._unpriced = self._unpriced, {}
+            self._listener.spent(self, usage)
 
     def _tts_metrics(self, metrics: str) -> None:
         """Characters and seconds of audio; an adapter repeats those of the requests it makes."""
@@ -212,3 +328,25 @@ class LiveKitSpan(otel.Span):
         values = json.loads(metrics)
         self._count(names.TTS_CHARACTERS, values.get("characters_count", 0))
         self._count(names.TTS_AUDIO_SECONDS, values.get("audio_duration", 0.0))
+
+
+def _verb(span: Span) -> str:
+    """What is done in an AI span, as its name begins: ``chat``; nothing in others."""
+    return f"{span.op.removeprefix(_AI)} " if span.op.startswith(_AI) else ""
+
+
+def agent_of(span: Span | None) -> str | None:
+    """The name of the agent that acts in a span, if one does."""
+    while span is not None:
+        name = span.attributes.get(names.GEN_AI_AGENT_NAME)
+        if name is not None and not span.op.endswith(SESSION):
+            return str(name)
+        span = span.parent
+    return None
+
+
+def speech_of(span: Span | None) -> Span | None:
+    """The agent's speech that a span is part of: its ``gen_ai.invoke_agent``."""
+    while span is not None and span.op != names.OP_INVOKE_AGENT:
+        span = span.parent
+    return span

@@ -12,7 +12,7 @@ from typing import Final
 from ...delivery.log_events import REPORTED
 from ...trace.span import current_span
 from ..harmless import harmless
-from . import tracer
+from .livekit_span import listeners
 
 _LOGGER: Final = "livekit.agents"
 _CLOSING: Final = "AgentSession is closing due to unrecoverable error"
@@ -41,7 +41,7 @@ def _marked(record: logging.LogRecord) -> bool:
 def _repeats(record: logging.LogRecord) -> bool:
     if str(record.msg).startswith(_CLOSING):
         here = current_span()
-        return here is not None and here.conversation in tracer.listeners
+        return here is not None and here.conversation in listeners
     error = record.exc_info[1] if record.exc_info else None
     for _ in range(_DEPTH):
         if error is None or getattr(error, REPORTED, False):

@@ -12,14 +12,18 @@ from livekit.agents import telemetry as livekit_telemetry
 from ... import runtime
 from ...attributes import OP_CONVERSATION
 from ...context import chain
+from ...context.place import current_task
 from ...headers import valid
 from ...stats import refused_headers
 from ...trace.conversation import Conversation
-from ...trace.span import current_span
-from . import repeats, tracer
+from ...trace.span import current_span, sentrys
+from ..harmless import harmless
+from . import clients, livekit_span, repeats, tracer
+from .charges import Charges
 from .events import EventListener
+from .recognition import Recognition
+from .record import Record
 from .spans import SpanListener
-from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext, SpeechHandle
 
     from ...trace.transaction import Transaction
+    from .prices import Prices
 
 ASKED = (
     "clear_user_turn",
@@ -49,6 +54,7 @@ def trace(
     *,
     conversation: Conversation | None = None,
     voiced_until: Callable[[], float | None] = lambda: None,
+    prices: Prices | None = None,
     name: str = "conversation",
     id: str | None = None,
     user: Mapping[str, Any] | None = None,
@@ -74,6 +80,7 @@ def trace(
         voiced_until: asked when the caller has stopped speaking: when the last sample that can be
             heard came in (Unix seconds), if whoever has the audio knows. Speech detection alone
             is up to 0.1 s late, and latency that much too short.
+        prices: prices of models: with them, spans and the conversation say what they cost.
         name: the transaction's name.
         id: the conversation's id; made up when None.
         user: whose conversation it is.
@@ -91,14 +98,29 @@ def trace(
         headers=headers,
     )
     conversation.__enter__()  # closed by the session's end, not by a block's
-    turns = Turns(conversation)
-    turns.on_close(EventListener(turns, session).close)
-    tracer.listeners[conversation] = SpanListener(turns, voiced_until)
-    conversation.on_close(lambda: tracer.listeners.pop(conversation, None))
-    _watch_start(session, conversation, turns)
+    record = Record(conversation)
+    _listen(session, record, prices, voiced_until)
+    _watch_start(session, record)
     if job is not None:
-        job.add_shutdown_callback(_delivered(conversation, turns))
+        job.add_shutdown_callback(_delivered(record))
+        if (entrypoint := current_task()) is not None:
+            entrypoint.add_done_callback(functools.partial(_crashed, conversation))
     return conversation
+
+
+def _listen(
+    session: AgentSession[Any],
+    record: Record,
+    prices: Prices | None,
+    voiced_until: Callable[[], float | None],
+) -> None:
+    """Hear of a session what its spans and its events tell."""
+    conversation = record.conversation
+    charges = Charges(prices, record.turns, conversation)
+    recognition = Recognition(session, record, charges)
+    record.on_close(EventListener(record, recognition, session).close)
+    livekit_span.listeners[conversation] = SpanListener(record, recognition, charges, voiced_until)
+    conversation.on_close(lambda: livekit_span.listeners.pop(conversation, None))
 
 
 def audible(conversation: Conversation, at: float) -> None:
@@ -107,9 +129,9 @@ def audible(conversation: Conversation, at: float) -> None:
     Whoever sends the audio knows it: synthesis begins with silence, which the caller waits through
     too. Without this call latency ends at the first frame.
     """
-    listener = tracer.listeners.get(conversation)
+    listener = livekit_span.listeners.get(conversation)
     if isinstance(listener, SpanListener):
-        listener.turns.audible(at)
+        listener.record.turns.agent_audible(at)
 
 
 def asked_from(
@@ -120,23 +142,23 @@ def asked_from(
     For what a caller asks in a message with a trace context of its own, right after the speech was
     created. A span of another trace can't be the parent: it is passed over and counted.
     """
-    listener = tracer.listeners.get(conversation)
+    listener = livekit_span.listeners.get(conversation)
     context = valid(headers).get("sentry-trace")
     if context is None or not isinstance(listener, SpanListener):
         return
     trace_id, _, span_id = context.partition("-")
     if trace_id == conversation.trace_id:
-        listener.turns.asked_from[speech.id] = span_id
+        listener.record.asked_from[speech.id] = span_id
     else:
         refused_headers.add()
 
 
-def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: Turns) -> None:
+def _watch_start(session: AgentSession[Any], record: Record) -> None:
     """Start the session inside its conversation, wherever that is done, and end it if it fails.
 
     LiveKit has no event for a session that doesn't start, and never ends its span.
     """
-    start = session.start
+    start, conversation = session.start, record.conversation
 
     @functools.wraps(start)
     async def traced_start(*args: Any, **kwargs: Any) -> Any:
@@ -145,7 +167,7 @@ def _watch_start(session: AgentSession[Any], conversation: Conversation, turns: 
             try:
                 return await start(*args, **kwargs)
             except BaseException as error:
-                turns.close(error)
+                record.close(error)
                 raise
             finally:
                 tracer.starting.reset(token)
@@ -177,19 +199,26 @@ def _inside(ask: Callable[..., Any], conversation: Transaction) -> Callable[...,
     return asking
 
 
-def _delivered(conversation: Conversation, turns: Turns) -> Callable[[], Any]:
+@harmless
+def _crashed(conversation: Conversation, entrypoint: asyncio.Task[Any]) -> None:
+    """Mark the conversation failed, if that is how the job's entrypoint has ended."""
+    if not entrypoint.cancelled() and (error := entrypoint.exception()) is not None:
+        conversation.fail(error)
+
+
+def _delivered(record: Record) -> Callable[[], Any]:
     """A job's last step: let the session close, end the conversation, deliver it.
 
     The callbacks of a job run side by side, and one of them closes the session.
     """
     closed, loop = asyncio.Event(), asyncio.get_running_loop()
-    conversation.on_close(lambda: loop.call_soon_threadsafe(closed.set))
+    record.conversation.on_close(lambda: loop.call_soon_threadsafe(closed.set))
 
     async def deliver_conversation() -> None:
-        if turns.is_running:
+        if record.is_running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(closed.wait(), JOB_TIMEOUT)
-        turns.close()
+        record.close()
         await runtime.active().aflush()
 
     return deliver_conversation
@@ -202,6 +231,7 @@ def _install() -> None:
     """
     if tracer.current_livekit_span not in chain.framework_span:
         chain.framework_span.append(tracer.current_livekit_span)
+        sentrys.append(clients.ends)
         repeats.mark()
     before = vars(livekit_telemetry.tracer)["_tracer_provider"]
     if not isinstance(before, tracer.ConversationTracerProvider):

@@ -12,18 +12,20 @@ nobody traces go only there.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from opentelemetry import trace as otel
 
+from ... import attributes as names
 from ...context import chain
 from ...trace.span import current_span
 from ...written import Written
 from ..harmless import harmless
-from .livekit_span import LiveKitSpan, known
+from .livekit_span import LiveKitSpan, agent_of, known, listeners, requests
 from .vocabulary import OPS, ORIGIN, REQUESTS, SESSION
 
 if TYPE_CHECKING:
@@ -33,16 +35,15 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue
 
     from ...context.node import Link
-    from ...trace.span import Owner, Span
+    from ...trace.span import Span
     from ...trace.transaction import Transaction
-    from .livekit_span import Listener
 
-
-listeners: dict[Owner, Listener] = {}
-"""The traced conversations."""
 
 starting: ContextVar[list[Transaction] | None] = ContextVar("livekit_starting", default=None)
 """Holds the conversation whose session is being started here, until its span has begun."""
+
+_ASKING = ("llm_node", "llm_request")
+"""Spans in which a model is asked by its provider's own client."""
 
 _untraced: WeakSet[otel.Span] = WeakSet()
 """Spans of sessions that nobody traces: what is below them is none of ours either."""
@@ -176,22 +177,36 @@ def _recorded(
     listener = None if parent is None else listeners.get(parent.conversation)
     if parent is None or listener is None:
         return None
-    started_at = None if start_time is None else start_time / 1e9
+    started_at = time.time() if start_time is None else start_time / 1e9
     node = _node(around)
     op = OPS.get(name) or Written.known(f"livekit.{name}")
     if name in REQUESTS and node is None:
         op = OPS[REQUESTS[name]]
-    parent, started_at = listener.place(name, parent, started_at, attributes) or (
-        parent,
-        started_at,
-    )
+    told = start_time is not None
+    place = listener.place(name, parent, started_at, attributes, told=told)
+    if place is not None:
+        parent, started_at, op = place.parent, place.started_at, place.op or op
     span = parent.start_span(op, Written.known(name), started_at=started_at)
     span.origin = ORIGIN
     livekit_span = LiveKitSpan(name, span, listener, node, beside)
+    _tell_of_calls(livekit_span)
     for key, value in attributes.items():
         livekit_span.learn(key, value)
     listener.started(livekit_span)
     return livekit_span
+
+
+def _tell_of_calls(span: LiveKitSpan) -> None:
+    """Say what an AI span is from its start; note what others may see as well."""
+    if span.name in _ASKING:
+        requests[span.span.id] = span
+        if span.node is not None and span.name in REQUESTS:
+            span.node.asks = True
+    match span.span.op:
+        case names.OP_HANDOFF:
+            span.span.attributes[names.GEN_AI_OPERATION_NAME] = "handoff"
+        case names.OP_CHAT | names.OP_TOOL if (agent := agent_of(span.span.parent)) is not None:
+            span.span.attributes[names.GEN_AI_AGENT_NAME] = agent
 
 
 @contextmanager
@@ -247,7 +262,13 @@ def _node(around: otel.Span) -> LiveKitSpan | None:
     return around if around.name in REQUESTS.values() else around.node
 
 
+def current_span_of_livekit() -> LiveKitSpan | None:
+    """LiveKit's span in OpenTelemetry's own context, if it is recorded."""
+    around = otel.get_current_span()
+    return around if isinstance(around, LiveKitSpan) else None
+
+
 def current_livekit_span() -> Span | None:
-    """The span in OpenTelemetry's own context, for :data:`.chain.framework_span`."""
-    around: Any = otel.get_current_span()
-    return around.span if isinstance(around, LiveKitSpan) else None
+    """Ours of it, for :data:`.chain.framework_span`."""
+    around = current_span_of_livekit()
+    return None if around is None else around.span

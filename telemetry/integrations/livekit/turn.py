@@ -1,19 +1,13 @@
-"""One turn: what was seen of it, and what it comes to when it is over."""
+"""One turn, as a value: what is known of it, and what it comes to when it is over."""
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import attributes as names
-from .latency import Marks, Step, tile
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ...trace.span import Span
-    from .livekit_span import LiveKitSpan
+from .latency import Marks, Stage, percentiles, tile
 
 
 class Caller(Enum):
@@ -38,6 +32,15 @@ class Caller(Enum):
         return self in (Caller.SPEAKING, Caller.DECIDED)
 
 
+class Late(Enum):
+    """A part that may come when a turn that a realtime model hears by itself is over."""
+
+    WORDS = auto()
+    """The transcript of what the caller said."""
+    FRAME = auto()
+    """LiveKit's ``user_turn``, made of what a recogniser beside the model has heard."""
+
+
 class Usage:
     """The models that were used, and how much of them."""
 
@@ -59,111 +62,115 @@ class Usage:
         return sums | ({names.MODELS: list(self._models)} if self._models else {})
 
 
-class Turn:
-    """One turn, until :meth:`end`.
+@dataclass(eq=False, slots=True)
+class Totals:
+    """The sums of a conversation's turns, and of what was used outside of any."""
 
-    Attributes:
-        caller: the caller's part in it.
-        is_framed: whether LiveKit says when the caller's part is over (``user_turn``); a realtime
-            model that hears by itself only tells of speech.
-        is_realtime: whether the model makes the sound itself.
-        speeches: ids of the agent's speeches in it that aren't done.
-        over_at: when its last part ended (Unix seconds).
-        decider: the task that said or decided something last for the caller. A speech made in it
-            is the answer.
-        false_interruptions: how often its speech was paused for nothing.
-        requests: spans of requests to providers. LiveKit doesn't end that of a synthesis which it
-            discards; they end with the turn at the latest.
-        speaking: the latest ``agent.speech`` in it.
-        answered_at: when the agent began to speak with no tool at work (Unix seconds): the answer,
-            where the first words were "One moment, please".
+    turns: int = 0
+    interruptions: int = 0
+    latencies: list[float] = field(default_factory=list)
+    """Of the responses, in seconds."""
+    usage: Usage = field(default_factory=Usage)
+
+    def attributes(self) -> dict[str, Any]:
+        """All of it as attributes."""
+        return {
+            names.CONVERSATION_TURNS: self.turns,
+            names.CONVERSATION_INTERRUPTIONS: self.interruptions,
+            **percentiles(self.latencies),
+            **self.usage.attributes(),
+        }
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """One turn; :mod:`.turns` changes it, but for what is at work (:attr:`marks`). Times are Unix
+    seconds.
     """
 
-    def __init__(self, span: Span, index: int, caller: Caller) -> None:
-        self.span = span
-        self.index = index
-        self.caller = caller
-        self.is_framed = True
-        self.is_realtime = False
-        self.marks = Marks()
-        self.usage = Usage()
-        self.speaking_since: float | None = None
-        self.speeches: set[str] = set()
-        self.over_at: float | None = None
-        self.decider: asyncio.Task[Any] | None = None
-        self.false_interruptions = 0
-        self.requests: list[LiveKitSpan] = []
-        self.speaking: Span | None = None
-        self.answered_at: float | None = None
-        self._words: dict[str, list[str]] = {}
-        self._held: list[tuple[Span, float]] = []
+    index: int
+    caller: Caller
+    started_at: float
+    is_framed: bool = True
+    """True if LiveKit says when the caller's part is over (``user_turn``); a realtime model that
+    hears by itself only tells of speech."""
+    is_realtime: bool = False
+    """True if the model makes the sound itself."""
+    kept_for: set[Late] = field(default_factory=set)
+    """The parts it is kept for when it is over, until the caller's next turn is."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The facts known of it, as attributes."""
+    marks: Marks = field(default_factory=Marks)
+    usage: Usage = field(default_factory=Usage)
+    speaking_since: float | None = None
+    """The caller is heard, since then."""
+    decider: object = None
+    """The task that said or decided something last for the caller. A speech made in it is the
+    answer."""
+    speeches: set[str] = field(default_factory=set)
+    """Ids of the agent's speeches in it that aren't done."""
+    taken_back: set[str] = field(default_factory=set)
+    """Ids of those that were made ahead of time, and that nobody will hear."""
+    work: int = 0
+    """Requests under way, which may outlast what they are for."""
+    over_at: float | None = None
+    """When its last part ended."""
+    answered_at: float | None = None
+    """When the agent began to speak with no tool at work: the answer, where the first words were
+    "One moment, please"."""
+    false_interruptions: int = 0
+    """The times that its speech was paused for nothing."""
+    _words: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def heard(self) -> bool:
+    def is_heard(self) -> bool:
         """True once any of the agent's speech has been played."""
         return self.marks.first_frame_at is not None
 
     @property
     def is_open(self) -> bool:
         """True while anything in it is under way."""
-        return self.caller.is_open or bool(self.speeches)
+        return self.caller.is_open or bool(self.speeches) or self.work > 0
 
     @property
     def awaits_answer(self) -> bool:
         """True while the caller is done and has heard nothing."""
-        return self.caller in (Caller.DECIDED, Caller.ASKED) and not self.heard
+        return self.caller in (Caller.DECIDED, Caller.ASKED) and not self.is_heard
 
     def said(self, name: str, text: str) -> None:
-        """Add words of the caller's or the agent's."""
+        """Add words of the caller's or the agent's, under the attribute's name."""
         self._words.setdefault(name, []).append(text)
-        self.span.attributes[name] = " ".join(self._words[name])
+        self.facts[name] = " ".join(self._words[name])
 
-    def hold(self, span: Span, ended_at: float) -> None:
-        """Keep a span that is over until it is known how its part of the turn went."""
-        self._held.append((span, ended_at))
+    def played(self, *, cut: bool, by: str | None, played: float | None) -> dict[str, Any]:
+        """Facts of a speech that is over, as far as it was heard, which are then the turn's.
 
-    def release(self, parent: Span, how: Mapping[str, Any]) -> bool:
-        """Finish the spans held below ``parent``, with what became known; whether there were any.
-
-        A turn's own attributes say the same of its last speech.
+        Args:
+            cut: whether it was cut short.
+            by: LiveKit's word for who interrupted it; None if nobody did, and it broke off.
+            played: seconds of it that were played, where they were counted.
         """
-        held = [(span, ended_at) for span, ended_at in self._held if span.parent is parent]
-        self._held = [entry for entry in self._held if entry not in held]
-        for span, ended_at in held:
-            span.set(how)
-            span.finish(ended_at)
-        return bool(held)
+        how: dict[str, Any] = {names.INTERRUPTED: cut}
+        if played is not None:
+            how[names.PLAYED] = played
+        if cut and by is not None:
+            how[names.INTERRUPTED_BY] = "application" if by == "programmatic" else "user"
+        self.facts |= how
+        return how
 
-    def step(self, started_at: float) -> Step | None:
-        """The request to the model that started then, else the last one."""
-        steps = self.marks.steps
-        same = (step for step in steps if step.started_at == started_at)
-        return next(same, steps[-1] if steps else None)
-
-    def end(self, ended_at: float) -> float | None:
-        """Sum it up and finish its spans; returns the response latency in seconds, if it has one.
-
-        The response and its stages become spans of their own, and attributes of the turn.
-        """
-        for request in self.requests:
-            request.end()
-        for span, span_ended_at in self._held:
-            span.finish(span_ended_at)
-        self._held = []
-        self.span.set(self.usage.attributes())
+    def sum_up(self) -> list[Stage]:
+        """Add what it comes to to its facts; the stages of its response, none if it has none."""
+        self.facts |= self.usage.attributes()
         if self.false_interruptions:
-            self.span.set({names.FALSE_INTERRUPTIONS: self.false_interruptions})
-        latency = self._respond()
-        self.span.finish(max(ended_at, self.marks.audible_at or ended_at))
-        return latency
-
-    def _respond(self) -> float | None:
+            self.facts[names.FALSE_INTERRUPTIONS] = self.false_interruptions
         stages = tile(self.marks)
-        if not stages:
-            return None
+        if stages:
+            self.facts |= self._response(stages)
+        return stages
+
+    def _response(self, stages: list[Stage]) -> dict[str, float]:
         started_at, ended_at = stages[0].started_at, stages[-1].ended_at
-        latency = ended_at - started_at
-        facts: dict[str, float] = {names.RESPONSE_LATENCY: latency}
+        facts = {names.RESPONSE_LATENCY: ended_at - started_at}
         for stage in stages:
             key = names.LATENCY_STAGE + stage.name
             facts[key] = facts.get(key, 0.0) + stage.duration
@@ -171,21 +178,4 @@ class Turn:
         answered_at = self.answered_at or 0.0
         if first_words is not None and first_words < answered_at:
             facts[names.ANSWER_LATENCY] = answered_at - started_at
-        self.span.set(facts)
-        response = self.span.start_span(
-            names.OP_RESPONSE, "response", started_at=started_at, attributes=facts
-        )
-        for stage in stages:
-            response.start_span(
-                f"{names.OP_RESPONSE}.{stage.name}", stage.name, started_at=stage.started_at
-            ).finish(stage.ended_at)
-        response.finish(ended_at)
-        return latency
-
-
-def current_task() -> asyncio.Task[Any] | None:
-    """The task that this runs in, if it is one."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no loop runs in this thread
-        return None
+        return facts

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ... import attributes as names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ORIGIN = "auto.ai.livekit"
 """Sentry's name for who recorded a span."""
 
 SESSION = "agent_session"
 """The span that a session's other spans are in."""
+
+SPEECH = "lk.speech_id"
+"""On an ``agent_turn``: the speech that it is."""
+
+AGENT_TURN = "agent_turn"
+"""The span that a speech of an agent's is."""
+
+TOOL_CALL = "lk.function_tool.id"
+"""On a ``function_tool``: the call that it answers."""
 
 OPS = {
     "user_speaking": names.OP_USER_SPEECH,
@@ -30,6 +44,9 @@ belongs to the node's span; a request outside a node is that span itself."""
 ADAPTERS = frozenset({"llm_fallback_adapter", "tts_fallback_adapter", "tts_stream_adapter"})
 """Stand between a node and its requests: they know which of several models answered."""
 
+REPEATS = frozenset({"judge_evaluation"})
+"""Say again how many tokens the request in them has used."""
+
 RENAMED = {
     "lk.pii.function_tool.arguments": names.GEN_AI_TOOL_CALL_ARGUMENTS,
     "lk.pii.function_tool.output": names.GEN_AI_TOOL_CALL_RESULT,
@@ -40,6 +57,8 @@ RENAMED = {
     "lk.response.ttfb": names.TTS_TIME_TO_FIRST_BYTE,
     "lk.interrupted": names.INTERRUPTED,
     "lk.playout.position": names.PLAYED,
+    "gen_ai.request.stream": names.GEN_AI_RESPONSE_STREAMING,
+    "gen_ai.usage.cache_write.input_tokens": names.GEN_AI_USAGE_CACHE_CREATION,
 }
 """LiveKit's attributes that have a common name."""
 
@@ -47,7 +66,37 @@ LEFT_OUT = frozenset(
     {
         "lk.pii.chat_ctx",  # the whole history again in every request: it grows with the square
         "lk.llm_metrics",  # repeats the gen_ai attributes
+        "lk.realtime_model_metrics",
+        "gen_ai.conversation.id",  # the room's id: the conversation has one of its own
+        # what was said, which is in the request's messages and in the turn
+        "lk.pii.response.text",
+        "lk.pii.response.function_calls",
+        # other spellings of the conventions' names
+        "gen_ai.usage.input_audio_tokens",
+        "gen_ai.usage.input_cached_tokens",
+        "gen_ai.usage.input_text_tokens",
+        "gen_ai.usage.output_audio_tokens",
+        "gen_ai.usage.output_text_tokens",
+        "gen_ai.usage.reasoning_tokens",
         "langfuse.observation.completion_start_time",
         "exception.stacktrace",
     }
 )
+
+_TOKENS = {
+    names.GEN_AI_USAGE_INPUT_TOKENS: names.GEN_AI_USAGE_INPUT_TOKENS,
+    names.GEN_AI_USAGE_OUTPUT_TOKENS: names.GEN_AI_USAGE_OUTPUT_TOKENS,
+    "gen_ai.usage.input_tokens.cached": names.GEN_AI_USAGE_CACHE_READ,
+    names.GEN_AI_USAGE_CACHE_READ: names.GEN_AI_USAGE_CACHE_READ,
+    "gen_ai.usage.input_tokens.cache_write": names.GEN_AI_USAGE_CACHE_CREATION,
+    names.GEN_AI_USAGE_CACHE_CREATION: names.GEN_AI_USAGE_CACHE_CREATION,
+    "gen_ai.usage.output_tokens.reasoning": names.GEN_AI_USAGE_REASONING,
+    names.GEN_AI_USAGE_REASONING: names.GEN_AI_USAGE_REASONING,
+}
+"""Tokens that integrations count, and their names here."""
+
+
+def tokens_of(attributes: Mapping[str, Any]) -> dict[str, float]:
+    """The tokens that an integration of Sentry's has counted, by their names here."""
+    counted = ((here, attributes.get(name)) for name, here in _TOKENS.items())
+    return {here: n for here, n in counted if isinstance(n, (int, float)) and n}

@@ -7,7 +7,7 @@ import os
 import socket
 import sqlite3
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from agent import desk
 from agent.cli import probes
+from telemetry.store import StoredError, TraceStore
 from tests.agent.providers.openai_server import OpenAIServer
 
 if TYPE_CHECKING:
@@ -205,13 +206,30 @@ async def test_settings_that_cannot_be_read_are_exit_code_2(tmp_path: Path) -> N
     assert "PARLEY_LLM" in said
 
 
+async def test_what_waits_in_the_store_is_told(tmp_path: Path) -> None:
+    """Envelopes, since when; and conversations that killed processes left open."""
+    path = tmp_path / "traces.db"
+    store = TraceStore(path)
+    with store.writing() as cursor:
+        cursor.execute("INSERT INTO process VALUES (7, 1, '', '', 0, 0, 1)")
+        cursor.execute("INSERT INTO unsent VALUES ('k', 7, 0, 1795000000, 1, 1, '', x'')")
+        cursor.execute(
+            "INSERT INTO conversation (id, trace_id, op, name, started_at, status, user, tags, "
+            "process) VALUES ('c', 't', 'conversation', 'host', 0, 'open', '{}', '{}', 7)"
+        )
+    store.close()
+    said = await probes.trace_store(path)
+    assert "waiting for Sentry since 2026-11-18" in said
+    assert "left by processes that are gone: 1, see `parley traces recover`" in said
+
+
 async def test_a_store_in_use_or_out_of_reach_is_a_problem(tmp_path: Path) -> None:
     """The store is tried for writing and left as it was."""
     path = tmp_path / "traces.db"
     assert await probes.trace_store(path) == str(path)
     assert not path.exists()
-    with sqlite3.connect(path) as busy:
-        busy.execute("CREATE TABLE t (x)")
+    TraceStore(path).add_error(None, StoredError(None, None, 0.0, "E", ""))
+    busy = sqlite3.connect(path)
     assert await probes.trace_store(path) == str(path)
     busy.execute("BEGIN EXCLUSIVE")
     with pytest.raises(probes.Problem, match="locked"):
@@ -219,6 +237,10 @@ async def test_a_store_in_use_or_out_of_reach_is_a_problem(tmp_path: Path) -> No
     busy.close()
     with pytest.raises(probes.Problem, match="no folder that is writable"):
         await probes.trace_store(tmp_path / "no" / "where.db")
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE t (x)")
+    with pytest.raises(probes.Problem, match="another program's database"):
+        await probes.trace_store(tmp_path / "other.db")
     os.mkfifo(tmp_path / "pipe")
     for place, problem in {"pipe": "a pipe", ".": "a folder", ":memory:": "in memory"}.items():
         with anyio.fail_after(20), pytest.raises(probes.Problem, match=problem):

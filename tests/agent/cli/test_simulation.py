@@ -107,3 +107,44 @@ def test_a_run_in_bad_surroundings(tmp_path: Path) -> None:
     assert [running.returncode for running in runs] == [0, 1]
     assert (said[0], said[1].count("\n")) == ("", 1)
     assert "no space left on device" in said[1]
+
+
+HISTORY = """
+name: history
+description: Says hello.
+turns:
+  - text: hello
+"""
+
+
+@pytest.mark.parametrize(
+    ("agent", "failures"),
+    [
+        ("tests.agent.quoting:QuotingAgent", []),
+        (
+            "tests.agent.unsaid:Unsaid",
+            [
+                "it differs from the session's history: "
+                "no turn has what the assistant said: 'Anything else?'"
+            ],
+        ),
+    ],
+)
+def test_a_trace_that_differs_from_the_history(
+    tmp_path: Path, agent: str, failures: list[str]
+) -> None:
+    """The call fails, and one line says what differs."""
+    (tmp_path / "history.yaml").write_text(HISTORY)
+    arguments = ["simulate", "history.yaml", "--callers", "1", "--report", "report.json"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("parley"), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PARLEY_AGENT": agent},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    [call] = json.loads((tmp_path / "report.json").read_text())["conversations"]
+    assert call["trace_failures"] == failures, done.stdout + done.stderr
+    assert done.returncode == bool(failures)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.cli import traces
 from agent.cli.traces import list_conversations, show_conversation
+from config import load
 from telemetry.attributes import OP_CONVERSATION
 from telemetry.records import ConversationRecord, SpanRecord
 from telemetry.store import AmbiguousId, StoredError, TraceStore, bounded
+from tests.ingest import Ingest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,3 +150,37 @@ def test_an_error_is_shown_by_the_id_that_sentry_knows(
             assert part in shown
         assert "app heard Ada" in shown
         assert '{"guest": "Ada"}' in shown
+
+
+KILLED = """
+import os, signal, sys, time
+import telemetry
+runtime = telemetry.init(store=sys.argv[2], dsn=sys.argv[1])
+conversation = telemetry.conversation("host", id="c-killed")
+conversation.start_span("agent.speech")
+runtime.flush(30)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_recovered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Closed as aborted without Sentry, sent once there is one; what it can't take is said."""
+    path = tmp_path / "traces.db"
+    with Ingest() as ingest:
+        subprocess.run([sys.executable, "-c", KILLED, ingest.dsn, str(path)], check=False)
+        assert not traces.recover(load(sentry_dsn=None), path, 20)
+        found = TraceStore(path).conversation("c-killed")
+        assert found is not None
+        assert (found.status, [span.status for span in found.spans]) == ("aborted", ["aborted"] * 2)
+        ingest.refuse()
+        assert traces.recover(load(sentry_dsn=ingest.dsn), path, 0.5)
+        ingest.heal()
+        assert not traces.recover(load(sentry_dsn=ingest.dsn), path, 20)
+        [event] = ingest.transactions
+        assert event["contexts"]["trace"]["status"] == "aborted"
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "1 conversation closed that a killed process had left open; nothing is sent" in said
+    assert "1 envelope still waits for Sentry; the first since" in said
+    assert "0 conversations closed" in said

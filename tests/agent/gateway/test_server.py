@@ -42,6 +42,7 @@ from agent.gateway import (
 from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
 from agent.gateway.page import HEADERS, Page
 from agent.session.line import Outcome
+from agent.stopping import Stopping
 
 from .blunt import flood, wire
 from .sessions import TRACE_ID, gateway
@@ -326,6 +327,37 @@ async def test_shutdown(caplog: pytest.LogCaptureFixture) -> None:
     assert lines[1].startswith("gateway: call a shutdown after ")
     assert lines[2].startswith("gateway: call b shutdown after ")
     assert lines[3].startswith("gateway: connection refused: the gateway is shutting down")
+
+
+async def test_a_call_goes_on_while_the_gateway_drains() -> None:
+    """Asked to stop, it takes no more calls; those that run end by themselves."""
+    stopping = Stopping()
+    async with (
+        gateway(stopping=stopping, drain_timeout=600.0) as echo,
+        connect(echo.url, start=START) as call,
+    ):
+        stopping.drain.set()
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(ConnectError):
+            async with connect(echo.url, start=start("late")):
+                pass
+        await call.send_text("goodbye")
+        await until(call, Ended(outcome=Outcome.COMPLETED))
+
+
+async def test_a_call_is_cut_off_when_there_is_no_time() -> None:
+    """Asked to end at once, it waits for no session; the caller is told."""
+    stopping = Stopping()
+    async with (
+        gateway(stopping=stopping, drain_timeout=600.0, grace=600.0) as echo,
+        connect(echo.url, start=START) as call,
+    ):
+        await call.send_text("linger")
+        await until(call, Words(speaker="user", text="linger", final=True))
+        stopping.drain.set()
+        stopping.now.set()
+        await until(call, Ended(outcome=Outcome.SHUTDOWN))
+        assert echo.sessions["made-up"].cancelled
 
 
 async def test_where_nobody_can_listen() -> None:

@@ -13,9 +13,10 @@ import telemetry
 from agent.gateway import MAX_TEXT_CHARACTERS, Text, encode
 from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
 from agent.rooms import call, chat
-from agent.rooms.call import Call, Limits, Stops
+from agent.rooms.call import Call, Limits
 from agent.rooms.line import TOPIC, RoomLine
 from agent.session import Outcome, SessionRequest
+from agent.stopping import Stops
 from telemetry import attributes as names
 
 if TYPE_CHECKING:

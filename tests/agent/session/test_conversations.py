@@ -20,7 +20,8 @@ from agent.audio import audible
 from agent.desk import FrontDesk
 from agent.session import voice
 from telemetry import attributes as names
-from telemetry.testing import capture
+from telemetry.testing import agrees, capture
+from tests.agent.session import kept_desk
 from tests.agent.session.phone import RATE, desk_worker, phone, recording, serving
 
 if TYPE_CHECKING:
@@ -73,21 +74,11 @@ async def held(captured: Captured, tmp_path_factory: pytest.TempPathFactory) -> 
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(voice, "FAREWELL_TIMEOUT_SECONDS", 30.0)
     async with (
-        desk_worker(db, silence=1.0) as desk,
+        desk_worker(db, agent="tests.agent.session.kept_desk:KeptDesk", silence=1.0) as desk,
         serving(desk) as url,
         anyio.create_task_group() as calls,
     ):
-        for conversation in (
-            talking_over,
-            talking_to_slow_ears,
-            humming,
-            silent,
-            coming_back,
-            hanging_up,
-            staying_too_long,
-            waiting_for_tools,
-            staying_until_the_end,
-        ):
+        for conversation in CONVERSATIONS:
             calls.start_soon(hold, conversation, desk, url)
     monkeypatch.undo()
 
@@ -322,3 +313,33 @@ async def test_a_worker_that_stops_says_goodbye(held: Held, captured: Captured) 
     caller = held(staying_until_the_end)
     assert caller.agent_words()[-1] == "I'm sorry, I have to end this call now. Goodbye."
     assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "shutdown"
+
+
+CONVERSATIONS: Final = (
+    talking_over,
+    talking_to_slow_ears,
+    humming,
+    silent,
+    coming_back,
+    hanging_up,
+    staying_too_long,
+    waiting_for_tools,
+    staying_until_the_end,
+)
+
+
+@pytest.mark.parametrize(
+    "conversation", [each for each in CONVERSATIONS if each is not talking_to_slow_ears]
+)
+def test_history_and_trace_agree(
+    held: Held, captured: Captured, conversation: Conversation
+) -> None:
+    """Of each of these calls, with real voices and real models."""
+    trace_id = held(conversation).call.trace_id
+    [event] = [
+        event
+        for event in captured.conversations
+        if event["contexts"]["trace"]["trace_id"] == trace_id
+    ]
+    agreement = agrees(kept_desk.sessions[trace_id], captured.spans(event))
+    assert agreement, f"{agreement}\n{captured.tree(event)}"

@@ -22,8 +22,11 @@ Every case runs in both of Sentry's lifecycles (the ``captured`` fixture is para
 ``test_far_ingest``     Sentry far away when a busy process ends
 ``test_process``        telemetry never initialised, twice, closed, and after a fork
 ``test_explained``      a span without a conversation: what is said about it, and how often
+``test_killed``         processes that are killed
+``test_killed``         processes that are killed, and the next start
 ``test_length``         long conversations, many conversations
 ``test_content``        what people say stays in the local store
+``killed``              those processes, and who kills them
 ``test_machine``        all of it at random, against a model
 ``places``              where that happens, and the model
 ``test_surroundings``   any process at random: options, integrations, loggers, boundaries

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,22 @@ from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
     client,
-    lanes,
+    given,
     log_events,
     logs,
     loguru_tap,
     outbox,
     processor,
+    pulse,
     queue_transport,
     redaction,
     send_queue,
+    store_lane,
     thread,
+    waiting,
 )
 from telemetry.delivery.content import Projection
-from telemetry.encoding import envelope, transactions, values
+from telemetry.encoding import envelope, streamed_spans, transactions, values
 from telemetry.integrations import asgi, propagation
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope, TaggedScope
@@ -85,8 +89,8 @@ def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
 def _answer_when_empty(self: thread.Delivery) -> None:
     waits = self.outbox.taken or not self.outbox.messages.empty()
     if self._queue is not None and self._queue.is_empty and not waits:
-        while self._flushes:
-            self._flushes.pop().done.put(True)
+        while self._flushes._waiting:
+            self._flushes._waiting.pop().done.put(True)
 
 
 def _show_nothing(self: propagation.Shown) -> None:
@@ -105,14 +109,97 @@ def _use_as_it_is(self: thread.Delivery, client: Any) -> None:
     self._client = self.outbox.client = client
 
 
-def _write_at_once(self: lanes.StoreLane, rows: int, write: Any, *arguments: Any) -> None:
-    write(*arguments)
+def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
+    self._pulse.take(change)
+    self._pulse.look()
+    while (plan := self._pulse.plan()) is not None:
+        self._write(plan)
 
 
 def _ask_as_it_is() -> None:
     from telemetry.integrations.livekit import session  # only where LiveKit is
 
     put(session, "ASKED", ())()
+
+
+# LiveKit's parts are imported only where LiveKit is.
+
+
+def _never_go_on() -> None:
+    from telemetry.integrations.livekit import record
+
+    put(record.Record, "go_on", lambda self, agent_turn, speech, turn: None)()
+
+
+def _take_typing_for_speech() -> None:
+    from telemetry.integrations.livekit import spans
+
+    place: Any = spans.SpanListener.place
+    put(spans.SpanListener, "place", lambda *where, told: place(*where, told=False))()
+
+
+def _take_closing_for_a_turn() -> None:
+    from telemetry.integrations.livekit import spans
+
+    place: Any = spans.SpanListener.place
+
+    def taken(self: Any, *where: Any, told: bool) -> Any:
+        before, self.record.is_closing = self.record.is_closing, False
+        try:
+            return place(self, *where, told=told)
+        finally:
+            self.record.is_closing = before
+
+    put(spans.SpanListener, "place", taken)()
+
+
+def _believe_every_name() -> None:
+    from telemetry import written
+
+    put(written.Written, "made_up", written.Written.known)()
+
+
+def _expect_nothing_late() -> None:
+    from telemetry.integrations.livekit import recognition
+
+    put(recognition.Recognition, "late", lambda self: set())()
+
+
+def _wait_for_every_transcript() -> None:
+    from telemetry.integrations.livekit import latency
+
+    put(latency, "_is_late", lambda marks: False)()
+
+
+def _count_judges_twice() -> None:
+    from telemetry.integrations.livekit import livekit_span
+
+    put(livekit_span, "REPEATS", frozenset())()
+
+
+def _count_clients_too() -> None:
+    from telemetry.integrations.livekit import clients
+
+    put(clients, "_request", lambda span: None)()
+
+
+def _keep_operations() -> None:
+    from telemetry.integrations.livekit import livekit_span
+
+    def keep(self: Any, name: str, value: Any) -> None:
+        self.span.attributes[name] = value
+
+    put(livekit_span.LiveKitSpan, "_keep", keep)()
+
+
+def _ask_in_the_latest_turn_only() -> None:
+    from telemetry.integrations.livekit import turns
+
+    def decided_by(self: Any, task: object) -> Any:
+        hearing = self.hearing
+        return hearing if hearing is not None and hearing.decider is task else None
+
+    put(turns.Turns, "_decided_by", decided_by)()
 
 
 _capture_event = client.Client.capture_event
@@ -504,18 +591,146 @@ REMEDIES = (
         put(chain, "_is_entered_in", lambda link, theirs: True),
     ),
     Remedy(
+        "another-process",
+        "What a process logs is reported there, not where its record is passed on",
+        "delivery.logs._is_of_another_process",
+        "../integrations/livekit/test_processes.py"
+        "::test_what_a_job_logs_is_reported_in_its_own_process[{lifecycle}]",
+        put(logs, "_is_of_another_process", lambda record: False),
+    ),
+    Remedy(
+        "goes-on",
+        "A reply that LiveKit goes on with in another turn is that turn's",
+        "integrations.livekit.record.Record.go_on",
+        "../integrations/livekit/test_stopped.py::test_what_is_asked_after_a_declined_turn"
+        "[{lifecycle}-Ignore me]",
+        _never_go_on,
+    ),
+    Remedy(
+        "typed",
+        "Text that is typed in a room is nobody's speech",
+        "integrations.livekit.spans.SpanListener.place",
+        "../integrations/livekit/test_from_outside.py::test_text_typed_in_a_room"
+        "[{lifecycle}-inside]",
+        _take_typing_for_speech,
+    ),
+    Remedy(
+        "last-words",
+        "A session that closes asks for last words, which is nobody's turn",
+        "integrations.livekit.spans.SpanListener.place",
+        "../integrations/livekit/test_kinds.py::test_a_session_whose_turns_are_told"
+        "[{lifecycle}-None]",
+        _take_closing_for_a_turn,
+    ),
+    Remedy(
+        "made-up",
+        "The name of a tool that a model made up is somebody's words",
+        "written.Written.made_up",
+        "../integrations/livekit/test_content.py"
+        "::test_a_tools_name_that_the_model_made_up_stays_here[{lifecycle}]",
+        _believe_every_name,
+    ),
+    Remedy(
+        "late-words",
+        "A turn waits for a realtime model's transcript of it",
+        "integrations.livekit.recognition.Recognition.late",
+        "../integrations/livekit/test_realtime.py::test_a_transcript_that_comes_when_it_comes"
+        "[{lifecycle}-after the answer]",
+        _expect_nothing_late,
+    ),
+    Remedy(
+        "no-wait",
+        "Nobody waits for a transcript once the model has begun to answer",
+        "integrations.livekit.latency._is_late",
+        "../integrations/livekit/test_realtime.py::test_a_transcript_that_comes_when_it_comes"
+        "[{lifecycle}-with the answer]",
+        _wait_for_every_transcript,
+    ),
+    Remedy(
+        "judged-once",
+        "A judge's tokens are counted once",
+        "integrations.livekit.vocabulary.REPEATS",
+        "../integrations/livekit/test_kinds.py::test_a_judge_has_tokens_of_its_own[{lifecycle}]",
+        _count_judges_twice,
+    ),
+    Remedy(
+        "requested-once",
+        "A request that a provider's own client times as well is one AI span, with its tokens",
+        "integrations.livekit.clients.ends",
+        "../integrations/livekit/test_clients.py::test_a_request_is_counted_once[{lifecycle}]",
+        _count_clients_too,
+    ),
+    Remedy(
+        "one-operation",
+        "What LiveKit does around a request is no call of a model, to Sentry",
+        "integrations.livekit.livekit_span.LiveKitSpan._keep",
+        "../integrations/livekit/test_screens.py::test_a_call_is_counted_as_livekit_counts_it"
+        "[{lifecycle}]",
+        _keep_operations,
+    ),
+    Remedy(
+        "one-id",
+        "AI spans name the conversation's id, whoever made them",
+        "encoding.ai_spans.data_of",
+        "../encoding/test_ai_spans.py::test_ai_spans_name_their_conversation[{lifecycle}]",
+        put_in(
+            (transactions, streamed_spans),
+            "data_of",
+            lambda transaction, span, *, content: values.data(span.attributes, content=content),
+        ),
+    ),
+    Remedy(
+        "decided-by",
+        "A reply is the turn's whose taker asked for it, though the next one has begun",
+        "integrations.livekit.turns.Turns._decided_by",
+        "../integrations/livekit/test_machine.py"
+        "::test_the_next_turn_begins_while_the_agent_is_asked_about_this_one",
+        _ask_in_the_latest_turn_only,
+    ),
+    Remedy(
         "worth",
         "Conversations and first errors go before logs and repeats",
         "delivery.send_queue.SendQueue._worth",
         "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
-        put(send_queue.SendQueue, "_worth", lambda self, envelope: send_queue.Worth.OTHER),
+        put(send_queue.SendQueue, "_worth", lambda self, envelope: waiting.Worth.OTHER),
     ),
     Remedy(
         "store-lane",
         "The store is written to by a thread of its own",
-        "delivery.lanes.StoreLane",
+        "delivery.store_lane.StoreLane",
         "../delivery/test_lanes.py::test_a_locked_store_keeps_nothing_from_sentry[{lifecycle}]",
-        put(lanes.StoreLane, "write", _write_at_once),
+        put(store_lane.StoreLane, "give", _write_at_once),
+    ),
+    Remedy(
+        "pulled",
+        "The store's thread takes the spans of running transactions for itself",
+        "delivery.pulse.Pulse.look",
+        "../delivery/test_store_lane.py"
+        "::test_a_running_conversation_is_there_with_its_open_spans[{lifecycle}]",
+        put(pulse.Pulse, "look", lambda self: None),
+    ),
+    Remedy(
+        "taken-over",
+        "Whoever begins takes over what killed processes left in the store",
+        "delivery.store_lane.StoreLane",
+        "../delivery/test_recovered.py"
+        "::test_a_name_that_stands_in_the_code_is_still_known[{lifecycle}]",
+        put(store_lane.StoreLane, "_look_round", lambda self: None),
+    ),
+    Remedy(
+        "one-id",
+        "The id of a transaction's event follows from its trace and its root",
+        "encoding.transactions.event_id",
+        "../encoding/test_transactions.py::test_an_event_has_the_same_id_whoever_makes_it",
+        put(transactions, "event_id", lambda trace_id, span_id: span.new_id() * 2),
+    ),
+    Remedy(
+        "held",
+        "Where it is decided at its end, nothing of a conversation is sent before",
+        "delivery.processor.Processor._held",
+        "../delivery/test_tail.py::test_a_long_conversation_is_held_whole_until_its_end"
+        "[False-{lifecycle}]",
+        put(processor.Processor, "_held", lambda self, transaction, spans: nullcontext()),
     ),
     Remedy(
         "sdks-losses",

@@ -13,7 +13,7 @@ import sentry_sdk
 
 import telemetry
 from telemetry import configure
-from telemetry.delivery import lanes
+from telemetry.delivery import given, lanes, pulse, send_queue
 from telemetry.delivery.sender import Delivered
 from telemetry.delivery.thread import Delivery
 from telemetry.store import TraceStore
@@ -89,16 +89,17 @@ def test_what_waits_for_the_store_is_bounded(
     lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what has no room is counted: spans and errors."""
-    monkeypatch.setattr(lanes, "ROWS", 4)
+    monkeypatch.setattr(given, "ROWS", 4)
     busy, go_on = threading.Event(), threading.Event()
-    add_spans = TraceStore.add_spans
+    write = pulse.Pulse.write
 
-    def slow(self: TraceStore, *arguments: Any) -> None:
+    def slow(self: pulse.Pulse, *arguments: Any) -> None:
         busy.set()
-        assert go_on.wait(30)
-        add_spans(self, *arguments)
+        if not go_on.wait(30):
+            raise AssertionError("nobody let it go on")
+        write(self, *arguments)
 
-    monkeypatch.setattr(TraceStore, "add_spans", slow)
+    monkeypatch.setattr(pulse.Pulse, "write", slow)
     outlet, streaming = _Counting(10), lifecycle == "stream"
     store = TraceStore(tmp_path / "traces.db")
     delivery = Delivery(store=store, sender=outlet, streaming=streaming)
@@ -122,7 +123,7 @@ class _Counting:
         self._left = wanted
 
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
-        self._left -= envelope.get_event() is not None
+        self._left -= any(item.type == "event" for item in envelope)
         if not self._left:
             self.all_there.set()
         return Delivered()
@@ -159,20 +160,20 @@ class _Stuck:
 
 
 def test_a_sender_that_hangs_keeps_nothing_from_the_store(
-    lifecycle: Lifecycle, tmp_path: Path
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it is there while the first request is still on its way."""
     outlet, store = _Stuck(), TraceStore(tmp_path / "traces.db")
     stored = threading.Event()
-    close_conversation, names = store.close_conversation, []
+    written, settled = pulse.Pulse.written, []
 
-    def note(record: Any) -> None:
-        close_conversation(record)
-        names.append(record.name)
-        if len(names) == 3:
+    def note(self: pulse.Pulse, done: pulse.Done) -> None:
+        written(self, done)
+        settled.extend(done.settled)
+        if len(settled) == 3:
             stored.set()
 
-    store.close_conversation = note  # type: ignore[method-assign]  # to hear of it
+    monkeypatch.setattr(pulse.Pulse, "written", note)
     streaming = lifecycle == "stream"
     delivery = Delivery(store=store, sender=outlet, streaming=streaming)
     with configure.start(delivery, strict=True, traces_sample_rate=1.0):
@@ -241,3 +242,66 @@ def test_an_outlet_that_raises_costs_what_it_was_given(
         assert runtime.flush(30)
         assert runtime.stats().dropped == {"internal_error": 1}
     assert "telemetry could not send" in caplog.messages
+
+
+class _Slow:
+    """An outlet whose first requests take until the door opens; one that is over is an answer."""
+
+    def __init__(self, stuck: int) -> None:
+        self.door = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._stuck = stuck
+        self.inside = 0
+        self.most = 0
+
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
+        with self._lock:
+            self._stuck -= 1
+            waits = self._stuck >= 0
+            self.inside += waits
+            self.most = max(self.most, self.inside)
+        if waits:
+            self.entered.release()
+            assert self.door.wait(30)
+            with self._lock:
+                self.inside -= 1
+        return Delivered()
+
+    def close(self) -> None: ...
+
+
+def test_a_request_that_takes_too_long_is_tried_again(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it still hangs: in a host's name, or in an answer that comes byte by byte."""
+    monkeypatch.setattr(lanes, "REQUEST_SECONDS", 0.05)
+    outlet = _Slow(stuck=1)
+    delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
+    with configure.start(delivery, strict=True, traces_sample_rate=1.0) as runtime:
+        _talk("one")
+        assert runtime.flush(30)
+        assert outlet.inside == 1
+        assert runtime.stats().dropped == {}
+        outlet.door.set()
+
+
+def test_few_threads_are_left_alone_with_a_request(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that never ends its answers gets no more of them; what waits is sent later."""
+    monkeypatch.setattr(lanes, "REQUEST_SECONDS", 0.01)
+    monkeypatch.setattr(lanes, "LEFT_ALONE", 3)
+    monkeypatch.setattr(send_queue, "BACKOFF_SECONDS", (0.001, 0.002))
+    outlet = _Slow(stuck=10**6)
+    delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
+    with configure.start(delivery, strict=True, traces_sample_rate=1.0) as runtime:
+        for number in range(5):
+            _talk(f"c-{number}")
+        for _ in range(3):
+            assert outlet.entered.acquire(timeout=30)
+        assert not runtime.flush(0.2)
+        assert outlet.most == 3
+        outlet.door.set()
+        assert runtime.flush(30)
+        assert runtime.stats().dropped == {}

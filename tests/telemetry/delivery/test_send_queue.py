@@ -13,9 +13,12 @@ from telemetry.delivery.drops import NETWORK_ERROR, RATE_LIMITED, TOO_LARGE, Dro
 from telemetry.delivery.kinds import Kinds
 from telemetry.delivery.send_queue import SendQueue
 from telemetry.delivery.sender import Delivered, Dropped, Retry
+from telemetry.delivery.waiting import Worth
+from telemetry.encoding.envelope import in_bytes
+from telemetry.store import InStore, Unsent
 
 if TYPE_CHECKING:
-    from telemetry.delivery.send_queue import Waiting
+    from telemetry.delivery.waiting import Waiting
 
 
 class Clock:
@@ -190,6 +193,25 @@ def test_room_is_counted_in_spans_too(
     assert order(queue) == ["small"]
 
 
+def test_room_is_counted_in_bytes_too(
+    queue: SendQueue, drops: Drops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are small have room where two that are large have none; what goes makes room."""
+    monkeypatch.setattr(send_queue, "BYTES", 1_000)
+
+    def add(name: str, size: int) -> None:
+        whole = conversation(name, spans=1)
+        whole.items[0].payload.json["transaction"] = "x" * size  # type: ignore[index]
+        queue.add(whole, packed=in_bytes(whole))
+
+    for name, size in (("large", 800), ("small", 50), ("large too", 800)):
+        add(name, size)
+    assert drops.read() == {"queue_overflow": 2}
+    assert order(queue) == ["large", "small"]
+    add("large again", 800)
+    assert order(queue) == ["large again"]
+
+
 def test_it_is_crowded_past_half(queue: SendQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delivery then leaves a burst in the outbox."""
     monkeypatch.setattr(send_queue, "LIMIT", 4)
@@ -306,3 +328,93 @@ def test_what_is_given_up_is_counted_once(queue: SendQueue, drops: Drops) -> Non
     queue.add(log("too late"))  # whoever made it counts it
     assert drops.read() == {"shutdown": 3 + 5}
     assert queue.is_empty
+
+
+# -- what the store has ----------------------------------------------------------------------------
+
+
+def _unsent(key: str, worth: int = 0) -> Unsent:
+    return Unsent(key, worth, 1, "{}", b"", 0.0)
+
+
+def _kept(queue: SendQueue, *names: str, kind: str = "transaction") -> None:
+    """Envelopes that the store has, too."""
+    for name in names:
+        queue.add(envelope(name, kind), key=name)
+    queue.kept(names, InStore(len(names), 0.0))
+
+
+def test_while_nothing_goes_the_store_alone_has_them(clock: Clock) -> None:
+    """One attempt at a time, of the first in the store; then all of them, none twice."""
+    queue = SendQueue(Drops(), Kinds(), at_once=2)
+    _kept(queue, *(f"c-{number}" for number in range(30)))
+    first = queue.take()
+    assert first is not None
+    queue.answered(first, Retry(None, NETWORK_ERROR))
+    assert queue.wants() is None
+    assert queue.waiting == 30
+    clock.now += queue.due()
+    while (waiting := queue.take()) is not None:  # the one that was left here to try with
+        queue.answered(waiting, Retry(None, NETWORK_ERROR))
+        clock.now += queue.due()
+    wanted = queue.wants()
+    assert wanted is not None
+    assert (wanted[0], wanted[1]) == (1, set())
+    queue.loaded([(_unsent("c-0"), envelope("c-0", "transaction"))])
+    again = queue.take()
+    assert again is not None
+    assert queue.oldest == 1
+    queue.answered(again, Delivered())
+    assert queue.gone == ["c-0"]
+    wanted = queue.wants()
+    assert wanted is not None
+    assert (wanted[0], wanted[1]) == (send_queue.IN_HAND, {"c-0"})
+    assert queue.oldest == 2
+
+
+def test_what_came_or_went_meanwhile_is_not_sent_twice(clock: Clock) -> None:
+    """The store's answer may be older than what is known here."""
+    queue = SendQueue(Drops(), Kinds())
+    queue.kept((), InStore(1, 0.0))
+    assert queue.wants() is not None
+    _kept(queue, "here", "gone")
+    for _ in range(2):
+        taken = queue.take()
+        assert taken is not None
+        if taken.key == "gone":
+            queue.answered(taken, Delivered())
+        else:
+            queue.answered(taken, Retry(1.0, RATE_LIMITED))
+            _kept(queue, "here")
+    queue.loaded([(_unsent(key), envelope(key, "transaction")) for key in ("here", "gone", "new")])
+    names = []
+    while (taken := queue.take()) is not None:
+        names.append(taken.key)
+        queue.answered(taken, Delivered())
+    assert sorted(map(str, names)) == ["here", "new"]
+
+
+def test_what_the_store_has_is_not_dropped(clock: Clock) -> None:
+    """Not at the end, nor for want of room; what it says it hasn't is counted."""
+    drops = Drops()
+    queue = SendQueue(drops, Kinds())
+    _kept(queue, *(f"c-{number}" for number in range(send_queue.LIMIT + 50)))
+    assert drops.read() == {}
+    queue.not_kept({"c-400": 1, "c-0": 1}, "overflow")  # the first is here, too
+    assert drops.read() == {"overflow": 1}
+    queue.add(envelope("alone", "log"), key="alone")
+    queue.drop_all()
+    assert drops.read() == {"overflow": 1, "shutdown": 2}  # the log, and the one it had no more
+
+
+def test_a_limit_on_one_kind_holds_it_in_the_store(clock: Clock) -> None:
+    """The others are asked for."""
+    queue = SendQueue(Drops(), Kinds())
+    _kept(queue, "limited")
+    taken = queue.take()
+    assert taken is not None
+    queue.answered(taken, Retry(60.0, RATE_LIMITED))
+    wanted = queue.wants()
+    assert wanted is not None
+    assert Worth.CONVERSATION not in wanted[2]
+    assert Worth.ERROR in wanted[2]

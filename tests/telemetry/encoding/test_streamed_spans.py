@@ -21,7 +21,8 @@ def test_a_span_lives_as_objects_only_while_it_is_encoded() -> None:
     conversation: telemetry.Conversation
 
     def is_one(thing: object) -> bool:
-        return isinstance(thing, dict) and thing.get("trace_id") == conversation.trace_id
+        # an object that is asked what it is an instance of may import things, and run programs
+        return type(thing) is dict and thing.get("trace_id") == conversation.trace_id
 
     def make(span: dict[str, Any]) -> dict[str, Any]:
         alive.append(sum(map(is_one, gc.get_objects())))

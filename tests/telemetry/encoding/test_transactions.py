@@ -7,6 +7,7 @@ from typing import Any
 from sentry_sdk.scrubber import EventScrubber
 
 import telemetry
+from telemetry.encoding import transactions
 from telemetry.testing import capture
 
 
@@ -59,3 +60,24 @@ def test_the_scrubber_applies_to_spans() -> None:
             [event] = captured.transactions
         sent = event["spans"][0]["data"]
         assert {name: sent[name] for name in expected} == expected
+
+
+def test_an_event_has_the_same_id_whoever_makes_it() -> None:
+    """A conversation's, a part's and a late span's follow from what they hold."""
+    with capture() as captured:
+        with telemetry.conversation("host") as conversation:
+            spans = [conversation.start_span("work") for _ in range(2)]
+        late = conversation.start_span("late")
+        late.finish()
+        [event, late_event] = captured.transactions
+        again = transactions.transaction_event(conversation, [], content=False)
+        encoded = [transactions.encode_span(conversation, span, content=False) for span in spans]
+        parts = [transactions.part_event(conversation, encoded) for _ in range(2)]
+    assert event["event_id"] == again["event_id"]
+    assert (
+        late_event["event_id"]
+        == transactions.late_event(conversation, late, content=False)["event_id"]
+    )
+    assert parts[0]["event_id"] == parts[1]["event_id"]
+    assert parts[0]["contexts"]["trace"]["span_id"] == parts[1]["contexts"]["trace"]["span_id"]
+    assert len({each["event_id"] for each in (event, late_event, parts[0])}) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -408,6 +409,27 @@ def test_what_aiohttp_serves_is_not_traced() -> None:
     program = SERVER.format(telemetry=telemetry.__name__)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[['http.client']]\n", "")
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
+async def test_a_request_that_nobody_answers(lifecycle: Lifecycle, library: str) -> None:
+    """Its span is over when it has failed, and has failed; the next one is none of its affair."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}/"
+    with tracing(lifecycle) as captured:
+        client = made(library)
+        async with telemetry.conversation("host"):
+            with pytest.raises((aiohttp.ClientError, httpx.HTTPError, httpx2.HTTPError)):
+                await client.get(nobody)
+            with telemetry.span("db.query", "afterwards"):
+                pass
+        await client.aclose()
+        [spans] = [captured.spans(event) for event in captured.conversations]
+        [request] = [span for span in spans if span.op == "http.client"]
+        [after] = [span for span in spans if span.op == "db.query"]
+        assert captured.runtime.stats().open_at_finish == 0
+    assert request.ended_at <= after.started_at
+    assert request.status == "internal_error"
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import itertools
 import json
 import subprocess
@@ -24,6 +25,8 @@ JOBS: Final = 3
 """Jobs of a conversation: a span and a logged error each."""
 HANG: Final = 30.0
 """Seconds after which a cell is taken to hang: ten times what it needs."""
+STARTS: Final = 3
+"""Times that the machine is asked to start a cell's process."""
 
 
 Lifecycle = Literal["transaction", "stream"]
@@ -112,15 +115,28 @@ def run(cell: Cell, *, hang: float = HANG) -> Outcome:
 
 
 def start(module: str, *arguments: str, hang: float) -> subprocess.CompletedProcess[str]:
-    """Run a module of this package in a process of its own, for ``hang`` seconds at most."""
-    return subprocess.run(
-        [sys.executable, "-m", f"{__package__}.{module}", *arguments],
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        timeout=hang,
-        check=False,
-    )
+    """Run a module of this package in a process of its own, for ``hang`` seconds at most.
+
+    Raises:
+        subprocess.TimeoutExpired: It ran longer.
+        OSError: The machine couldn't start it, asked three times.
+    """
+    for attempt in itertools.count(1):
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", f"{__package__}.{module}", *arguments],
+                cwd=Path(__file__).parents[3],
+                capture_output=True,
+                text=True,
+                timeout=hang,
+                check=False,
+            )
+        except OSError as error:
+            # A virtual machine's kernel said "Bad address" to one start of some thousands, before
+            # anything of the cell ran: nothing that a cell says.
+            if error.errno != errno.EFAULT or attempt == STARTS:
+                raise
+    raise AssertionError
 
 
 def span_name(conversation: int, what: object) -> str:

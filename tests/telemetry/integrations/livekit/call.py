@@ -11,11 +11,12 @@ from livekit.agents import Agent, AgentSession, TurnHandlingOptions
 from telemetry.integrations import livekit as livekit_telemetry
 
 from .providers import Activity, Ear, Microphone, Mind, Speaker, Tone
+from .tree import sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from livekit.agents import ConversationItemAddedEvent, llm, tts
+    from livekit.agents import ConversationItemAddedEvent, UserInputTranscribedEvent, llm, tts
 
     from telemetry import Conversation
 
@@ -61,6 +62,7 @@ class Call:
             **options,
         )
         self.items: list[tuple[str, str]] = []
+        self.transcripts: list[str] = []
         self._changed = asyncio.Event()
         self.listen()
 
@@ -69,6 +71,7 @@ class Call:
         self.session.input.audio = self.microphone
         self.session.output.audio = self.speaker
         self.session.on("conversation_item_added", self._added)
+        self.session.on("user_input_transcribed", self._transcribed)
         for event in ("agent_state_changed", "user_input_transcribed", "close", "error"):
             self.session.on(event, lambda _: self._changed.set())
 
@@ -92,6 +95,10 @@ class Call:
         """How many items of the conversation are theirs."""
         return sum(who == role for who, _ in self.items)
 
+    def has_heard(self, words: str) -> bool:
+        """Whether a final transcript of these words has been there."""
+        return words in self.transcripts
+
     @property
     def is_listening(self) -> bool:
         """Whether the agent has nothing to say."""
@@ -108,6 +115,10 @@ class Call:
                 except TimeoutError:
                     pass
 
+    def _transcribed(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self.transcripts.append(event.transcript)
+
     def _added(self, event: ConversationItemAddedEvent) -> None:
         role = getattr(event.item, "role", event.item.type)
         self.items.append((role, getattr(event.item, "text_content", None) or ""))
@@ -120,6 +131,7 @@ async def calling(
 ) -> AsyncIterator[Conversation]:
     """A call that has been accepted, in a task as a worker would have it, and then hung up."""
     conversation = livekit_telemetry.trace(call.session, name="call", **options)
+    sessions[conversation.trace_id] = call.session
     await call.session.start(agent or Agent(instructions="Be brief."))
     try:
         yield conversation

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["transaction", "stream"])
 def captured(request: pytest.FixtureRequest) -> Iterator[Captured]:
-    """Telemetry in strict mode, delivering into memory."""
-    with capture(lifecycle=request.param) as captured:
+    """Telemetry in strict mode, delivering into memory, with what was said."""
+    with capture(lifecycle=request.param, send_content=True) as captured:
         yield captured

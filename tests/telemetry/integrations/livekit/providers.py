@@ -45,9 +45,16 @@ class Reply:
 class Mind(llm.LLM[Never]):
     """Answers by the last thing in the conversation: words heard, or a tool's result."""
 
-    def __init__(self, answers: Mapping[str, Reply | str], *, model: str = "mind-1") -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, Reply | str],
+        *,
+        model: str = "mind-1",
+        otherwise: Reply | None = None,
+    ) -> None:
         super().__init__()
         self.answers = answers
+        self._otherwise = otherwise
         self.requests = 0
         self.gates: dict[str, asyncio.Event] = {}
         """An answer waits for the event of its question, if it has one."""
@@ -69,7 +76,7 @@ class Mind(llm.LLM[Never]):
                 asked = item.output
             elif isinstance(item, llm.ChatMessage) and item.role == "user":
                 asked = item.text_content or ""
-        found = self.answers.get(asked, f"You said {asked}")
+        found = self.answers.get(asked, self._otherwise or f"You said {asked}")
         return asked, found if isinstance(found, Reply) else Reply(found)
 
     def chat(
@@ -157,20 +164,39 @@ class Sound(tts.ChunkedStream):
         output_emitter.flush()
 
 
-class Ear(stt.STT[Never]):
-    """Hears what :meth:`hear` says it does."""
+class Streaming(stt.STT[Never]):
+    """Recognition of streams alone."""
 
-    def __init__(self) -> None:
-        super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
-        self.events = aio.Chan[stt.SpeechEvent]()
+    def __init__(self, model: str = "ear-1", *, interim_results: bool = False) -> None:
+        super().__init__(
+            capabilities=stt.STTCapabilities(streaming=True, interim_results=interim_results)
+        )
+        self._name = model
 
     @property
     def model(self) -> str:
-        return "ear-1"
+        return self._name
 
     @property
     def provider(self) -> str:
         return "tests"
+
+    async def _recognize_impl(
+        self,
+        buffer: utils.AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        raise NotImplementedError
+
+
+class Ear(Streaming):
+    """Hears what :meth:`hear` says it does."""
+
+    def __init__(self, *, model: str = "ear-1") -> None:
+        super().__init__(model, interim_results=True)
+        self.events = aio.Chan[stt.SpeechEvent]()
 
     def hear(self, words: str, *, seconds: float = 1.0, preflight: bool = False) -> None:
         """A final transcript (or one ahead of it), and what it cost."""
@@ -188,15 +214,6 @@ class Ear(stt.STT[Never]):
                     recognition_usage=stt.RecognitionUsage(audio_duration=seconds),
                 )
             )
-
-    async def _recognize_impl(
-        self,
-        buffer: utils.AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
     def stream(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from typing import Any, Literal
 
 from livekit import rtc
-from livekit.agents import NOT_GIVEN, NotGivenOr, llm
+from livekit.agents import NOT_GIVEN, AgentSession, NotGivenOr, llm, stt
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.metrics.base import Metadata
 from livekit.agents.utils import aio
@@ -15,15 +16,27 @@ from livekit.agents.utils import aio
 from .providers import RATE, tone
 
 
+def spoken_to(oracle: Oracle, ear: stt.STT[Any] | None = None) -> AgentSession[None]:
+    """A session whose model hears and speaks by itself; an ear may listen beside it."""
+    return AgentSession[None](
+        llm=oracle,
+        stt=NOT_GIVEN if ear is None else ear,
+        vad=None,
+        aec_warmup_duration=None,
+        user_away_timeout=None,
+        session_close_transcript_timeout=0.0,
+    )
+
+
 class Oracle(llm.RealtimeModel):
     """Its one session is told what the caller says and what it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, transcribes: bool = True) -> None:
         super().__init__(
             capabilities=llm.RealtimeCapabilities(
                 message_truncation=False,
                 turn_detection=True,
-                user_transcription=True,
+                user_transcription=transcribes,
                 auto_tool_reply_generation=False,
                 audio_output=True,
                 manual_function_calls=False,
@@ -40,6 +53,7 @@ class Oracle(llm.RealtimeModel):
         return "tests"
 
     def session(self, *, turn_detection_disabled: bool = False) -> Trance:
+        self.hears.context = contextvars.copy_context()  # its own task would have it
         return self.hears
 
     async def aclose(self) -> None:
@@ -53,6 +67,11 @@ class Trance(llm.RealtimeSession[Any]):
         super().__init__(model)
         self._chat_ctx = llm.ChatContext.empty()
         self._responses = 0
+        self.context = contextvars.copy_context()
+
+    def emit(self, event: Any, *args: Any) -> None:
+        """Tell LiveKit, in the session's own context."""
+        self.context.run(super().emit, event, *args)
 
     def starts_speaking(self) -> None:
         """Speech is detected."""
@@ -60,13 +79,23 @@ class Trance(llm.RealtimeSession[Any]):
 
     def stops_speaking(self, words: str) -> None:
         """It ends, and is understood."""
+        self.falls_silent()
+        self.understands(words)
+
+    def falls_silent(self) -> None:
+        """It ends."""
+        transcribes = self.realtime_model.capabilities.user_transcription
         self.emit(
-            "input_speech_stopped", llm.InputSpeechStoppedEvent(user_transcription_enabled=True)
+            "input_speech_stopped",
+            llm.InputSpeechStoppedEvent(user_transcription_enabled=transcribes),
         )
+
+    def understands(self, words: str, *, is_final: bool = True) -> None:
+        """What was said; a model may not know before it has answered."""
         self.emit(
             "input_audio_transcription_completed",
             llm.InputTranscriptionCompleted(
-                item_id=f"item_{words}", transcript=words, is_final=True
+                item_id=f"item_{words}", transcript=words, is_final=is_final
             ),
         )
 

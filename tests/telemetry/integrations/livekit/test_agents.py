@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from livekit.agents import Agent, AgentTask, function_tool
+from livekit.agents import Agent, function_tool
 
 from telemetry import attributes as names
 
+from .agents import Name
 from .call import Call, calling
 from .providers import Reply
 from .tree import above, complete, shape, turns
@@ -51,22 +52,6 @@ class Desk(Agent):
         return f"Booked for {await Name()}"
 
 
-class Name(AgentTask[str]):
-    """Asks for a name."""
-
-    def __init__(self) -> None:
-        super().__init__(instructions="Ask for a name.")
-
-    async def on_enter(self) -> None:
-        """Ask."""
-        await self.session.say("Under which name?")
-
-    @function_tool
-    async def named(self) -> None:
-        """The name is known."""
-        self.complete("Anna")
-
-
 async def test_a_call_handed_over_and_back(captured: Captured) -> None:
     """The next agent's first words answer what the caller asked of the one before."""
     call = Call(
@@ -97,10 +82,10 @@ async def test_a_call_handed_over_and_back(captured: Captured) -> None:
     ]
     said = [span for span in spans if span.op == names.OP_INVOKE_AGENT]
     assert [span.name for span in sorted(said, key=lambda span: span.started_at)] == [
-        "desk",
-        "cashier",
-        "cashier",
-        "desk",
+        "invoke_agent desk",
+        "invoke_agent cashier",
+        "invoke_agent cashier",
+        "invoke_agent desk",
     ]
     assert [turn.attributes[names.GEN_AI_AGENT_NAME] for turn in (paid, changed, bye)] == [
         "cashier",
@@ -109,9 +94,12 @@ async def test_a_call_handed_over_and_back(captured: Captured) -> None:
     ]
     handoffs = [span for span in spans if span.op == names.OP_HANDOFF]
     assert [
-        (span.attributes[names.PREVIOUS_AGENT], span.name)
+        (span.attributes[names.PREVIOUS_AGENT], span.attributes[names.GEN_AI_AGENT_NAME], span.name)
         for span in sorted(handoffs, key=lambda span: span.started_at)
-    ] == [("desk", "cashier"), ("cashier", "desk")]
+    ] == [
+        ("desk", "cashier", "handoff from desk to cashier"),
+        ("cashier", "desk", "handoff from cashier to desk"),
+    ]
     handover = [
         "gen_ai.handoff",
         "  livekit.drain_agent_activity",
@@ -137,7 +125,8 @@ async def test_a_task_within_an_agent(captured: Captured) -> None:
         await call.asks("Anna")
     [spans] = complete(captured)
     booked, named = turns(spans)
-    tools = {span.name: span for span in spans if span.op == names.OP_TOOL}
+    called = [span for span in spans if span.op == names.OP_TOOL]
+    tools = {span.attributes[names.GEN_AI_TOOL_NAME]: span for span in called}
     assert above(spans, tools["book"], "conversation.turn") == booked
     assert above(spans, tools["named"], "conversation.turn") == named
     for turn in (booked, named):

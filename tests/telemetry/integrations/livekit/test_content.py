@@ -100,6 +100,29 @@ async def test_no_envelope_has_words_in_it(
     assert [word for word in WORDS if word not in kept] == []
 
 
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
+async def test_a_tools_name_that_the_model_made_up_stays_here(
+    tmp_path: Path, lifecycle: Literal["transaction", "stream"]
+) -> None:
+    """Of what it heard, though it looks like a name: as one, as an id, in the log that tells of it.
+    The call is sent, and the store has its name."""
+    name = f"find_{HEARD}_{SPOKEN}"
+    call = Call({"Find it": Reply(tools={name: {}, "search": {"query": GIVEN}})})
+    with capture(store=tmp_path / "traces.db", lifecycle=lifecycle, enable_logs=True) as captured:
+        async with calling(call, Confidant()):
+            await call.asks("Find it")
+        sent = b"".join(captured.envelopes)
+        [conversation] = captured.conversations
+    assert [word for word in (HEARD, SPOKEN) if word.encode() in sent] == []
+    assert b'"gen_ai.tool.name":"search"' in sent or b'{"value":"search"' in sent
+    assert b'"gen_ai.tool.name":"[Filtered]"' in sent or b'{"value":"[Filtered]"' in sent
+    with contextlib.closing(TraceStore(tmp_path / "traces.db")) as store:
+        stored = store.conversation(conversation["contexts"]["trace"]["trace_id"])
+    assert stored is not None
+    called = [span for span in stored.spans if span.op == names.OP_TOOL]
+    assert {span.attributes[names.GEN_AI_TOOL_NAME] for span in called} == {name, "search"}
+
+
 async def test_the_operator_may_send_them() -> None:
     """Asked for, what was said is where it belongs."""
     with capture(send_content=True) as captured:

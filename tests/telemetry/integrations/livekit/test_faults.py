@@ -8,7 +8,16 @@ import pytest
 from livekit.agents import Agent
 
 from telemetry.integrations import harmless
-from telemetry.integrations.livekit import events, livekit_span, recognition, spans, turn, turns
+from telemetry.integrations.livekit import (
+    events,
+    latency,
+    livekit_span,
+    recognition,
+    record,
+    spans,
+    turn,
+    turns,
+)
 
 from .call import Call, calling
 
@@ -16,19 +25,23 @@ if TYPE_CHECKING:
     from telemetry.testing import Captured
 
 BREAKABLE = [
-    (turns.Turns, "begin"),
-    (turns.Turns, "of"),
+    (turns.Turns, "_begin"),
+    (turns.Turns, "_end"),
+    (turns.Turns, "speech_made"),
+    (turns.Turns, "agent_played"),
     (turns.Turns, "part_over"),
-    (turns.Turns, "spoken"),
-    (turn.Turn, "end"),
+    (latency, "Step"),
+    (record.Record, "of"),
+    (record.Record, "span_of"),
+    (record.Record, "part_of"),
+    (record.Record, "played"),
+    (turn.Turn, "sum_up"),
     (turn.Turn, "said"),
-    (turn.Turn, "hold"),
     (turn.Usage, "attributes"),
     (recognition.Recognition, "transcribed"),
     (recognition.Recognition, "used"),
     (events, "current_task"),
     (spans, "current_task"),
-    (spans, "Step"),
     (livekit_span.LiveKitSpan, "_count"),
     (livekit_span.LiveKitSpan, "_tts_metrics"),
 ]

@@ -6,11 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from livekit.agents import Agent, APIStatusError, function_tool
 
 from telemetry import attributes as names
 from telemetry.testing import capture
 
 from .call import Call, calling
+from .providers import Reply, Tone
 from .tree import above, complete, only, shape, turns
 
 if TYPE_CHECKING:
@@ -146,3 +148,118 @@ async def test_a_reply_made_ahead_of_time(captured: Captured, correction: bool) 
     assert names.INTERRUPTED_BY not in first.attributes
     assert second.started_at >= first.started_at
     assert only(spans, names.OP_CONVERSATION).attributes[names.CONVERSATION_INTERRUPTIONS] == 0
+
+
+class Chef(Agent):
+    """Has a tool that takes its time, and one that speaks."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="Be brief.")
+        self.cooking, self.done = asyncio.Event(), asyncio.Event()
+
+    @function_tool
+    async def cook(self) -> str:
+        """Take one's time."""
+        self.cooking.set()
+        await self.done.wait()
+        return "Cooked"
+
+
+def interrupted_messages(call: Call) -> int:
+    """How many of the history's messages say that they were cut short."""
+    messages = call.session.history.messages()
+    return sum(message.interrupted for message in messages if message.role == "assistant")
+
+
+async def test_a_tool_that_is_interrupted(captured: Captured) -> None:
+    """Its agent had spoken to the end: nothing of what it said was cut."""
+    call, chef = Call({"Cook": Reply("One moment please", {"cook": {}})}), Chef()
+    async with calling(call, chef):
+        call.says("Cook")
+        await chef.cooking.wait()
+        await call.until(lambda: call.said("assistant") == 1)
+        interrupted = call.session.interrupt()
+        chef.done.set()
+        await interrupted
+    [spans] = complete(captured)
+    [turn] = turns(spans)
+    assert turn.attributes[names.INTERRUPTED] is False
+    assert names.INTERRUPTED_BY not in turn.attributes
+    about = only(spans, names.OP_CONVERSATION).attributes
+    assert about[names.CONVERSATION_INTERRUPTIONS] == interrupted_messages(call) == 0
+
+
+async def test_a_speech_of_which_no_word_was_heard(captured: Captured) -> None:
+    """It was cut, and the history has nothing that was."""
+    call = Call({"Hello": "A very long answer"})
+    async with calling(call):
+        call.speaker.holding, call.speaker.heard = True, ""
+        call.says("Hello")
+        await call.speaker.started.wait()
+        call.says("Stop")
+        await call.until(lambda: not call.speaker.started.is_set())
+        call.speaker.holding = False
+        await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+    [spans] = complete(captured)
+    cut, _ = turns(spans)
+    assert cut.attributes[names.INTERRUPTED] is True
+    assert names.AGENT_WORDS not in cut.attributes
+    about = only(spans, names.OP_CONVERSATION).attributes
+    assert about[names.CONVERSATION_INTERRUPTIONS] == interrupted_messages(call) == 0
+
+
+async def test_a_voice_that_breaks(captured: Captured) -> None:
+    """The speech is cut short, by nobody: the history says so, too."""
+    first = "The first of two sentences is long enough to be said by itself alone."
+    call = Call({"Hello": f"{first} And so is the second one, which nobody will ever hear at all."})
+    errors: list[Exception | None] = [None]
+    voice = call.session.tts
+    assert isinstance(voice, Tone)
+    voice.error = lambda: errors.pop() if errors else APIStatusError("no", retryable=False)
+    async with calling(call):
+        call.says("Hello")
+        await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+    [spans] = complete(captured)
+    [turn] = turns(spans)
+    assert turn.attributes[names.INTERRUPTED] is True
+    assert names.INTERRUPTED_BY not in turn.attributes
+    about = only(spans, names.OP_CONVERSATION).attributes
+    assert about[names.CONVERSATION_INTERRUPTIONS] == interrupted_messages(call) == 1
+
+
+async def test_a_second_speech_that_is_cut(captured: Captured) -> None:
+    """The first one of a turn was not."""
+    call = Call({"Wait": Reply("One moment", {"tell": {}}), "Told": "A very long story"})
+    teller = Teller(call)
+    async with calling(call, teller):
+        call.says("Wait")
+        await call.until(lambda: call.said("assistant") == 1)
+        await call.speaker.started.wait()
+        await call.session.interrupt()
+    [spans] = complete(captured)
+    [turn] = turns(spans)
+    speeches = [span for span in spans if span.op == names.OP_AGENT_SPEECH]
+    speeches.sort(key=lambda span: span.started_at)
+    assert [speech.attributes[names.INTERRUPTED] for speech in speeches] == [False, True]
+    assert [speech.attributes[names.AGENT_WORDS].strip() for speech in speeches] == [
+        "One moment",
+        "A very long story",
+    ]
+    assert turn.attributes[names.INTERRUPTED_BY] == "application"
+    about = only(spans, names.OP_CONVERSATION).attributes
+    assert about[names.CONVERSATION_INTERRUPTIONS] == interrupted_messages(call) == 1
+
+
+class Teller(Agent):
+    """Tells a story, which is held."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(instructions="Be brief.")
+        self._call = call
+
+    @function_tool
+    async def tell(self) -> str:
+        """Tell it when all before it has been said."""
+        await self._call.until(lambda: self._call.said("assistant") == 1)
+        self._call.speaker.holding = True
+        return "Told"

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError, llm, tts
+from livekit.agents import Agent, APIConnectionError, APIConnectOptions, APIStatusError, llm, tts
 
 from telemetry import attributes as names
 
 from .call import Call, calling
-from .providers import Mind, Reply, Tone
+from .providers import Ear, Mind, Reply, Tone
 from .tree import complete, only, shape
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def test_a_model_that_stands_in(captured: Captured) -> None:
         await call.asks("Hello")
     [spans] = complete(captured)
     chat = only(spans, names.OP_CHAT)
-    assert (chat.name, chat.status) == ("spare-1", "ok")
+    assert (chat.name, chat.status) == ("chat spare-1", "ok")
     asked = [span for span in spans if span.op == "livekit.llm_request"]
     assert {span.name: span.status for span in asked} == {
         "broken-1": "internal_error",  # asked again in the background, whether it is back
@@ -112,3 +112,14 @@ async def test_a_voice_that_stands_in(captured: Captured) -> None:
     assert {span.status for span in runs} == {"internal_error", "ok"}
     assert speech.attributes[names.TTS_CHARACTERS] == len("Good evening")
     assert speech.attributes[names.GEN_AI_RESPONSE_MODEL] == "spare-1"
+
+
+async def test_a_recogniser_of_the_agents_own(captured: Captured) -> None:
+    """Transcripts are named after it, not after the session's."""
+    call = Call()
+    call.ear = Ear(model="sharp-1")
+    async with calling(call, Agent(instructions="Be brief.", stt=call.ear)):
+        await call.asks("Hello")
+    [spans] = complete(captured)
+    heard = only(spans, names.OP_STT)
+    assert heard.name == heard.attributes[names.GEN_AI_REQUEST_MODEL] == "sharp-1"

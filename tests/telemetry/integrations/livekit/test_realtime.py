@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
-from livekit.agents import Agent, AgentSession, function_tool
+import pytest
+from livekit.agents import Agent, function_tool
 
 from telemetry import attributes as names
 
 from .call import Call, calling
-from .realtime import Oracle
-from .tree import complete, shape, turns
+from .realtime import Oracle, spoken_to
+from .tree import above, complete, only, shape, turns
 
 if TYPE_CHECKING:
+    from telemetry.records import SpanRecord
     from telemetry.testing import Captured
 
 
@@ -31,17 +34,17 @@ class Seer(Agent):
 class Seance(Call):
     """A call whose model hears and speaks by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, own_ear: bool = False) -> None:
         super().__init__()
-        self.oracle = Oracle()
-        self.session = AgentSession[None](
-            llm=self.oracle,
-            vad=None,
-            aec_warmup_duration=None,
-            user_away_timeout=None,
-            session_close_transcript_timeout=0.0,
-        )
+        self.oracle = Oracle(transcribes=not own_ear)
+        self.session = spoken_to(self.oracle, self.ear if own_ear else None)
         self.listen()
+
+    async def answers(self, words: str) -> None:
+        """The model answers, and that has been played."""
+        said = self.said("assistant")
+        self.oracle.hears.answers(words)
+        await self.until(lambda: self.said("assistant") > said and self.is_listening)
 
     async def hears(self, words: str, answer: str, *, tool: str | None = None) -> None:
         """The caller speaks, the model answers, and the answer has been played."""
@@ -119,3 +122,111 @@ async def test_a_realtime_model_that_is_interrupted(captured: Captured) -> None:
     cut, cutting = turns(spans)
     assert cut.attributes[names.INTERRUPTED_BY] == "user"
     assert cutting.attributes[names.INTERRUPTS] == 0
+
+
+WHEN = ["before the answer", "with the answer", "after the answer", "in the next turn", "never"]
+
+
+@pytest.mark.parametrize("when", WHEN)
+async def test_a_transcript_that_comes_when_it_comes(captured: Captured, when: str) -> None:
+    """It is in its own turn, and nobody waited for it once the model had begun to answer."""
+    call = Seance()
+    hears = call.oracle.hears
+    async with calling(call, Seer()):
+        hears.starts_speaking()
+        hears.falls_silent()
+        if when == "before the answer":
+            hears.understands("What will be")
+        if when == "with the answer":
+            call.speaker.holding = True
+            hears.answers("Who knows")
+            await call.speaker.started.wait()
+            hears.understands("What will be")
+            call.speaker.release()
+            await call.until(lambda: call.said("assistant") == 1 and call.is_listening)
+        else:
+            await call.answers("Who knows")
+        if when == "after the answer":
+            hears.understands("What will be")
+        hears.starts_speaking()
+        if when == "in the next turn":
+            hears.understands("What will be")
+        hears.stops_speaking("And then")
+        await call.answers("Nothing")
+    [spans] = complete(captured)
+    first, second = turns(spans)
+    words = None if when == "never" else "What will be"
+    assert [turn.attributes.get(names.USER_WORDS) for turn in (first, second)] == [
+        words,
+        "And then",
+    ]
+    assert [turn.attributes[names.AGENT_WORDS] for turn in (first, second)] == [
+        "Who knows",
+        "Nothing",
+    ]
+    assert first.ended_at <= second.started_at
+    for turn in (first, second):
+        assert tiles_of(turn) == pytest.approx(turn.attributes[names.RESPONSE_LATENCY])
+    if when != "before the answer":
+        assert names.LATENCY_STAGE + "transcription" not in first.attributes
+    heard = [span for span in spans if span.op == names.OP_STT]
+    expected = [second] if when == "never" else [first, second]
+    assert [above(spans, span, names.OP_TURN) for span in heard] == expected
+    assert {span.name for span in heard} == {"oracle-1"}
+
+
+def tiles_of(turn: SpanRecord) -> float:
+    """The sum of a turn's stages, in seconds."""
+    about = turn.attributes.items()
+    return sum(float(value) for name, value in about if name.startswith(names.LATENCY_STAGE))
+
+
+async def test_the_tiles_of_an_answer_after_a_tool(captured: Captured) -> None:
+    """They add up, and say how long the model and the tool took."""
+    call = Seance()
+    async with calling(call, Seer()):
+        await call.hears("What will be", "", tool="stars")
+    [spans] = complete(captured)
+    [turn] = turns(spans)
+    assert tiles_of(turn) == pytest.approx(turn.attributes[names.RESPONSE_LATENCY])
+    assert turn.attributes[names.LATENCY_STAGE + "llm"] > 0
+    assert turn.attributes[names.LATENCY_STAGE + "tools"] > 0
+    response = only(spans, names.OP_RESPONSE)
+    tiles = [span for span in spans if span.parent_span_id == response.span_id]
+    tiles.sort(key=lambda tile: (tile.started_at, tile.ended_at))
+    assert [tile.started_at for tile in tiles[1:]] == [tile.ended_at for tile in tiles[:-1]]
+    assert (tiles[0].started_at, tiles[-1].ended_at) == (response.started_at, response.ended_at)
+    during = {tile.name: tile for tile in tiles}
+    tool = only(spans, names.OP_TOOL)
+    assert tool.name == "execute_tool stars"
+    assert during["tools"].started_at <= tool.ended_at <= during["tools"].ended_at
+    asked = [span for span in spans if span.op == names.OP_CHAT]
+    assert {span.name for span in asked} == {"chat oracle-1"}
+    assert turn.attributes[names.MODELS] == ["oracle-1"]
+
+
+@pytest.mark.parametrize("when", ["early", "late"])
+async def test_a_recogniser_beside_a_realtime_model(captured: Captured, when: str) -> None:
+    """One utterance is one turn, whoever of them hears it first."""
+    call = Seance(own_ear=True)
+    hears = call.oracle.hears
+    async with calling(call, Seer()):
+        for words in ("What will be", "And then"):
+            hears.starts_speaking()
+            if when == "early":
+                call.ear.hear(words)
+                await call.until(functools.partial(call.has_heard, words))
+            hears.falls_silent()
+            await call.answers("Who knows")
+            if when == "late":
+                call.ear.hear(words)
+                await call.until(functools.partial(call.has_heard, words))
+    [spans] = complete(captured)
+    found = turns(spans)
+    assert [turn.attributes[names.AGENT_WORDS] for turn in found] == ["Who knows"] * 2
+    heard = [span for span in spans if span.op == names.OP_STT]
+    heard.sort(key=lambda span: span.started_at)
+    assert [above(spans, span, names.OP_TURN) for span in heard] == found
+    assert {span.name for span in heard} == {"ear-1"}
+    for turn in found:
+        assert tiles_of(turn) == pytest.approx(turn.attributes[names.RESPONSE_LATENCY])

@@ -176,6 +176,25 @@ async def test_a_job_whose_session_never_started(captured: Captured) -> None:
     assert len(complete(captured)) == 1
 
 
+async def test_a_job_that_crashes(captured: Captured) -> None:
+    """Its conversation has failed, by the same error."""
+    call = Call()
+
+    async def entrypoint() -> None:
+        livekit_telemetry.trace(call.session, job)
+        await call.session.start(Agent(instructions="Be brief."))
+        raise LookupError("no such table")
+
+    with fake_job_context() as job:
+        await asyncio.wait({asyncio.create_task(entrypoint())})
+        callbacks = job._shutdown_callbacks
+        await asyncio.gather(*(asyncio.create_task(shut("job crashed")) for shut in callbacks))
+        await job._on_cleanup()
+    [spans] = complete(captured)
+    root = only(spans, names.OP_CONVERSATION)
+    assert (root.status, root.attributes[names.ERROR_TYPE]) == ("internal_error", "LookupError")
+
+
 async def test_an_untraced_session_beside_a_traced_one(captured: Captured) -> None:
     """Nobody asked for it: it records nothing, and no orphans."""
     traced, untraced = Call(), Call()

@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from livekit.agents import Agent, StopResponse, function_tool, llm
+from livekit.agents import Agent, function_tool, llm
 
 from telemetry import attributes as names
 
+from .agents import Choosy
 from .call import Call, calling
 from .providers import Mind, Reply
 from .tree import complete, only, shape, turns
@@ -223,7 +224,7 @@ async def test_a_tool_that_fails_is_reported_once(captured: Captured) -> None:
         await call.asks("Cook")
     [spans] = complete(captured)
     tool = only(spans, names.OP_TOOL)
-    assert (tool.name, tool.status) == ("broken", "internal_error")
+    assert (tool.name, tool.status) == ("execute_tool broken", "internal_error")
     [error] = captured.errors
     assert error["exception"]["values"][-1]["type"] == "RuntimeError"
     assert error["user"]["id"] == "u1"
@@ -321,34 +322,12 @@ async def test_a_caller_who_says_nothing(captured: Captured) -> None:
     assert greeting.ended_at <= first_away.started_at <= again.started_at
 
 
-class Quiet(Agent):
-    """Doesn't answer what it is told to ignore, and can't cope with noise."""
-
-    def __init__(self) -> None:
-        super().__init__(instructions="Be brief.")
-        self.told = asyncio.Event()
-
-    async def on_user_turn_completed(
-        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
-    ) -> None:
-        """Ignore, fail, or say something of its own."""
-        self.told.set()
-        match new_message.text_content:
-            case "Ignore me":
-                raise StopResponse
-            case "Brr":
-                raise ValueError("not a word")
-            case "Say so":
-                self.session.say("So")
-                raise StopResponse
-
-
 @pytest.mark.parametrize("words", ["Ignore me", "Brr"])
 async def test_an_unanswered_turn_is_not_answered_by_what_comes_later(
     captured: Captured, words: str
 ) -> None:
     """The agent declined; what it says of its own accord afterwards is a turn of its own."""
-    call, agent = Call(), Quiet()
+    call, agent = Call(), Choosy()
     async with calling(call, agent):
         call.says(words)
         await agent.told.wait()
@@ -371,7 +350,7 @@ async def test_an_unanswered_turn_is_not_answered_by_the_next_agent(
     captured: Captured, words: str
 ) -> None:
     """Handed over afterwards, the call is greeted anew."""
-    call, agent = Call(), Quiet()
+    call, agent = Call(), Choosy()
     async with calling(call, agent):
         call.says(words)
         await agent.told.wait()
@@ -386,7 +365,7 @@ async def test_an_unanswered_turn_is_not_answered_by_the_next_agent(
 async def test_a_hook_that_answers_itself(captured: Captured) -> None:
     """``on_user_turn_completed`` says something and stops LiveKit's answer: that is the answer."""
     call = Call()
-    async with calling(call, Quiet()):
+    async with calling(call, Choosy()):
         await call.asks("Say so")
     [spans] = complete(captured)
     [turn] = turns(spans)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from telemetry import attributes as names
+from telemetry.testing import agrees
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from livekit.agents import AgentSession
+
     from telemetry.records import SpanRecord
     from telemetry.testing import Captured
+
+sessions: WeakValueDictionary[str, AgentSession[Any]] = WeakValueDictionary()
+"""The sessions of calls, by their traces."""
 
 _MEASURED = "conversation.response."
 """A response's stages: which of them take any time depends on the machine."""
@@ -16,20 +25,32 @@ _ATTEMPTS = ("livekit.llm_request", "livekit.tts_request", "livekit.tts_stream_a
 """What LiveKit puts between a node and its provider; shown where a test is about it."""
 
 
-def complete(captured: Captured) -> list[list[SpanRecord]]:
-    """The spans of each conversation, and nothing was lost, late, left open or misplaced."""
+def complete(captured: Captured, *, cut_off: str | None = None) -> list[list[SpanRecord]]:
+    """The spans of each conversation, and nothing was lost, late, left open or misplaced.
+
+    Where its session is known, its history says the same. Spans of the op ``cut_off`` may be left
+    open.
+    """
     conversations = [captured.spans(event) for event in captured.conversations]
     for spans in conversations:
-        known = {span.span_id for span in spans}
+        known = {span.span_id: span for span in spans}
         assert all(span.parent_span_id in known for span in spans[1:])
         assert all(span.ended_at >= span.started_at for span in spans)
+        for span in spans[1:]:
+            if span.op == cut_off and span.status == "cancelled":
+                continue
+            outlives = span.ended_at > known[span.parent_span_id or ""].ended_at
+            assert outlives == span.attributes.get(names.OUTLIVES_PARENT, False), span
     stats = captured.runtime.stats()
-    assert (stats.orphan_spans, stats.late_spans, stats.dropped_spans, stats.open_at_finish) == (
-        0,
-        0,
-        0,
-        0,
-    )
+    cut = [span for spans in conversations for span in spans if span.status == "cancelled"]
+    may_be_open = sum(span.op == cut_off for span in cut)
+    assert (stats.orphan_spans, stats.late_spans, stats.dropped_spans) == (0, 0, 0), stats
+    assert stats.open_at_finish <= may_be_open, (stats, [f"{span.op} {span.name}" for span in cut])
+    for event, spans in zip(captured.conversations, conversations, strict=True):
+        session = sessions.get(event["contexts"]["trace"]["trace_id"])
+        if session is not None:
+            agreement = agrees(session, spans)
+            assert agreement, f"{agreement}\n{captured.tree(event)}"
     assert stats.conversations == len(conversations)
     assert stats.spans == sum(len(spans) - 1 for spans in conversations)
     return conversations
@@ -47,7 +68,8 @@ def shape(
     lines: list[str] = []
 
     def walk(span: SpanRecord, depth: int) -> None:
-        name = f" {span.name}" if span.op == "gen_ai.execute_tool" else ""
+        tool = span.op == "gen_ai.execute_tool"
+        name = f" {span.name.removeprefix('execute_tool ')}" if tool else ""
         status = "" if span.status == "ok" else f" ({span.status})"
         if not span.op.startswith(hidden):
             lines.append("  " * depth + span.op + name + status)

@@ -1,0 +1,155 @@
+"""The store in trouble: calls and Sentry go on, the log tells it once, and all is well after."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+import telemetry
+from telemetry.delivery import outage
+from telemetry.store import TraceStore
+from telemetry.testing import capture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Lifecycle = Literal["transaction", "stream"]
+BEGINS = "telemetry could not store"
+ENDS = "takes what is recorded again"
+
+
+@pytest.fixture(params=["transaction", "stream"])
+def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
+    """Both of them."""
+    given: Lifecycle = request.param
+    return given
+
+
+def _lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
+    return [line for line in caplog.messages if text in line]
+
+
+def _over(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that is set when an outage is over."""
+    done, over = threading.Event(), outage.Outage.over
+
+    def told(self: outage.Outage) -> None:
+        over(self)
+        done.set()
+
+    monkeypatch.setattr(outage.Outage, "over", told)
+    return done
+
+
+def test_a_full_disk(
+    lifecycle: Lifecycle,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is lost of what memory has room for; the conversation is one row, with all of it."""
+    path, done = tmp_path / "traces.db", _over(caplog, monkeypatch)
+    full = threading.Event()
+    writing = TraceStore.writing
+
+    def failing(self: TraceStore) -> object:
+        if full.is_set():
+            raise telemetry.store.TraceStoreError(f"{path}: database or disk is full")
+        return writing(self)
+
+    monkeypatch.setattr(TraceStore, "writing", failing)
+    with capture(lifecycle=lifecycle, store=path) as captured:
+        with telemetry.conversation("host"):
+            telemetry.span("before").finish()
+            assert captured.runtime.flush(30)
+            full.set()
+            telemetry.span("meanwhile").finish()
+            assert not captured.runtime.flush(30)  # at once: it may take long
+            assert not captured.runtime.flush(30)
+            full.clear()
+            assert done.wait(30)
+            telemetry.span("after").finish()
+        assert len(captured.transactions) == 1
+        assert captured.runtime.stats().dropped == {}
+    [found] = TraceStore(path).conversations()
+    assert (found.status, found.span_count) == ("ok", 4)
+    assert len(_lines(caplog, BEGINS)) == len(_lines(caplog, ENDS)) == 1
+    assert "nothing was lost" in _lines(caplog, ENDS)[0]
+
+
+@pytest.mark.parametrize("gone", ["file", "folder"])
+def test_a_file_that_is_deleted(
+    lifecycle: Lifecycle, tmp_path: Path, caplog: pytest.LogCaptureFixture, gone: str
+) -> None:
+    """A new one is made, which has each conversation that runs as one row; the log says so."""
+    path = tmp_path / "folder" / "traces.db"
+    with capture(lifecycle=lifecycle, store=path) as captured:
+        with telemetry.conversation("host"):
+            telemetry.span("before").finish()
+            with telemetry.span("open"):
+                assert captured.runtime.flush(30)
+                shutil.rmtree(path.parent) if gone == "folder" else path.unlink()
+                telemetry.span("after").finish()
+                assert captured.runtime.flush(30)
+        assert len(captured.transactions) == 1
+    [found] = TraceStore(path).conversations()
+    assert found.status == "ok"
+    read = TraceStore(path).conversation(found.id)
+    assert read is not None
+    assert {"conversation", "open", "after"} <= {span.op for span in read.spans}
+    assert len(_lines(caplog, "was removed or replaced")) == 1
+
+
+def test_a_file_that_is_damaged_while_it_is_written_to(
+    lifecycle: Lifecycle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is set aside as it is, and a new one made; Sentry gets everything."""
+    path = tmp_path / "traces.db"
+    with capture(lifecycle=lifecycle, store=path) as captured:
+        with telemetry.conversation("host"):
+            telemetry.span("before").finish()
+            assert captured.runtime.flush(30)
+            with closing(sqlite3.connect(path)) as other:
+                other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with path.open("r+b") as file:
+                size = path.stat().st_size
+                file.seek(100)
+                file.write(b"\xff" * (size - 100))
+            damaged = path.read_bytes()
+            telemetry.span("after").finish()
+            captured.runtime.flush(30)
+        assert len(captured.transactions) == 1
+        assert captured.runtime.flush(30)
+    [aside] = [
+        found for found in tmp_path.glob("traces.db.damaged-*") if found.suffix[-3:].isdigit()
+    ]
+    assert aside.read_bytes()[100:] == damaged[100:]
+    [found] = TraceStore(path).conversations()
+    assert found.status == "ok"
+    [line] = _lines(caplog, "it was set aside as")
+    assert str(aside) in line
+
+
+def test_a_file_that_is_damaged_at_the_start(
+    lifecycle: Lifecycle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same: no process is kept from its calls."""
+    path = tmp_path / "traces.db"
+    with capture(lifecycle=lifecycle, store=path), telemetry.conversation("first"):
+        telemetry.span("before").finish()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with capture(lifecycle=lifecycle, store=path) as captured:
+        with telemetry.conversation("second"):
+            pass
+        assert len(captured.transactions) == 1
+    assert [found.name for found in TraceStore(path).conversations()] == ["second"]
+    assert len(_lines(caplog, "it was set aside as")) == 1

@@ -1,0 +1,135 @@
+"""The store's thread: what is open is there, what waits for Sentry waits there, old things go."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+import telemetry
+from telemetry.delivery import send_queue, store_lane
+from telemetry.store import Limits, TraceStore
+from telemetry.testing import capture
+from tests.ingest import Ingest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from telemetry.records import ConversationRecord
+
+Lifecycle = Literal["transaction", "stream"]
+CALLS = 150
+"""More than there is room for in memory once the store has them."""
+
+
+@pytest.fixture(params=["transaction", "stream"])
+def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
+    """Both of them."""
+    given: Lifecycle = request.param
+    return given
+
+
+def _read(path: Path) -> ConversationRecord:
+    found = TraceStore(path).conversation("c-1")
+    assert found is not None
+    return found
+
+
+def test_a_running_conversation_is_there_with_its_open_spans(
+    lifecycle: Lifecycle, tmp_path: Path
+) -> None:
+    """With what is known of them so far; as they end, they are as they ended."""
+    path = tmp_path / "traces.db"
+    with capture(lifecycle=lifecycle, store=path) as captured:
+        with telemetry.conversation("host", id="c-1") as conversation:
+            span = conversation.start_span("gen_ai.chat", attributes={"user.words": ["for", "Ada"]})
+            assert captured.runtime.flush(30)
+            first = _read(path)
+            span.set({"gen_ai.request.model": "small"})
+            assert captured.runtime.flush(30)
+            second = _read(path)
+            span.finish()
+        assert captured.runtime.flush(30)
+        last = _read(path)
+    assert (first.status, [one.status for one in first.spans]) == ("open", ["open", "open"])
+    assert first.spans[1].attributes == {"user.words": ["for", "Ada"]}
+    assert second.spans[1].attributes["gen_ai.request.model"] == "small"
+    assert (last.status, [one.status for one in last.spans]) == ("ok", ["ok", "ok"])
+
+
+def test_while_sentry_is_away_the_store_keeps_what_is_recorded(
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory holds few of them, nothing is dropped, and all of it arrives when it is back:
+    conversations first."""
+    monkeypatch.setattr(send_queue, "BACKOFF_SECONDS", (0.05, 0.1))
+    began = time.time()
+    with Ingest() as ingest:
+        ingest.refuse()
+        store = tmp_path / "traces.db"
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
+            for number in range(CALLS):
+                with telemetry.conversation(f"c-{number}") as conversation:
+                    conversation.start_span("work").finish()
+                    conversation.capture_exception(ValueError(f"in {number}"))
+            runtime.flush(2.0)
+            stats = runtime.stats()
+            assert stats.waiting >= 2 * CALLS
+            assert stats.waiting_since is not None
+            assert began <= stats.waiting_since <= time.time()
+            queue = runtime._delivery._queue  # type: ignore[union-attr]  # there is one
+            assert queue is not None
+            assert queue._count <= 2  # one to try with, one on its way
+            ingest.heal()
+            assert runtime.flush(60)
+            assert runtime.flush(30)  # until the store has forgotten them, too
+            stats = runtime.stats()
+        spans = len(ingest.spans) + sum(1 + len(event["spans"]) for event in ingest.transactions)
+        assert (spans, len(ingest.errors)) == (2 * CALLS, CALLS)
+        kinds = [item.type for envelope in ingest.envelopes for item in envelope]
+    assert (stats.waiting, stats.waiting_since, stats.dropped) == (0, None, {})
+    ordered = sorted(kinds, key=lambda kind: kind == "event")
+    assert sum(a != b for a, b in zip(kinds, ordered, strict=True)) < CALLS / 5
+
+
+def test_what_waits_is_bounded(
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is worth least goes first, and is counted; conversations stay."""
+    monkeypatch.setattr(send_queue, "BACKOFF_SECONDS", (0.05, 0.1))
+    limits = Limits(unsent_bytes=30_000)
+    with Ingest() as ingest:
+        ingest.refuse()
+        with telemetry.init(
+            dsn=ingest.dsn, lifecycle=lifecycle, store=tmp_path / "t.db", store_limits=limits
+        ) as runtime:
+            for number in range(20):
+                with telemetry.conversation(f"c-{number}") as conversation:
+                    conversation.capture_exception(ValueError(f"in {number}"))
+            runtime.flush(1.0)
+            ingest.heal()
+            runtime.flush(30)
+            dropped = runtime.stats().dropped
+        roots = len(ingest.transactions) + len(ingest.spans)
+        assert roots == 20
+        assert 0 < len(ingest.errors) < 20
+        assert dropped == {"queue_overflow": 20 - len(ingest.errors)}
+
+
+def test_old_conversations_go_while_calls_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By number here; what runs stays."""
+    monkeypatch.setattr(store_lane, "FORGET_SECONDS", 0.0)
+    path, limits = tmp_path / "traces.db", Limits(conversations=3)
+    with telemetry.init(store=path, store_limits=limits) as runtime:
+        running = telemetry.conversation("running")
+        assert runtime.flush(30)
+        for number in range(10):
+            telemetry.conversation(f"c-{number}").close()
+            assert runtime.flush(30)
+        assert runtime.flush(30)
+        names = [found.name for found in TraceStore(path).conversations()]
+        running.close()
+    assert names == ["c-9", "c-8", "c-7", "running"]
