@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from .delivery.collector_lane import Collector
     from .store import Limits
 
 
@@ -48,6 +49,7 @@ def init(
     store: str | Path | None = None,
     store_limits: Limits | None = None,
     propagate_to: Sequence[str] | None = None,
+    otlp: Collector | None = None,
     strict: bool = False,
     send_content: bool = False,
     send_attributes: Sequence[str] = (),
@@ -60,11 +62,11 @@ def init(
         dsn: where Sentry is; None sends nothing.
         environment, release: Sentry's.
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
-        lifecycle: how Sentry gets the spans: ``"transaction"``, one event when the conversation
-            ends, or ``"stream"``, span by span while it runs.
+        lifecycle: ``"transaction"``, one event at the end, or ``"stream"``, spans as they end.
         store: path of the local trace store (SQLite); None keeps nothing locally.
         store_limits: what is kept and waits there, and for how long; see :mod:`.store.limits`.
         propagate_to: host names whose requests get trace headers; None means every host.
+        otlp: gets the spans that Sentry gets: :class:`telemetry.integrations.otlp.Collector`.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send to Sentry what people said and what follows from it, such as arguments
             of tools and local variables. The local store always has it.
@@ -74,11 +76,9 @@ def init(
         options: further options of ``sentry_sdk.init``: ``integrations``, ``ca_certs``, …
 
     Raises:
-        TelemetryError: it is initialised already, the DSN can't be read, the store can't be used,
-            or an option has a value that isn't allowed.
+        TelemetryError: it is initialised already, or something that it is given can't be used.
     """
-    _check(lifecycle, sample_rate)
-    sentrys_options.check(options)
+    _check(lifecycle, sample_rate, options)
     return start(
         Delivery(
             store=_writable(store),
@@ -88,6 +88,7 @@ def init(
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
             limits=store_limits,
+            collector=otlp,
         ),
         strict=strict,
         dsn=dsn,
@@ -195,11 +196,12 @@ def _silent_loggers(given: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _check(lifecycle: str, sample_rate: float) -> None:
+def _check(lifecycle: str, sample_rate: float, options: dict[str, Any]) -> None:
     if lifecycle not in ("transaction", "stream"):
         raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
     if not 0 <= sample_rate <= 1:
         raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+    sentrys_options.check(options)
 
 
 def _sender(dsn: str | None, options: dict[str, Any]) -> Sender | None:

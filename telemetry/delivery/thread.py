@@ -26,9 +26,10 @@ from ..errors import TelemetryError
 from ..stats import Delivered
 from ..store import Limits
 from . import outbox
+from .collector_lane import CollectorLane
 from .content import NOTHING_ELSE, Policy, Rule
 from .dispatch import Dispatch
-from .drops import SHUTDOWN, STORE, Drops
+from .drops import OTLP_SHUTDOWN, SHUTDOWN, STORE, Drops
 from .flushes import Flushes
 from .inbox import Inbox
 from .kinds import Kinds
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
+    from .collector_lane import Collector
     from .lanes import Outlet
     from .messages import Message, Recorded
 
@@ -54,6 +56,8 @@ logger = logging.getLogger(__name__)
 
 STORING_SECONDS = 1.0
 """At most of the time to end, for what can't be sent and has to be stored."""
+IN_THE_END = (SHUTDOWN, STORE, OTLP_SHUTDOWN)
+"""Reasons for which something is dropped as time is up."""
 ABANDONED_SECONDS = 0.1
 """For the store to end in, where the delivery thread doesn't."""
 STRAGGLERS_SECONDS = 0.02
@@ -71,6 +75,7 @@ class Delivery:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         at_once: requests to Sentry that may be under way together.
         limits: of what waits for Sentry in the store.
+        collector: gets the spans that Sentry gets, besides, or None.
 
     Attributes:
         outbox: where calls put what is to be delivered.
@@ -86,6 +91,7 @@ class Delivery:
         streaming: bool = False,
         at_once: int = 1,
         limits: Limits | None = None,
+        collector: Collector | None = None,
     ) -> None:
         self.streaming = streaming
         self._trace_store = store
@@ -94,6 +100,7 @@ class Delivery:
         self.policy = policy
         self._limits = limits or Limits()
         self._at_once = at_once
+        self._collector = collector
         self._client: BaseClient | None = None
         self._spotlight: SpotlightClient | None = None
         self._begin()
@@ -125,12 +132,16 @@ class Delivery:
         if self._outlet is not None:
             self._queue = SendQueue(self._drops, Kinds(), at_once=self._at_once)
             self._lanes = SendLanes(self._outlet, messages, self._threads, at_once=self._at_once)
+        self._copies: CollectorLane | None = None
+        if self._collector is not None:
+            self._copies = CollectorLane(self._collector, messages, self._threads, self._drops)
         self._dispatch = Dispatch(
             store=self._store,
             queue=self._queue,
             drops=self._drops,
             registry=self.outbox.registry,
             rule=self._rule,
+            collector=self._copies,
         )
         self._processor = Processor(
             store=self._store,
@@ -143,7 +154,7 @@ class Delivery:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
-        self._flushes = Flushes(self._queue, self._store)
+        self._flushes = Flushes(self._queue, self._store, self._copies)
         self._inbox = Inbox(
             self.outbox, self._queue, self._lanes, store=self._store, dispatch=self._dispatch
         )
@@ -198,7 +209,7 @@ class Delivery:
     def stop(self, timeout: float) -> bool:
         """Deliver what can be within ``timeout`` seconds, then end the thread.
 
-        False when something was dropped; it is counted under ``shutdown``, or ``store_error``.
+        False when something was dropped; it is counted under one of :data:`IN_THE_END`.
         """
         before = self.dropped()
         if self._thread is not None and self._thread.is_alive():
@@ -212,7 +223,7 @@ class Delivery:
         self.outbox.shut, self.outbox.takes_envelopes = True, False
         self._drop_all()
         dropped = self.dropped()
-        return all(dropped.get(why, 0) == before.get(why, 0) for why in (SHUTDOWN, STORE))
+        return all(dropped.get(why, 0) == before.get(why, 0) for why in IN_THE_END)
 
     def send(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
@@ -338,11 +349,10 @@ class Delivery:
             self._inbox.tell_store()
             self._store.end(stop.deadline)
             self._inbox.take(0.0)  # what it has isn't lost
+        self._dispatch.close(stop.deadline)
         self._drop_all()
         if self._lanes is not None:
             self._lanes.close()
-        if self._dispatch.side_car is not None:
-            self._dispatch.side_car.close(max(0.0, stop.deadline - time.monotonic()))
         self._flushes.give_up()
         stop.done.put(True)
 
@@ -365,6 +375,8 @@ class Delivery:
             self._queue.drop_all()
         if self._store is not None:
             self._store.drop_all()
+        if self._copies is not None:
+            self._copies.drop_all()
         with suppress(IndexError):
             self._drops.add(SHUTDOWN, self._in_hand.popleft())
         while self.outbox.taken:
