@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
 from .keeping import KEPT, UNSENT, Kept
 from .name_lists import names_in
 from .provider_names import options_in, prices_in, providers_in
@@ -105,6 +106,9 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_PROPAGATE_TO",
         description="Hosts that get trace headers with a request, separated by commas.",
     )
+
+    otlp_endpoint: Endpoint | None = ENDPOINT
+    otlp_headers: Headers = HEADERS
 
     # -- the agent and its providers -----------------------------------------------------------
 

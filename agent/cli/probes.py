@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from telemetry.integrations.otlp import Collector
+
 SENTENCE: Final = "Can you hear me?"
 """The sentence that each voice says."""
 _NO_RETRIES: Final = 0
@@ -181,6 +183,15 @@ async def sentry(dsn: str) -> str:
     if not answer.is_success:
         raise Problem(f"{host} answers HTTP {answer.status_code}: look at its status page")
     return f"{host} takes envelopes of project {project}"
+
+
+async def collector(endpoint: Collector) -> str:
+    """Send an empty request: it leaves nothing."""
+    try:
+        host = await anyio.to_thread.run_sync(endpoint.reach, abandon_on_cancel=True)
+    except TelemetryError as error:
+        raise Problem(f"{error}: check PARLEY_OTLP_ENDPOINT and PARLEY_OTLP_HEADERS") from None
+    return f"{host} takes spans"
 
 
 def _trusting(bundle: str | None) -> ssl.SSLContext:

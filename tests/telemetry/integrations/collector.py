@@ -6,10 +6,12 @@ It answers with a status of the test's, or not at all while it hangs.
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+CERTIFICATES: Final = Path(__file__).parents[1] / "delivery" / "certificates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class Collected:
 class Collector:
     """One on a free local port, from ``with`` to the end of the block.
 
+    Args:
+        tls: whether it is asked over TLS, by a certificate of ``ca.pem``.
+
     Attributes:
         status: that of each answer.
         headers: those of each answer.
@@ -52,7 +60,8 @@ class Collector:
         spans: the spans so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
+        self._scheme = "https" if tls else "http"
         self.status = 200
         self.headers: dict[str, str] = {}
         self.refuses = 0
@@ -64,6 +73,10 @@ class Collector:
         self._answers.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATES / "server.pem")
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
         )
@@ -81,7 +94,7 @@ class Collector:
     @property
     def endpoint(self) -> str:
         """Where it takes traces."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1/traces"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/v1/traces"
 
     def hang(self) -> None:
         """Take requests and don't answer, until :meth:`heal`."""

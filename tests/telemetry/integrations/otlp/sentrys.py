@@ -21,9 +21,9 @@ class Node:
     trace_id: str
     parent_id: str | None
     name: str
-    started_at: float
-    ended_at: float
-    """Unix seconds, to the microsecond."""
+    started_at: int
+    ended_at: int
+    """Unix microseconds."""
     status: str
     attributes: Mapping[str, Any]
 
@@ -46,8 +46,8 @@ def of_collector(spans: Iterable[Collected]) -> dict[str, Node]:
             span.trace_id,
             span.parent_id,
             span.name,
-            round(span.started_at, 6),
-            round(span.ended_at, 6),
+            _microseconds(span.started_at),
+            _microseconds(span.ended_at),
             "ok" if span.status == "ok" else f"error: {span.message}",
             span.attributes,
         )
@@ -73,8 +73,8 @@ def _transactions(ingest: Ingest) -> Iterator[tuple[str, Node]]:
                     span["trace_id"],
                     span.get("parent_span_id"),
                     span["description"],
-                    round(span["start_timestamp"], 6),
-                    round(span["timestamp"], 6),
+                    _microseconds(span["start_timestamp"]),
+                    _microseconds(span["timestamp"]),
                     "ok" if span["status"] == "ok" else f"error: {span['status']}",
                     {**{name: _plain(value) for name, value in span["data"].items()}, **said},
                 ),
@@ -90,12 +90,16 @@ def _streamed(ingest: Ingest) -> Iterator[tuple[str, Node]]:
                 span["trace_id"],
                 span.get("parent_span_id"),
                 span["name"],
-                round(span["start_timestamp"], 6),
-                round(span["end_timestamp"], 6),
+                _microseconds(span["start_timestamp"]),
+                _microseconds(span["end_timestamp"]),
                 "ok" if span["status"] == "ok" else f"error: {attributes['sentry.status.message']}",
                 attributes,
             ),
         )
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from tests.ingest import Ingest
 from tests.telemetry.conformance.whole import foreign_transaction, plain
 from tests.telemetry.delivery.test_recovered import KILLED
 
-from ..collector import Collector
+from ..collector import CERTIFICATES, Collector
 from .sentrys import of_collector, of_sentry
 
 if TYPE_CHECKING:
@@ -343,6 +343,51 @@ async def test_its_requests_are_recorded_by_nobody(
     [headers] = collector.requests
     assert headers["x-key"] == "k"
     assert not headers.keys() & {"sentry-trace", "baggage", "traceparent"}
+
+
+@pytest.mark.parametrize("named", ["by us", "by the environment", ""])
+def test_over_tls(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By certificates that it is told to trust; those of OpenTelemetry's own variable go before."""
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which go before all of these
+        monkeypatch.delenv(variable, raising=False)
+    bundle = str(CERTIFICATES / "ca.pem")
+    if named == "by the environment":
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", bundle)
+    with Collector(tls=True) as collector:
+        ours = {"by us": bundle, "by the environment": "/nowhere.pem", "": None}[named]
+        given = otlp.Collector(collector.endpoint, ca_certs=ours)
+        if not named:
+            with pytest.raises(telemetry.TelemetryError, match="CERTIFICATE_VERIFY_FAILED"):
+                given.reach()
+            return
+        assert given.reach() in collector.endpoint
+        with telemetry.init(otlp=given) as runtime, telemetry.conversation("call"):
+            pass
+        assert runtime.close(30)
+        assert len(collector.spans) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(401, "headers"), (404, "no traces at this path"), (500, "log"), (308, "redirects")],
+)
+def test_reaching_one_that_does_not_take_it(collector: Collector, status: int, says: str) -> None:
+    """Says in one line of text what to do."""
+    collector.status, collector.headers = status, {"Location": "https://elsewhere.example"}
+    with pytest.raises(telemetry.TelemetryError, match=says) as refused:
+        otlp.Collector(collector.endpoint, headers={"x-key": "s3cret"}).reach()
+    assert "s3cret" not in str(refused.value)
+    assert collector.requests[0]["x-key"] == "s3cret"
+
+
+def test_reaching_one_with_the_environments_headers(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its exporter sends them."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=s3cret")
+    otlp.Collector(collector.endpoint).reach()
+    assert collector.requests[0]["x-key"] == "s3cret"
+    assert collector.spans == []
 
 
 @pytest.mark.parametrize(
