@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import telemetry
+from telemetry.attributes import USER_WORDS
 from telemetry.delivery import collector_lane
+from telemetry.encoding.envelope import encode
 from telemetry.store import TraceStore
 from tests.ingest import Ingest, spans_in
 
@@ -37,6 +39,7 @@ class Collector:
         self.asked = threading.Event()
         self.fails = False
         self.names: list[str] = []
+        self.envelopes: list[Envelope] = []
         self.connected = self.closed = 0
         self.threads: set[str] = set()
 
@@ -50,6 +53,7 @@ class Collector:
         self.answers.wait(30)
         if self.fails:
             raise OSError("no route")
+        self.envelopes += envelopes
         for envelope in envelopes:
             for item in envelope:
                 event: Any = item.get_transaction_event()
@@ -116,7 +120,7 @@ def test_one_that_hangs_keeps_neither_sentry_nor_the_store_waiting(
         flushing = threading.Thread(target=runtime.flush, args=(30,))
         flushing.start()
         _talk("third")
-        ingest.wait_for(lambda: _calls(ingest) == 3, 30)
+        ingest.wait_for(lambda: _calls(ingest) == 3)
         assert not runtime.flush(0.2)
         assert not runtime.close(0.5)
         flushing.join(30)  # closing has told it
@@ -171,6 +175,23 @@ def test_what_there_is_no_room_for_is_counted(
         assert runtime.close(30)
     assert sorted(collector.names) == sorted(["host", "in it"] * 4 + ["later", "in it"])
     assert runtime.stats().dropped == {"otlp_overflow": 12}
+
+
+def test_words_leave_with_neither(lifecycle: Lifecycle) -> None:
+    """What was said is in nothing that it is given, as it is in nothing that Sentry is."""
+    words = " ".join(["violet", "tulip"])  # no constant of the code
+    collector = Collector()
+    with Ingest() as ingest:
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, otlp=collector) as runtime:
+            with telemetry.conversation("host", attributes={USER_WORDS: words}) as conversation:
+                conversation.start_span(
+                    "turn", f"says {words}", attributes={"app.note": words}
+                ).finish()
+            assert runtime.flush(30)
+        sent = [envelope.serialize() for envelope in ingest.envelopes]
+    given = [encode(envelope) for envelope in collector.envelopes]
+    assert len(given) == len(sent)
+    assert not [envelope for envelope in (*given, *sent) if words.encode() in envelope]
 
 
 def test_what_sentry_does_not_get_it_does_not_get(lifecycle: Lifecycle) -> None:
