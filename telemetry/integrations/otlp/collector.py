@@ -58,6 +58,7 @@ _MEND: Final = {
 }
 _ENDPOINT: Final = re.compile(r"https?://[^\s/?#@]+/[^\s?#]+")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
+_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 class Collector:
@@ -88,7 +89,7 @@ class Collector:
                 "http://127.0.0.1:4318/v1/traces: with a path, without user, password and query"
             )
         for name, value in (headers or {}).items():
-            if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
+            if not _HEADER.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise TelemetryError(f"the OTLP header {name!r} can't be sent: its name or value")
         self._endpoint = endpoint
         self._headers = dict(headers or {})
