@@ -401,7 +401,9 @@ def test_an_endpoint_that_is_none(endpoint: str) -> None:
     assert endpoint not in str(refused.value)
 
 
-@pytest.mark.parametrize("headers", [{"a b": "secret"}, {"key": "x\ny: z"}, {"key": "ü"}, {"key": " x"}])
+@pytest.mark.parametrize(
+    "headers", [{"a b": "secret"}, {"key": "x\ny: z"}, {"key": "ü"}, {"key": " x"}]
+)
 def test_a_header_that_is_none(headers: dict[str, str]) -> None:
     """Likewise."""
     with pytest.raises(telemetry.TelemetryError, match="can't be sent") as refused:
