@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
 from .keeping import KEPT, UNSENT, Kept
 from .name_lists import names_in
-from .provider_names import options_in, prices_in, providers_in
+from .provider_names import PRICES, Prices, options_in, providers_in
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -182,13 +182,7 @@ class Settings(BaseSettings):
         validation_alias="OPENAI_API_KEY",
         description="The server's key; needed with the provider openai.",
     )
-    speech_prices: Annotated[dict[str, dict[str, float]], NoDecode] = Field(
-        {},
-        validation_alias="PARLEY_SPEECH_PRICES",
-        description="Prices of models of speech in US dollars, as JSON, for what conversations "
-        'cost: {"nova-3": {"minute": 0.0077}, "sonic-3": {"1000_characters": 0.03}}. Those of '
-        "language models are known.",
-    )
+    speech_prices: Prices = PRICES
     inference_threads: int = Field(
         2,
         ge=1,
@@ -359,11 +353,6 @@ class Settings(BaseSettings):
     def _options(cls, value: object, info: ValidationInfo) -> object:
         kind = (info.field_name or "").removesuffix("_options")
         return options_in(value, info.data.get(kind), variable_of(kind))
-
-    @field_validator("speech_prices", mode="before")
-    @classmethod
-    def _prices(cls, value: object) -> object:
-        return prices_in(value)
 
     @field_validator("agent", mode="after")
     @classmethod

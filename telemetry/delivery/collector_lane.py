@@ -171,3 +171,13 @@ class CollectorLane:
             self._drops.add(OTLP_FAILED, lost)
         self.done += envelopes
         self._messages.put(Wake())
+
+
+def lane_to(
+    collector: Collector | None,
+    messages: queue.SimpleQueue[Message],
+    threads: Threads,
+    drops: Drops,
+) -> CollectorLane | None:
+    """A lane to a collector, if there is one."""
+    return None if collector is None else CollectorLane(collector, messages, threads, drops)

@@ -172,6 +172,11 @@ class Dispatch:
         if self.side_car is not None:
             self.side_car.close(max(0.0, deadline - time.monotonic()))
 
+    def drop_all(self) -> None:
+        """Drop what they haven't got. Two threads may: each is counted once."""
+        if self._collector is not None:
+            self._collector.drop_all()
+
     def _projection_of(self, rule: Rule) -> Projection | None:
         if rule.content or self.redaction is None:
             return None

@@ -25,6 +25,8 @@ OTLP_FAILED: Final = "otlp_failed"
 OTLP_SHUTDOWN: Final = "otlp_shutdown"
 """Reasons, besides ``http_NNN``; Sentry's own names for client reports where it has one.
 Those that begin with ``otlp_`` are of the collector: Sentry has got what it didn't get."""
+IN_THE_END: Final = (SHUTDOWN, STORE, OTLP_SHUTDOWN)
+"""Those of what is dropped as time is up."""
 
 
 class Drops:

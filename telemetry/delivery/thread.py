@@ -26,10 +26,10 @@ from ..errors import TelemetryError
 from ..stats import Delivered
 from ..store import Limits
 from . import outbox
-from .collector_lane import CollectorLane
+from .collector_lane import lane_to
 from .content import NOTHING_ELSE, Policy, Rule
 from .dispatch import Dispatch
-from .drops import OTLP_SHUTDOWN, SHUTDOWN, STORE, Drops
+from .drops import IN_THE_END, SHUTDOWN, Drops
 from .flushes import Flushes
 from .inbox import Inbox
 from .kinds import Kinds
@@ -56,8 +56,6 @@ logger = logging.getLogger(__name__)
 
 STORING_SECONDS = 1.0
 """At most of the time to end, for what can't be sent and has to be stored."""
-IN_THE_END = (SHUTDOWN, STORE, OTLP_SHUTDOWN)
-"""Reasons for which something is dropped as time is up."""
 ABANDONED_SECONDS = 0.1
 """For the store to end in, where the delivery thread doesn't."""
 STRAGGLERS_SECONDS = 0.02
@@ -132,16 +130,14 @@ class Delivery:
         if self._outlet is not None:
             self._queue = SendQueue(self._drops, Kinds(), at_once=self._at_once)
             self._lanes = SendLanes(self._outlet, messages, self._threads, at_once=self._at_once)
-        self._copies: CollectorLane | None = None
-        if self._collector is not None:
-            self._copies = CollectorLane(self._collector, messages, self._threads, self._drops)
+        copies = lane_to(self._collector, messages, self._threads, self._drops)
         self._dispatch = Dispatch(
             store=self._store,
             queue=self._queue,
             drops=self._drops,
             registry=self.outbox.registry,
             rule=self._rule,
-            collector=self._copies,
+            collector=copies,
         )
         self._processor = Processor(
             store=self._store,
@@ -154,7 +150,7 @@ class Delivery:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
-        self._flushes = Flushes(self._queue, self._store, self._copies)
+        self._flushes = Flushes(self._queue, self._store, copies)
         self._inbox = Inbox(
             self.outbox, self._queue, self._lanes, store=self._store, dispatch=self._dispatch
         )
@@ -209,7 +205,7 @@ class Delivery:
     def stop(self, timeout: float) -> bool:
         """Deliver what can be within ``timeout`` seconds, then end the thread.
 
-        False when something was dropped; it is counted under one of :data:`IN_THE_END`.
+        False when something was dropped; it is counted under one of :data:`.drops.IN_THE_END`.
         """
         before = self.dropped()
         if self._thread is not None and self._thread.is_alive():
@@ -375,8 +371,7 @@ class Delivery:
             self._queue.drop_all()
         if self._store is not None:
             self._store.drop_all()
-        if self._copies is not None:
-            self._copies.drop_all()
+        self._dispatch.drop_all()
         with suppress(IndexError):
             self._drops.add(SHUTDOWN, self._in_hand.popleft())
         while self.outbox.taken:
