@@ -18,8 +18,12 @@ _LOOKS: Final = {
         re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"),
         "a type's name like NoTable or restaurant.errors.NoTable",
     ),
+    "keep": (
+        re.compile(r"errors|interrupted|(?:slower|longer):\d+(?:\.\d+)?|outcome:[\w.-]+"),
+        "a rule: errors, interrupted, slower:SECONDS, longer:SECONDS or outcome:NAME",
+    ),
 }
-"""How a name has to look, by field: as :func:`telemetry.init` takes it."""
+"""How each has to look, by field: as :func:`telemetry.init` takes it."""
 
 
 def names_in(value: object, field: str) -> object:

@@ -59,6 +59,13 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_SAMPLE_RATE",
         description="Share of conversations delivered to Sentry.",
     )
+    keep: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="PARLEY_KEEP",
+        description="Rules for conversations that are delivered in any case, separated by commas: "
+        "errors, interrupted, slower:1.5 (an answer took longer, in seconds), longer:600, "
+        "outcome:failed. With any, nothing of a conversation is delivered before its end.",
+    )
     trace_lifecycle: Literal["transaction", "stream"] = Field(
         "transaction",
         validation_alias="PARLEY_TRACE_LIFECYCLE",
@@ -338,7 +345,7 @@ class Settings(BaseSettings):
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in {"", "off"} else value
 
-    @field_validator("propagate_to", "send_attributes", "send_errors", mode="before")
+    @field_validator("propagate_to", "send_attributes", "send_errors", "keep", mode="before")
     @classmethod
     def _names(cls, value: object, info: ValidationInfo) -> object:
         return names_in(value, info.field_name or "")

@@ -24,6 +24,7 @@ application, and is renamed by renaming it. The map:
 ``frozen``        values that can't change after they are handed over
 ``written``       texts that know what of them stands in the code
 ``stats``         the numbers that it counts
+``summary``       what is known of a conversation when it ends, and the rules by which it is kept
 ``fork``          a process that forks
 ================  ==============================================================================
 
@@ -49,6 +50,7 @@ from .configure import init
 from .errors import MissingConversation, TelemetryError
 from .runtime import Runtime
 from .stats import Stats
+from .summary import Summary
 from .trace.conversation import Conversation
 from .trace.span import Span, SpanHandle
 from .trace.transaction import Transaction
@@ -60,6 +62,7 @@ __all__ = [
     "Span",
     "SpanHandle",
     "Stats",
+    "Summary",
     "TelemetryError",
     "Transaction",
     "bind",

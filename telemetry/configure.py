@@ -30,6 +30,7 @@ from .errors import TelemetryError
 from .runtime import CLOSE_TIMEOUT, Runtime, activate, deactivate
 from .store import TraceStore
 from .store.sqlite_file import require_writable
+from .summary import rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from .delivery.collector_lane import Collector
     from .store import Limits
+    from .summary import Keep
 
 
 def init(
@@ -45,6 +47,7 @@ def init(
     environment: str | None = None,
     release: str | None = None,
     sample_rate: float = 1.0,
+    keep: str | Keep | None = None,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     store: str | Path | None = None,
     store_limits: Limits | None = None,
@@ -59,24 +62,22 @@ def init(
     """Configure Sentry and start delivery; once per process.
 
     Args:
-        dsn: where Sentry is; None sends nothing.
-        environment, release: Sentry's.
+        dsn, environment, release: Sentry's; a DSN of None sends nothing.
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
+        keep: chooses, at their end, those sent in any case: rules (:func:`.summary.rules`), or a
+            function of a :class:`Summary`, asked in delivery's thread. All are sent at their end.
         lifecycle: ``"transaction"``, one event at the end, or ``"stream"``, spans as they end.
-        store: path of the local trace store (SQLite); None keeps nothing locally.
-        store_limits: what is kept and waits there, and for how long; see :mod:`.store.limits`.
+        store, store_limits: path of the local trace store (SQLite), and what is kept there.
         propagate_to: host names whose requests get trace headers; None means every host.
         otlp: gets the spans that Sentry gets: :class:`telemetry.integrations.otlp.Collector`.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
-        send_content: send to Sentry what people said and what follows from it, such as arguments
-            of tools and local variables. The local store always has it.
-        send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
-            ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
-        send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
+        send_content: send Sentry what people said and what follows from it. The store has it.
+        send_attributes, send_errors: names of attributes, tags, ``extra``, ``user.FIELD``,
+            ``context.NAME.FIELD`` (``NAME*``: all that begin so), and of exceptions, sent besides.
         options: further options of ``sentry_sdk.init``: ``integrations``, ``ca_certs``, …
 
     Raises:
-        TelemetryError: it is initialised already, or something that it is given can't be used.
+        TelemetryError: it is initialised already, or the DSN, the store or an option can't be used.
     """
     _check(lifecycle, sample_rate, options)
     return start(
@@ -89,6 +90,7 @@ def init(
             at_once=AT_ONCE,
             limits=store_limits,
             collector=otlp,
+            keep=chooses(keep),
         ),
         strict=strict,
         dsn=dsn,
@@ -158,6 +160,19 @@ def start(delivery: Delivery, *, strict: bool, **options: Any) -> Runtime:
     runtime.logs = LogCapture.install(delivery)
     atexit.register(runtime.close)
     return runtime
+
+
+def chooses(keep: str | Keep | None) -> Keep | None:
+    """The function that chooses conversations; None if there is nothing to choose by.
+
+    Raises:
+        TelemetryError: a rule is none, or it is neither rules nor a function.
+    """
+    if isinstance(keep, str):
+        return rules(keep) if keep.strip() else None
+    if keep is not None and not callable(keep):
+        raise TelemetryError(f"keep must be rules or a function of a Summary, not {keep!r}")
+    return keep
 
 
 def policy(

@@ -63,6 +63,7 @@ class Tally:
             waiting=delivery.waiting,
             waiting_since=delivery.waiting_since,
             recovered=delivery.recovered,
+            left_out=delivery.left_out,
         )
 
 
@@ -73,6 +74,7 @@ class Delivered:
     waiting: int = 0
     waiting_since: float | None = None
     recovered: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +108,6 @@ class Stats:
     """The time at which the oldest of them was recorded, in Unix seconds; None if none waits."""
     recovered: int = 0
     """Conversations that processes which were killed had left open: closed, and to be sent."""
+    left_out: int = 0
+    """Transactions that ended and weren't sent to Sentry, as neither ``keep`` nor ``sample_rate``
+    chose them. The local store has them."""

@@ -108,6 +108,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         environment=settings.sentry_environment,
         release=settings.sentry_release,
         sample_rate=settings.sample_rate,
+        keep=",".join(settings.keep),
         lifecycle=settings.trace_lifecycle,
         stream_gen_ai_spans=settings.stream_gen_ai_spans,
         store=store or settings.trace_store,

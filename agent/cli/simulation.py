@@ -24,7 +24,7 @@ from . import process, scenarios, terminal, transports
 from .simulate_options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
@@ -165,12 +165,6 @@ async def _simulate(
     async def read_trace(conversation: str) -> ConversationRecord | None:
         return await anyio.to_thread.run_sync(traces.conversation, conversation)
 
-    async def read_reservations() -> Sequence[Mapping[str, Any]]:
-        return await anyio.to_thread.run_sync(_reservations, bookings)
-
-    def stats() -> dict[str, Any]:
-        return dataclasses.asdict(runtime.stats())
-
     async with ending.heard() as stopping, anyio.create_task_group() as services:
         services.start_soon(_end_at_once, stopping, services.cancel_scope)
         service = await services.start(
@@ -197,8 +191,10 @@ async def _simulate(
                     connect=connect,
                     read_trace=read_trace,
                     read_history=histories.take,
-                    read_reservations=read_reservations,
-                    stats=stats,
+                    read_reservations=functools.partial(
+                        anyio.to_thread.run_sync, _reservations, bookings
+                    ),
+                    stats=lambda: dataclasses.asdict(runtime.stats()),
                     line=line,
                     agreement_ms=agreement,
                     stop=stopping.drain,

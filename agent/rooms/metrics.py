@@ -32,6 +32,7 @@ _COUNTS: Final = {
     "open_at_finish": "Spans still open when their conversation ended",
     "refused_headers": "Trace headers that somebody sent and that were passed over",
     "recovered": "Conversations that killed processes had left open",
+    "left_out": "Conversations that neither PARLEY_KEEP nor PARLEY_SAMPLE_RATE chose for Sentry",
     "faults": "Bugs of telemetry's that calls went on in spite of",
 }
 

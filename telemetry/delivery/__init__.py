@@ -13,6 +13,7 @@
 ``outage``       a store that can't be written to
 ``recovered``    a conversation whose process is gone
 ``processor``    makes envelopes of the messages
+``tail``         decides when conversations end which of them are sent
 ``dispatch``     the copy for the store, the rule, the queue
 ``inbox``        what the delivery thread is told
 ``flushes``      those who wait for delivery

@@ -19,7 +19,7 @@ from .given import Error, Forget, Put
 from .redaction import Redaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sentry_sdk.envelope import Envelope
 
@@ -68,6 +68,9 @@ class Dispatch:
         self._own = rule
         self._projection = self._projection_of(rule)
         self._copies: list[Unsent] | None = None
+        self._hold: Callable[[Envelope], None] | None = None
+        self.heard_error: Callable[[str | None], None] = lambda trace_id: None
+        """Told of the trace of each error."""
 
     @property
     def delivers(self) -> bool:
@@ -103,13 +106,24 @@ class Dispatch:
             put.unsent = tuple(copies)
             self._store.give(put)
 
+    @contextmanager
+    def held(self, hold: Callable[[Envelope], None]) -> Iterator[None]:
+        """Give what is passed on in the block to ``hold``, and to nobody else."""
+        self._hold = hold
+        try:
+            yield
+        finally:
+            self._hold = None
+
     # -- envelopes ---------------------------------------------------------------------------------
 
     def send(self, envelope: Envelope) -> None:
         """Store the error in it, and have it sent without what people said."""
         event = envelope.get_event()
-        if event is not None and self._store is not None:
-            self._store.give(_row_of(dict(event)))
+        if event is not None:
+            self.heard_error(_trace_of(event).get("trace_id"))
+            if self._store is not None:
+                self._store.give(_row_of(dict(event)))
         if not self.delivers:
             return
         sent = envelope if self._projection is None else self._projection.of(envelope)
@@ -122,25 +136,28 @@ class Dispatch:
 
     def pass_on(self, envelope: Envelope) -> None:
         """Have it sent as it is: nobody's words are in it."""
+        if self._hold is not None:
+            self._hold(envelope)
+            return
         if self.side_car is not None:
             self.side_car.copy(envelope)
         if self._collector is not None:
             self._collector.copy(envelope)
         if self._queue is None:
             return
+        try:
+            # a test's wants to see what it was made of
+            packed = None if isinstance(envelope, Projected) else in_bytes(envelope)
+            body = b"" if self._store is None else encode(packed or envelope)
+        except (TypeError, ValueError, RecursionError):
+            self._queue.add(envelope)  # whoever sends it finds that out, and counts it
+            return
         if self._store is None:
-            self._queue.add(envelope)
+            self._queue.add(envelope, packed=packed)
             return
         key = envelope.headers.get("event_id") or uuid.uuid4().hex
-        waiting = self._queue.add(envelope, key=key)
-        if waiting is None or waiting.key is None:
-            return
-        try:
-            if not isinstance(envelope, Projected):
-                waiting.envelope = envelope = in_bytes(envelope)
-            body = encode(envelope)
-        except (TypeError, ValueError, RecursionError):
-            waiting.key = None  # whoever sends it finds that out, and counts it
+        waiting = self._queue.add(envelope, key=key, packed=packed)
+        if waiting is None:
             return
         copy = Unsent(key, waiting.worth, waiting.events, self.rule.to_text(), body, time.time())
         if self._copies is None:
@@ -183,9 +200,13 @@ class Dispatch:
         return Projection(rule.policy, self.redaction, self._drops)
 
 
+def _trace_of(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (event.get("contexts") or {}).get("trace") or {}
+
+
 def _row_of(event: dict[str, Any]) -> Error:
     """An error as the store has it: here and now, as sending may cut it."""
-    trace = (event.get("contexts") or {}).get("trace") or {}
+    trace = _trace_of(event)
     values = (event.get("exception") or {}).get("values") or [{}]
     message = (event.get("logentry") or {}).get("formatted") or event.get("message")
     return Error(

@@ -35,6 +35,11 @@ class Nowhere:
         return False
 
     @property
+    def holds(self) -> bool:
+        """False: it sends nothing."""
+        return False
+
+    @property
     def outbox(self) -> Nowhere:
         """Itself: nothing waits between taking and keeping nothing."""
         return self

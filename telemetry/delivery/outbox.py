@@ -55,6 +55,7 @@ class Outbox:
         drops: where what is refused is counted.
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         stores: whether there is a store, which takes spans for itself.
+        holds: whether nothing of a transaction is sent before it has ended.
 
     Attributes:
         messages: those that delivery hasn't taken yet; lanes put theirs there, too.
@@ -67,7 +68,7 @@ class Outbox:
             logged before the end.
     """
 
-    def __init__(self, drops: Drops, *, streaming: bool, stores: bool) -> None:
+    def __init__(self, drops: Drops, *, streaming: bool, stores: bool, holds: bool = False) -> None:
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.registry = Registry()
         self.streaming = streaming
@@ -79,6 +80,7 @@ class Outbox:
         self.wake_store: Callable[[], None] = lambda: None
         self._drops = drops
         self.stores = stores
+        self.holds = holds
 
     def opened(self, transaction: Transaction) -> None:
         """A transaction began."""

@@ -23,6 +23,8 @@ from ..encoding import streamed_spans, transactions
 from ..encoding.ai_spans import travels_alone
 from ..encoding.envelope import MAX_SPANS, batches
 from ..encoding.values import paced, size_of
+from ..stats import Counter
+from ..summary import Verdict
 from . import log_events
 from .drops import INTERNAL, OVERFLOW, Drops, events_in
 from .given import Late as LateRow
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from .messages import Recorded
     from .recovered import RecoveredSpan
     from .store_lane import StoreLane
+    from .tail import Tail
 
     Given = Transaction | Recovered
     AnySpan = Span | RecoveredSpan
@@ -89,6 +92,7 @@ class Processor:
         drops: where what can't be encoded is counted.
         registry: the transactions of the process; those that are done with leave it.
         streaming: whether Sentry gets spans instead of transactions.
+        tail: decides on transactions when they end; None if that is done when they begin.
     """
 
     def __init__(
@@ -99,12 +103,18 @@ class Processor:
         drops: Drops,
         registry: Registry,
         streaming: bool,
+        tail: Tail | None = None,
     ) -> None:
         self._store = store
         self._dispatch = dispatch
         self._drops = drops
         self._registry = registry
         self._streaming = streaming
+        self._tail = tail
+        if tail is not None:
+            dispatch.heard_error = tail.error
+        self.left_out = Counter()
+        """Transactions that aren't sent: by the decision on them, not for want of anything."""
         self._logs = 0
         """Logs that were captured since the SDK's batch was emptied."""
         self._encoded: dict[int, _Encoded] = {}
@@ -158,7 +168,8 @@ class Processor:
         """Take what a transaction has handed over, which by now may be over itself."""
         spans = transaction.spans.take()
         if self._registry.awaits_delivery(transaction):
-            self._take(transaction, spans)
+            with self._held(transaction, spans):
+                self._take(transaction, spans)
         else:
             for span in spans:
                 self._deliver_late(transaction, span)
@@ -191,10 +202,25 @@ class Processor:
                 self._send_parts(transaction, part)
         return encoded
 
+    def _held(
+        self, transaction: Transaction, spans: Sequence[Span]
+    ) -> AbstractContextManager[None]:
+        """Keep what is sent in the block until the transaction ends, if it is decided on then."""
+        if self._tail is None:
+            return nullcontext()
+        self._tail.note(transaction, spans)
+        return self._dispatch.held(functools.partial(self._tail.hold, transaction))
+
     def _deliver(self, transaction: Transaction) -> None:
         with self._dispatch.copied(Put(of=transaction, settles=True, rows=1)):
             try:
-                self._send_whole(transaction, transaction.spans.seal())
+                spans = transaction.spans.seal()
+                if self._tail is not None:
+                    for envelope in self._tail.decide(transaction, spans):
+                        self._dispatch.pass_on(envelope)
+                if self._dispatch.delivers and not transaction.is_sampled:
+                    self.left_out.add()
+                self._send_whole(transaction, spans)
             finally:
                 self._done_with(id(transaction), transaction.trace_id)
 
@@ -231,7 +257,7 @@ class Processor:
         self, transaction: Given, handed: list[str], *, last: bool
     ) -> AbstractContextManager[None]:
         """Tell the store that these spans are in an envelope, where not all will be at once."""
-        if last or isinstance(transaction, Recovered):
+        if last or self._tail is not None or isinstance(transaction, Recovered):
             return nullcontext()
         return self._dispatch.copied(Put(of=transaction, handed=tuple(handed)))
 
@@ -253,6 +279,9 @@ class Processor:
         dispatch = self._dispatch
         with dispatch.copied(Put(left=left)):
             recovered = Recovered(left, sentry_sdk.get_client())
+            if recovered.was_held and self._tail is not None and not self._tail.wants(recovered):
+                self.left_out.add()
+                return
             with dispatch.by(dispatch.rule.with_other(recovered.rule)):
                 try:
                     self._hear(recovered, recovered.all)
@@ -262,7 +291,8 @@ class Processor:
 
     def sends(self, transaction: Given) -> bool:
         """True if Sentry gets it; the local store does in any case."""
-        return self._dispatch.delivers and transaction.is_sampled
+        undecided = self._tail is not None and transaction.verdict is None
+        return self._dispatch.delivers and (undecided or transaction.is_sampled)
 
     def _is_streamed(self, transaction: Given) -> bool:
         return transaction.streaming if isinstance(transaction, Recovered) else self._streaming
@@ -275,6 +305,8 @@ class Processor:
     def _done_with(self, key: int, trace_id: str) -> _Encoded:
         """Forget a transaction that is over: its encoded spans, which weren't sent."""
         self._registry.done(key)
+        if self._tail is not None:
+            self._tail.forget(key, trace_id)
         if self._dispatch.redaction is not None:
             self._dispatch.redaction.ended(trace_id)
         return self._encoded.pop(key, None) or _Encoded()
@@ -317,6 +349,8 @@ class Processor:
     def _give_up(self, key: int, trace_id: str) -> None:
         """A transaction that is over isn't sent; the store has it."""
         transaction = self._registry.find(key)
+        if self._tail is not None and transaction is not None:
+            transaction.verdict = Verdict.LEFT_OUT  # what comes late would be half of it
         self._done_with(key, trace_id)
         if self._store is not None and transaction is not None:
             self._store.give(Put(of=transaction, settles=True))

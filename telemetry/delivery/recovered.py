@@ -37,10 +37,15 @@ class Notes:
     Args:
         rule: what this process may send.
         streaming: whether Sentry gets spans instead of transactions.
+        held: whether it is decided at their end which of them are sent.
     """
 
-    def __init__(self, rule: Rule, *, streaming: bool) -> None:
-        self._facts: dict[str, Any] = {"rule": rule.to_text(), "streaming": streaming}
+    def __init__(self, rule: Rule, *, streaming: bool, held: bool = False) -> None:
+        self._facts: dict[str, Any] = {
+            "rule": rule.to_text(),
+            "streaming": streaming,
+            "held": held,
+        }
         self._has_options = False
 
     def of(self, transaction: Transaction) -> str:
@@ -53,6 +58,7 @@ class Notes:
         noted = {
             **self._facts,
             "name": name.code if isinstance(name, Written) else None,
+            "sampled": transaction.is_sampled,
             **said(*transaction.said_by),
         }
         return json.dumps(noted, default=str)
@@ -90,9 +96,12 @@ class Recovered:
         has_root: whether the root is in none either.
         rule: the rule of the process that recorded it.
         streaming: the lifecycle in which that one would have sent it.
+        was_held: whether that one would have decided at its end whether to send it.
+        is_ordinary: whether it is one of the share of ordinary ones that is sent.
     """
 
     is_sampled = True
+    verdict = None
 
     def __init__(self, left: Left, client: BaseClient) -> None:
         facts, record = left.facts, left.conversation
@@ -102,6 +111,8 @@ class Recovered:
         self.name = Written(record.name, code=facts.get("name"))
         self.rule = Rule.of_text(facts.get("rule") or "")
         self.streaming = bool(facts.get("streaming"))
+        self.was_held = bool(facts.get("held"))
+        self.is_ordinary = bool(facts.get("sampled"))
         self._client = client
         self._facts = facts
         made = [RecoveredSpan(self, span.record, span.code) for span in left.spans]

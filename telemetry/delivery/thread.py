@@ -26,7 +26,7 @@ from ..errors import TelemetryError
 from ..stats import Delivered
 from ..store import Limits
 from . import outbox
-from .collector_lane import lane_to
+from .collector_lane import Collector, lane_to
 from .content import NOTHING_ELSE, Policy, Rule
 from .dispatch import Dispatch
 from .drops import IN_THE_END, SHUTDOWN, Drops
@@ -41,6 +41,7 @@ from .recovered import Notes
 from .send_queue import SendQueue
 from .side_car import SideCar
 from .store_lane import StoreLane
+from .tail import Tail
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from sentry_sdk.spotlight import SpotlightClient
 
     from ..store import TraceStore
-    from .collector_lane import Collector
+    from ..summary import Keep
     from .lanes import Outlet
     from .messages import Message, Recorded
 
@@ -74,6 +75,7 @@ class Delivery:
         at_once: requests to Sentry that may be under way together.
         limits: of what waits for Sentry in the store.
         collector: gets the spans that Sentry gets, besides, or None.
+        keep: chooses transactions to be sent when they end; None if Sentry decides when they begin.
 
     Attributes:
         outbox: where calls put what is to be delivered.
@@ -90,6 +92,7 @@ class Delivery:
         at_once: int = 1,
         limits: Limits | None = None,
         collector: Collector | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.streaming = streaming
         self._trace_store = store
@@ -97,6 +100,7 @@ class Delivery:
         self._rule = Rule(send_content, policy)
         self.policy = policy
         self._limits = limits or Limits()
+        self._keep = keep
         self._at_once = at_once
         self._collector = collector
         self._client: BaseClient | None = None
@@ -107,7 +111,8 @@ class Delivery:
         self._drops = Drops()
         self._threads = Threads()
         stores = self._trace_store is not None
-        self.outbox = Outbox(self._drops, streaming=self.streaming, stores=stores)
+        holds = self._keep is not None
+        self.outbox = Outbox(self._drops, streaming=self.streaming, stores=stores, holds=holds)
         self.outbox.client = self._client
         messages = self.outbox.messages
         self._store: StoreLane | None = None
@@ -119,8 +124,8 @@ class Delivery:
                 self._threads,
                 self._drops,
                 registry=self.outbox.registry,
-                notes=Notes(self._rule, streaming=self.streaming),
-                sends=lambda transaction: delivers and transaction.is_sampled,
+                notes=Notes(self._rule, streaming=self.streaming, held=holds),
+                sends=lambda transaction: delivers and (holds or transaction.is_sampled),
                 can_send=delivers,
                 limits=self._limits,
             )
@@ -145,6 +150,7 @@ class Delivery:
             drops=self._drops,
             registry=self.outbox.registry,
             streaming=self.streaming,
+            tail=self._keep and Tail(self._keep, self.outbox.registry, self._drops),
         )
         if self._spotlight is not None:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
@@ -244,7 +250,7 @@ class Delivery:
         if self._store is not None:
             waiting += self._store.left
             recovered = self._store.recovered
-        return Delivered(waiting, since, recovered)
+        return Delivered(waiting, since, recovered, self._processor.left_out.read())
 
     def recover(self, timeout: float) -> bool:
         """Wait until what others left in the store has been taken over, and made into envelopes."""
@@ -289,8 +295,10 @@ class Delivery:
         return False
 
     def _due(self) -> float:
-        """Seconds until an envelope may be sent; infinite when none may."""
-        return math.inf if self._queue is None else self._queue.due()
+        """Seconds until an envelope may be sent, or a request takes too long; infinite if never."""
+        if self._queue is None or self._lanes is None:
+            return math.inf
+        return min(self._queue.due(), self._lanes.due())
 
     def _may_work(self) -> bool:
         """True if there is a message to work on, and room for what it becomes.
@@ -320,6 +328,7 @@ class Delivery:
         """Give the lanes what they may send now; by the deadline (monotonic seconds), if any."""
         if self._queue is None or self._lanes is None:
             return
+        self._lanes.give_up_overdue()
         while self._queue.due() <= 0 and (waiting := self._queue.take()) is not None:
             left = None if deadline is None else max(0.1, deadline - time.monotonic())
             self._lanes.send(waiting, left)
@@ -338,7 +347,7 @@ class Delivery:
             while not self._queue.is_empty and (left := until - time.monotonic()) > 0:
                 self._send_what_is_due(until)
                 self._inbox.tell_store()
-                self._inbox.take(min(left, self._queue.due()))
+                self._inbox.take(min(left, self._due()))
                 self._take_last_envelopes()
             self.outbox.takes_envelopes = False
         if self._store is not None:

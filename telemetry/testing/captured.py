@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
     from ..runtime import Runtime
+    from ..summary import Keep
 
 __all__ = ["Captured", "capture"]
 
@@ -148,6 +149,7 @@ def capture(
     send_attributes: Sequence[str] = (),
     send_errors: Sequence[str] = (),
     sample_rate: float = 1.0,
+    keep: str | Keep | None = None,
     lifecycle: Literal["transaction", "stream"] = "transaction",
     propagate_to: Sequence[str] | None = None,
     **options: Any,
@@ -169,6 +171,7 @@ def capture(
         send_content=send_content,
         policy=configure.policy(send_attributes, send_errors, keeps_whole=True),
         streaming=lifecycle == "stream",
+        keep=configure.chooses(keep),
     )
     with configure.start(
         delivery,

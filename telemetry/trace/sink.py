@@ -24,6 +24,7 @@ class Sink(Protocol[T_contra]):
     Attributes:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         stores: whether there is a store, which takes spans for itself.
+        holds: whether nothing of a transaction is sent before it has ended.
         tally: the running counts.
         client: Sentry's client, which a conversation keeps whatever becomes of the process's.
     """
@@ -38,6 +39,10 @@ class Sink(Protocol[T_contra]):
     @property
     def stores(self) -> bool:
         """True if there is a store."""
+
+    @property
+    def holds(self) -> bool:
+        """True if nothing of a transaction is sent before it has ended."""
 
     def opened(self, transaction: T_contra) -> None:
         """A transaction began. The store sees it from now on, and needs not be told."""

@@ -23,6 +23,7 @@ from ..context.wording import keep_texts
 from ..frozen import frozen
 from ..headers import valid
 from ..records import ConversationRecord
+from ..summary import Verdict
 from ..written import Written, starter
 from .binding import Attached, bound
 from .conversation_scope import ConversationScope, TaggedScope
@@ -67,6 +68,7 @@ class Transaction:
         ended: whether it has been closed.
         spans: its spans, until delivery has taken them.
         sink: the place that it and its spans are handed over to.
+        verdict: delivery's decision on whether it is sent, where that falls at its end.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Transaction:
         self.id = id or uuid.uuid4().hex
         self.name: str = name if isinstance(name, Written) else Written(name, *starter())
         self.ended = False
-        self.spans = SpanSet(streaming=sink.streaming, stores=sink.stores)
+        self.verdict: Verdict | None = None
+        self.spans = SpanSet(streaming=sink.streaming and not sink.holds, stores=sink.stores)
         self._closing = itertools.count()
         self._link: Link | None = None
         self._on_close: list[Callable[[], object]] = []
@@ -281,11 +284,20 @@ class Transaction:
     @property
     def is_sampled(self) -> bool:
         """True if Sentry gets it; the local store does in any case."""
+        if self.verdict is not None:
+            return self.verdict is not Verdict.LEFT_OUT
         return self.transaction.is_sampled
 
     def sampling_context(self) -> dict[str, str]:
-        """The dynamic sampling context that its events and envelopes carry."""
-        return self.transaction.get_baggage().dynamic_sampling_context()
+        """The dynamic sampling context that its events and envelopes carry.
+
+        Sentry counts one that was chosen as one; of the others, as many as the share that is sent
+        says.
+        """
+        context = self.transaction.get_baggage().dynamic_sampling_context()
+        if self.verdict is Verdict.CHOSEN:
+            context |= {"sampled": "true", "sample_rate": "1"}
+        return context
 
     def rename(self, name: str) -> None:
         """Give its transaction another name, for when that is known late: a request's route."""

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -739,6 +740,14 @@ REMEDIES = (
         "encoding.transactions.event_id",
         "../encoding/test_transactions.py::test_an_event_has_the_same_id_whoever_makes_it",
         put(transactions, "event_id", lambda trace_id, span_id: span.new_id() * 2),
+    ),
+    Remedy(
+        "held",
+        "Where it is decided at its end, nothing of a conversation is sent before",
+        "delivery.processor.Processor._held",
+        "../delivery/test_tail.py::test_a_long_conversation_is_held_whole_until_its_end"
+        "[False-{lifecycle}]",
+        put(processor.Processor, "_held", lambda self, transaction, spans: nullcontext()),
     ),
     Remedy(
         "sdks-losses",

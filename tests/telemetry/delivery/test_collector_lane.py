@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
 Lifecycle = Literal["transaction", "stream"]
+MANY = 1_500
+"""Spans: some are held before the end."""
 
 
 @pytest.fixture(params=["transaction", "stream"])
@@ -56,7 +59,7 @@ class Collector:
         self.envelopes += envelopes
         for envelope in envelopes:
             for item in envelope:
-                event: Any = item.get_transaction_event()
+                event: Any = json.loads(item.get_bytes()) if item.type == "transaction" else None
                 if event is not None:
                     self.names += [event["transaction"], *map(_description, event["spans"])]
             self.names += [span["name"] for span in spans_in(envelope)]
@@ -202,3 +205,27 @@ def test_what_sentry_does_not_get_it_does_not_get(lifecycle: Lifecycle) -> None:
             conversation.capture_exception(ValueError("no table"))
         assert runtime.flush(30)
     assert (collector.names, collector.connected) == ([], 0)
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["", "hangs"])
+def test_what_is_chosen_at_its_end_it_gets_then(lifecycle: Lifecycle, answers: bool) -> None:
+    """With what was held of it, which is counted as what it is; nothing of what is left out."""
+    collector = Collector()
+    with _init(lifecycle=lifecycle, otlp=collector, sample_rate=0.0, keep=_is_chosen) as runtime:
+        if not answers:
+            collector.answers.clear()
+        for name in ("chosen", "left out"):
+            with telemetry.conversation(name):
+                for _ in range(MANY):
+                    telemetry.span("turn").finish()
+        if answers:
+            assert runtime.flush(30)
+            assert collector.names.count("turn") == MANY
+            assert {*collector.names} == {"chosen", "turn"}  # its parts are called as it is
+        assert runtime.close(30 if answers else 0.3) is answers
+    dropped = runtime.stats().dropped
+    assert dropped == {} if answers else dropped["otlp_shutdown"] > MANY
+
+
+def _is_chosen(call: telemetry.Summary) -> bool:
+    return call.name == "chosen"
