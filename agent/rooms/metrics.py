@@ -30,6 +30,7 @@ _COUNTS: Final = {
     "late_spans": "Spans started after their conversation had ended",
     "open_at_finish": "Spans still open when their conversation ended",
     "refused_headers": "Trace headers that somebody sent and that were passed over",
+    "refused_gaps": "Gaps that callers say they heard and that were passed over",
     "faults": "Bugs of telemetry's that calls went on in spite of",
 }
 
