@@ -23,7 +23,11 @@ class Conversation {
         if (voicedAt !== null) this.#clock.voiced(voicedAt);
         this.#call?.frame(pcm);
       },
-      onAudible: (at) => view.audible(this.#clock.audible(at)),
+      onAudible: (at) => {
+        const gap = this.#clock.audible(at);
+        view.audible(gap);
+        if (gap !== null) this.#call?.gap(gap);
+      },
     });
     const level = (side) => this.#sound.level(side);
     try {
