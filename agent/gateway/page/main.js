@@ -23,10 +23,11 @@ class Conversation {
         if (voicedAt !== null) this.#clock.voiced(voicedAt);
         this.#call?.frame(pcm);
       },
-      onAudible: (at) => {
+      onAudible: (at, away) => {
         const gap = this.#clock.audible(at);
         view.audible(gap);
-        if (gap !== null) this.#call?.gap(gap);
+        // the gateway believes nobody who tells of what can't have been heard yet
+        if (gap !== null) setTimeout(() => this.#call?.gap(gap), 1000 * away);
       },
     });
     const level = (side) => this.#sound.level(side);
