@@ -33,6 +33,7 @@ _COUNTS: Final = {
     "refused_headers": "Trace headers that somebody sent and that were passed over",
     "recovered": "Conversations that killed processes had left open",
     "left_out": "Conversations that neither PARLEY_KEEP nor PARLEY_SAMPLE_RATE chose for Sentry",
+    "refused_gaps": "Gaps that callers say they heard and that were passed over",
     "faults": "Bugs of telemetry's that calls went on in spite of",
 }
 

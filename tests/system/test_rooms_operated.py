@@ -95,6 +95,7 @@ async def test_metrics(server: Server, tmp_path: Path) -> None:
             "parley_telemetry_late_spans_total 0.0",
             "parley_telemetry_open_at_finish_total 0.0",
             "parley_telemetry_refused_headers_total 0.0",
+            "parley_telemetry_refused_gaps_total 0.0",
             "parley_telemetry_faults_total 0.0",
         ):
             assert line in metrics.splitlines(), metrics

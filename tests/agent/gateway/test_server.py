@@ -113,11 +113,13 @@ async def test_a_call() -> None:
         await call.send_text("use a tool", headers)
         await until(call, Tool(name="book", arguments='{"party": 2}', ok=True))
         assert echo.sessions["c-1"].asked_from == headers
+        await call.send_gap(0.74)
         await call.send_text("stop")
         assert await until(call, AudioEnded(interrupted=True)) == [
             Words(speaker="user", text="stop", final=True),
             Flush(),
         ]
+        assert echo.sessions["c-1"].gaps == [0.74]
         await call.end()
         await call.send_audio(frames[0])
         assert [message async for message in call][-1] == Ended(outcome=Outcome.HUNG_UP)
