@@ -23,6 +23,7 @@
 ``waiting``      an envelope that waits, and what it is worth
 ``kinds``        tells the first error of a kind from its repeats
 ``sender``       one request to Sentry, and what came of it
+``refusals``     Sentry that doesn't take what it is sent, as the log tells it
 ``connections``  by which proxy and with which certificates
 ``client``       Sentry's client, which asks an error where it comes from
 ``logs``         takes what the application logs

@@ -93,6 +93,10 @@ class Nowhere:
         """Nothing waits."""
         return Delivered()
 
+    def troubles(self) -> tuple[str, ...]:
+        """Nothing goes anywhere, and nothing goes wrong."""
+        return ()
+
     def recover(self, timeout: float) -> bool:
         """Nobody left anything."""
         return True

@@ -246,6 +246,13 @@ class Delivery:
             recovered = self._store.recovered
         return Delivered(waiting, since, recovered, self._processor.left_out.read())
 
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with delivery now, in words."""
+        found = [] if self._store is None else self._store.outage.told()
+        if self._queue is not None:
+            found += self._queue.refusals.told(self.delivered().waiting)
+        return (*found, *self._drops.told())
+
     def recover(self, timeout: float) -> bool:
         """Wait until what others left in the store has been taken over, and made into envelopes."""
         deadline = time.monotonic() + timeout
