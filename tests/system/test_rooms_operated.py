@@ -66,6 +66,13 @@ async def test_a_cap_that_holds(server: Server, tmp_path: Path) -> None:
                 worker.health + "/worker", lambda text: json.loads(text)["worker_load"] > 0.68
             )
             assert await said(worker.health) == "OK"
+            health = json.loads(await said(worker.health + "/health"))
+            assert health == {
+                "status": "healthy",
+                "reasons": [],
+                "sessions": 2,
+                "max_sessions": 2,
+            }
             leave.set()
         held = {caller.id for caller in callers} - set(outside)
         assert {each.id for each in worker.store.conversations()} == held
