@@ -143,6 +143,12 @@ class Runtime:
             logger.warning(
                 "telemetry dropped what it could not send in %.1f s: %s", timeout, dropped
             )
+        elif waiting := self.stats().waiting:
+            logger.warning(
+                "telemetry leaves what Sentry hasn't taken in the store (envelopes: %d): the next "
+                "process that uses the store sends them",
+                waiting,
+            )
         return delivered
 
     def _close(self, deadline: float) -> bool:

@@ -138,19 +138,19 @@ class Dispatch:
             self.side_car.copy(envelope)
         if self._queue is None:
             return
+        try:
+            # a test's wants to see what it was made of
+            packed = None if isinstance(envelope, Projected) else in_bytes(envelope)
+            body = b"" if self._store is None else encode(packed or envelope)
+        except (TypeError, ValueError, RecursionError):
+            self._queue.add(envelope)  # whoever sends it finds that out, and counts it
+            return
         if self._store is None:
-            self._queue.add(envelope)
+            self._queue.add(envelope, packed=packed)
             return
         key = envelope.headers.get("event_id") or uuid.uuid4().hex
-        waiting = self._queue.add(envelope, key=key)
-        if waiting is None or waiting.key is None:
-            return
-        try:
-            if not isinstance(envelope, Projected):
-                waiting.envelope = envelope = in_bytes(envelope)
-            body = encode(envelope)
-        except (TypeError, ValueError, RecursionError):
-            waiting.key = None  # whoever sends it finds that out, and counts it
+        waiting = self._queue.add(envelope, key=key, packed=packed)
+        if waiting is None:
             return
         copy = Unsent(key, waiting.worth, waiting.events, self.rule.to_text(), body, time.time())
         if self._copies is None:

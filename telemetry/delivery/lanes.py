@@ -6,14 +6,17 @@ The store has a lane of its own (:mod:`.store_lane`); neither waits for the othe
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
-from .drops import INTERNAL
+from .drops import INTERNAL, NETWORK_ERROR
 from .messages import Answered
-from .sender import Dropped
+from .sender import Dropped, Retry
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
     from .messages import Message
     from .sender import Sent
     from .waiting import Waiting
+
+REQUEST_SECONDS = 30.0
+"""For a whole request: a name to be resolved, a connection, an answer that comes byte by byte.
+Nothing can interrupt these, so the thread of one that takes longer is left alone with it."""
+LEFT_ALONE = 16
+"""Threads that may be left so; while there are as many, requests fail before they begin."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +74,7 @@ class Threads:
 
 
 class SendLanes:
-    """Sends envelopes, several at a time.
+    """Sends envelopes, several at a time, each within :data:`REQUEST_SECONDS`.
 
     Args:
         outlet: where they go.
@@ -86,17 +95,49 @@ class SendLanes:
         self._messages = messages
         self._threads = threads
         self._at_once = at_once
-        self._jobs: queue.SimpleQueue[tuple[Waiting, float | None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[int, Waiting, float | None] | None]
+        self._jobs = queue.SimpleQueue()
+        self._numbers = itertools.count()
+        self._under_way: dict[int, tuple[Waiting, float]] = {}
+        """Requests by number, each with its deadline (monotonic seconds)."""
+        self._overdue: set[int] = set()
+        """Numbers of requests that took too long, and that a thread is still in."""
         self._started = 0
         self._busy = 0
 
     def send(self, waiting: Waiting, timeout: float | None = None) -> None:
         """Have an envelope sent; ``timeout`` (seconds) is this request's, at most."""
         self._busy += 1
+        if len(self._overdue) >= LEFT_ALONE:
+            self._messages.put(Answered(waiting, Retry(None, NETWORK_ERROR)))
+            return
         if self._busy > self._started and self._started < self._at_once:
             self._started += 1
             self._threads.start(f"send-{self._started}", self._work)
-        self._jobs.put((waiting, timeout))
+        number = next(self._numbers)
+        self._under_way[number] = waiting, time.monotonic() + REQUEST_SECONDS
+        self._jobs.put((number, waiting, timeout))
+
+    def due(self) -> float:
+        """Seconds until a request has taken too long; infinite if none is under way."""
+        earliest = min((deadline for _, deadline in self._under_way.values()), default=math.inf)
+        return max(0.0, earliest - time.monotonic())
+
+    def give_up_overdue(self) -> None:
+        """Say of requests that take too long that they failed, and leave their threads alone.
+
+        What one of them may still come to is that Sentry gets the same envelope twice.
+        """
+        now = time.monotonic()
+        for number, (waiting, deadline) in [*self._under_way.items()]:
+            if deadline > now:
+                continue
+            self._overdue.add(number)
+            if self._under_way.pop(number, None) is None:
+                self._overdue.discard(number)  # it has just been answered
+            else:
+                self._started -= 1
+                self._messages.put(Answered(waiting, Retry(None, NETWORK_ERROR)))
 
     def answered(self) -> None:
         """Note that a request is over."""
@@ -110,11 +151,14 @@ class SendLanes:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            waiting, timeout = job
+            number, waiting, timeout = job
             try:
                 sent = self.outlet.send(waiting.envelope, timeout=timeout)
             except Exception:
                 sent = Dropped(INTERNAL)
                 with unobserved():
                     logger.warning("telemetry could not send", exc_info=True)
+            if self._under_way.pop(number, None) is None:
+                self._overdue.discard(number)
+                return  # it took too long: another thread is in the place of this one
             self._messages.put(Answered(waiting, sent))

@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ..encoding.envelope import bytes_in
 from ..store import InStore
 from .drops import OVERFLOW, RATE_LIMITED, SHUTDOWN, events_in, events_of
 from .refusals import Refusals
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from .kinds import Kinds
     from .sender import Sent
 
-LIMIT = 500
-"""Envelopes waiting to be sent."""
-EVENTS = 50_000
-"""Spans and events in them: about 100 MB."""
+BYTES = 100_000_000
+"""Of envelopes waiting to be sent: about 150,000 spans."""
+EVENTS = 200_000
+"""Spans and events in them."""
+LIMIT = 5_000
+"""Envelopes waiting to be sent: each step looks through all of them."""
 IN_HAND = 16
 """Envelopes that stay in memory though the store has them."""
 BACKOFF_SECONDS = (0.5, 30.0)
@@ -66,6 +69,7 @@ class SendQueue:
         self._waiting: dict[Worth, deque[Waiting]] = {worth: deque() for worth in Worth}
         self._under_way: dict[int, Waiting] = {}
         self._events = 0
+        self._bytes = 0
         self._not_before = 0.0
         self._over = False
         self._in_store = InStore()
@@ -82,16 +86,20 @@ class SendQueue:
 
     # -- what waits --------------------------------------------------------------------------------
 
-    def add(self, envelope: Envelope, *, key: str | None = None) -> Waiting | None:
+    def add(
+        self, envelope: Envelope, *, key: str | None = None, packed: Envelope | None = None
+    ) -> Waiting | None:
         """Have an envelope sent, or drop what is worth less for it, or itself.
 
-        ``key`` is that of its copy in the store, if it gets one. None once it is too late for any.
+        ``key`` is that of its copy in the store, if it gets one; ``packed`` is the same in bytes,
+        and kept in its place. None once it is too late for any.
         """
         if self._over:
             return None  # whatever it was made of has been counted
         self.number += 1
         events = events_in(envelope)
-        waiting = Waiting(envelope, self.number, events, self._worth(envelope), key=key)
+        waiting = Waiting(packed or envelope, self.number, events, self._worth(envelope), key=key)
+        waiting.size = bytes_in(packed) if packed is not None else 0
         self._add(waiting)
         return waiting
 
@@ -100,7 +108,7 @@ class SendQueue:
             if not self._make_room(waiting):
                 self._drop_or_leave(waiting)
                 return
-        self._events += waiting.events
+        self._count_in(waiting)
         self._put(waiting)
 
     @property
@@ -122,7 +130,7 @@ class SendQueue:
     def is_crowded(self) -> bool:
         """True if more than half of the room is taken."""
         waiting = self._count - len(self._under_way)
-        return waiting > LIMIT // 2 or self._events > EVENTS // 2
+        return waiting > LIMIT // 2 or self._events > EVENTS // 2 or self._bytes > BYTES // 2
 
     @property
     def waiting_since(self) -> float | None:
@@ -190,7 +198,7 @@ class SendQueue:
                 again = True
         if not again:
             self._attempts = 0
-            self._events -= waiting.events
+            self._count_out(waiting)
             if waiting.key is not None:
                 self.gone.append(waiting.key)
                 self._gone_since.add(waiting.key)
@@ -282,7 +290,8 @@ class SendQueue:
             number, _ = self._left.pop(unsent.key, (0, 0))
             waiting = Waiting(envelope, number or self._next(), unsent.events, Worth(unsent.worth))
             waiting.key, waiting.is_kept, waiting.since = unsent.key, True, unsent.recorded_at
-            self._events += waiting.events
+            waiting.size = len(unsent.envelope)
+            self._count_in(waiting)
             self._put(waiting)
 
     def _next(self) -> int:
@@ -304,7 +313,7 @@ class SendQueue:
 
     def _leave(self, waiting: Waiting) -> None:
         assert waiting.key is not None
-        self._events -= waiting.events
+        self._count_out(waiting)
         self._left[waiting.key] = waiting.number, waiting.events
 
     def _leave_for_later(self, waiting: Waiting, again: Retry) -> None:
@@ -354,8 +363,18 @@ class SendQueue:
     def _is_full(self, newcomer: Waiting) -> bool:
         """True if there is no room; for one alone there always is."""
         return bool(self._count) and (
-            self._count >= LIMIT or self._events + newcomer.events > EVENTS
+            self._count >= LIMIT
+            or self._events + newcomer.events > EVENTS
+            or self._bytes + newcomer.size > BYTES
         )
+
+    def _count_in(self, waiting: Waiting) -> None:
+        self._events += waiting.events
+        self._bytes += waiting.size
+
+    def _count_out(self, waiting: Waiting) -> None:
+        self._events -= waiting.events
+        self._bytes -= waiting.size
 
     def _make_room(self, newcomer: Waiting) -> bool:
         """Drop the oldest of those that are worth least, if that is less than the newcomer."""
@@ -364,7 +383,7 @@ class SendQueue:
                 return False
             for waiting in list(self._waiting[worth]):
                 if self._remove(waiting):
-                    self._events -= waiting.events
+                    self._count_out(waiting)
                     self._drop_or_leave(waiting)
                     return True
         return False

@@ -296,8 +296,10 @@ class Delivery:
         return False
 
     def _due(self) -> float:
-        """Seconds until an envelope may be sent; infinite when none may."""
-        return math.inf if self._queue is None else self._queue.due()
+        """Seconds until an envelope may be sent, or a request takes too long; infinite if never."""
+        if self._queue is None or self._lanes is None:
+            return math.inf
+        return min(self._queue.due(), self._lanes.due())
 
     def _may_work(self) -> bool:
         """True if there is a message to work on, and room for what it becomes.
@@ -327,6 +329,7 @@ class Delivery:
         """Give the lanes what they may send now; by the deadline (monotonic seconds), if any."""
         if self._queue is None or self._lanes is None:
             return
+        self._lanes.give_up_overdue()
         while self._queue.due() <= 0 and (waiting := self._queue.take()) is not None:
             left = None if deadline is None else max(0.1, deadline - time.monotonic())
             self._lanes.send(waiting, left)
@@ -345,7 +348,7 @@ class Delivery:
             while not self._queue.is_empty and (left := until - time.monotonic()) > 0:
                 self._send_what_is_due(until)
                 self._inbox.tell_store()
-                self._inbox.take(min(left, self._queue.due()))
+                self._inbox.take(min(left, self._due()))
                 self._take_last_envelopes()
             self.outbox.takes_envelopes = False
         if self._store is not None:

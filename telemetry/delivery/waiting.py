@@ -33,6 +33,8 @@ class Waiting:
     events: int
     """Spans in it, or 1."""
     worth: Worth
+    size: int = 0
+    """Bytes of it, before compression."""
     attempts: int = 0
     not_before: float = 0.0
     """A rate limit holds it back until then (monotonic seconds)."""

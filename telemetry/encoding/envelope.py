@@ -90,6 +90,11 @@ def in_bytes(envelope: Envelope) -> Envelope:
     )
 
 
+def bytes_in(envelope: Envelope) -> int:
+    """The bytes of an envelope's payloads, which are bytes already."""
+    return sum(len(item.get_bytes()) for item in envelope.items)
+
+
 def decode(body: bytes) -> Envelope:
     """An envelope of its bytes. The payloads stay bytes: parsing one would take its time."""
     line, _, rest = body.partition(b"\n")

@@ -161,15 +161,25 @@ def test_resources_that_fail_are_one_line_and_an_event(tmp_path: Path, odd: str)
     assert event["exception"]["values"][-1]["type"] == "ConnectionError"
 
 
-def test_sentry_that_hangs_keeps_nobody(tmp_path: Path) -> None:
-    """What can't be delivered is counted in the log, inside the deadline."""
-    with Ingest() as ingest, serving(tmp_path, "", SENTRY_DSN=ingest.dsn) as running:
+@pytest.mark.parametrize(
+    ("store", "told"),
+    [
+        ("off", "telemetry dropped what it could not send"),
+        ("traces.db", "in the store (envelopes: 1)"),
+    ],
+)
+def test_sentry_that_hangs_keeps_nobody(tmp_path: Path, store: str, told: str) -> None:
+    """What can't be delivered is told in the log, inside the deadline: it is lost, or waits."""
+    with (
+        Ingest() as ingest,
+        serving(tmp_path, "", SENTRY_DSN=ingest.dsn, PARLEY_TRACE_STORE=store) as running,
+    ):
         ingest.hang()
         listening(running)
         running.send_signal(signal.SIGTERM)
         said = ended(running)
     assert running.returncode == 0, said
-    assert "could not send" in said
+    assert told in said
 
 
 def test_a_third_signal_leaves_at_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import sentry_sdk
 
 import telemetry
 from telemetry import configure
-from telemetry.delivery import given, pulse
+from telemetry.delivery import given, lanes, pulse, send_queue
 from telemetry.delivery.sender import Delivered
 from telemetry.delivery.thread import Delivery
 from telemetry.store import TraceStore
@@ -242,3 +242,66 @@ def test_an_outlet_that_raises_costs_what_it_was_given(
         assert runtime.flush(30)
         assert runtime.stats().dropped == {"internal_error": 1}
     assert "telemetry could not send" in caplog.messages
+
+
+class _Slow:
+    """An outlet whose first requests take until the door opens; one that is over is an answer."""
+
+    def __init__(self, stuck: int) -> None:
+        self.door = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._stuck = stuck
+        self.inside = 0
+        self.most = 0
+
+    def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
+        with self._lock:
+            self._stuck -= 1
+            waits = self._stuck >= 0
+            self.inside += waits
+            self.most = max(self.most, self.inside)
+        if waits:
+            self.entered.release()
+            assert self.door.wait(30)
+            with self._lock:
+                self.inside -= 1
+        return Delivered()
+
+    def close(self) -> None: ...
+
+
+def test_a_request_that_takes_too_long_is_tried_again(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it still hangs: in a host's name, or in an answer that comes byte by byte."""
+    monkeypatch.setattr(lanes, "REQUEST_SECONDS", 0.05)
+    outlet = _Slow(stuck=1)
+    delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
+    with configure.start(delivery, strict=True, traces_sample_rate=1.0) as runtime:
+        _talk("one")
+        assert runtime.flush(30)
+        assert outlet.inside == 1
+        assert runtime.stats().dropped == {}
+        outlet.door.set()
+
+
+def test_few_threads_are_left_alone_with_a_request(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that never ends its answers gets no more of them; what waits is sent later."""
+    monkeypatch.setattr(lanes, "REQUEST_SECONDS", 0.01)
+    monkeypatch.setattr(lanes, "LEFT_ALONE", 3)
+    monkeypatch.setattr(send_queue, "BACKOFF_SECONDS", (0.001, 0.002))
+    outlet = _Slow(stuck=10**6)
+    delivery = Delivery(store=None, sender=outlet, streaming=lifecycle == "stream")
+    with configure.start(delivery, strict=True, traces_sample_rate=1.0) as runtime:
+        for number in range(5):
+            _talk(f"c-{number}")
+        for _ in range(3):
+            assert outlet.entered.acquire(timeout=30)
+        assert not runtime.flush(0.2)
+        assert outlet.most == 3
+        outlet.door.set()
+        assert runtime.flush(30)
+        assert runtime.stats().dropped == {}

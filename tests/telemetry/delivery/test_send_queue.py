@@ -14,6 +14,7 @@ from telemetry.delivery.kinds import Kinds
 from telemetry.delivery.send_queue import SendQueue
 from telemetry.delivery.sender import Delivered, Dropped, Retry
 from telemetry.delivery.waiting import Worth
+from telemetry.encoding.envelope import in_bytes
 from telemetry.store import InStore, Unsent
 
 if TYPE_CHECKING:
@@ -190,6 +191,25 @@ def test_room_is_counted_in_spans_too(
     queue.add(conversation("small", spans=5))
     assert drops.read() == {"queue_overflow": 1 + 8}
     assert order(queue) == ["small"]
+
+
+def test_room_is_counted_in_bytes_too(
+    queue: SendQueue, drops: Drops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are small have room where two that are large have none; what goes makes room."""
+    monkeypatch.setattr(send_queue, "BYTES", 1_000)
+
+    def add(name: str, size: int) -> None:
+        whole = conversation(name, spans=1)
+        whole.items[0].payload.json["transaction"] = "x" * size  # type: ignore[index]
+        queue.add(whole, packed=in_bytes(whole))
+
+    for name, size in (("large", 800), ("small", 50), ("large too", 800)):
+        add(name, size)
+    assert drops.read() == {"queue_overflow": 2}
+    assert order(queue) == ["large", "small"]
+    add("large again", 800)
+    assert order(queue) == ["large again"]
 
 
 def test_it_is_crowded_past_half(queue: SendQueue, monkeypatch: pytest.MonkeyPatch) -> None:
