@@ -81,7 +81,7 @@ class Runtime:
     def stats(self) -> Stats:
         """The counts so far."""
         return self._delivery.outbox.tally.stats(
-            self._delivery.dropped(), self._delivery.delivered()
+            self._delivery.dropped(), self._delivery.account.delivered()
         )
 
     def troubles(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class Runtime:
         dropped in the last minutes. They name no host, no path and nothing that anybody sent: a
         health endpoint may show them. Calls go on in spite of all of it.
         """
-        return self._delivery.troubles()
+        return self._delivery.account.troubles()
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until everything recorded before this call is stored and sent; False when time ran

@@ -29,6 +29,7 @@
 ``logs``         takes what the application logs
 ``loguru_tap``   takes what it logs with loguru
 ``log_events``   makes errors and structured logs of it
+``account``      says what waits, and what is wrong
 ``drops``        counts what is dropped, by reason
 ``hooks``        the operator's hooks, as delivery calls them
 ``side_car``     copies for Spotlight

@@ -85,6 +85,11 @@ class Nowhere:
         """Nothing runs."""
         return True
 
+    @property
+    def account(self) -> Nowhere:
+        """Itself: there is nothing to say."""
+        return self
+
     def dropped(self) -> dict[str, int]:
         """Nothing is delivered, so nothing is dropped."""
         return {}

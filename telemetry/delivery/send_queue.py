@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..encoding.envelope import bytes_in
 from ..store import InStore
 from .drops import OVERFLOW, RATE_LIMITED, SHUTDOWN, events_in, events_of
-from .refusals import Refusals
 from .sender import Delivered, Dropped, Retry
 from .waiting import Waiting, Worth
 
@@ -59,7 +58,6 @@ class SendQueue:
         """Of the envelope that came last."""
         self.gone: list[str] = []
         """Keys of those that the store may forget."""
-        self.refusals = Refusals(drops)
         self._attempts = 0
         """Since Sentry last answered, of what only the store has."""
         self._is_closing = False
@@ -169,7 +167,6 @@ class SendQueue:
         """Take in what came of an envelope: it is gone, dropped, or waits again."""
         if self._under_way.pop(waiting.number, None) is None:
             return  # it was dropped meanwhile
-        self.refusals.answered(waiting, sent)
         if waiting.is_kept and isinstance(sent, Retry) and not self._is_closing:
             self._leave_for_later(waiting, sent)
             return
