@@ -254,20 +254,21 @@ class Worker:
             registered.set()
 
         server.on("worker_registered", note)
-        try:
-            async with AsyncExitStack() as told, anyio.create_task_group() as tasks:
-                await self._tell(told)
-                tasks.start_soon(self._serve)
-                tasks.start_soon(self._announce, registered, task_status)
-                await stopping.drain.wait()
-                self._draining = True
-                await self._drain(stopping)
-                await server.aclose()
-                tasks.cancel_scope.cancel()
-        finally:
-            self._stops.now.set()
-            with anyio.CancelScope(shield=True):  # each call's ending is bounded by its limits
-                await server.aclose()
+        async with AsyncExitStack() as told:
+            await self._tell(told)  # a port that can't be listened on: nothing has begun
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._serve)
+                    tasks.start_soon(self._announce, registered, task_status)
+                    await stopping.drain.wait()
+                    self._draining = True
+                    await self._drain(stopping)
+                    await server.aclose()
+                    tasks.cancel_scope.cancel()
+            finally:
+                self._stops.now.set()
+                with anyio.CancelScope(shield=True):  # each call's ending is bounded by its limits
+                    await server.aclose()
 
     async def _tell(self, told: AsyncExitStack) -> None:
         """Answer those who ask for health and metrics, until ``told`` is closed.

@@ -38,16 +38,16 @@ class Account:
 
     def delivered(self) -> Delivered:
         """Counts of what waits, and of what was recovered."""
-        waiting, since, recovered = 0, None, 0
-        if self._queue is not None:
-            waiting, since = self._queue.waiting, self._queue.waiting_since
-        if self._store is not None:
-            waiting += self._store.left
-            recovered = self._store.recovered
-        return Delivered(waiting, since, recovered, self._left_out.read())
+        since = None if self._queue is None else self._queue.waiting_since
+        recovered = 0 if self._store is None else self._store.recovered
+        return Delivered(self._waiting(), since, recovered, self._left_out.read())
 
     def troubles(self) -> tuple[str, ...]:
         """What is wrong now, a sentence each."""
         store = [] if self._store is None else self._store.outage.told()
-        sentry = [] if self._queue is None else self.refusals.told(self.delivered().waiting)
-        return (*store, *sentry, *self._drops.told())
+        return (*store, *self.refusals.told(self._waiting), *self._drops.told())
+
+    def _waiting(self) -> int:
+        """Envelopes that wait, those of processes that are gone among them."""
+        queued = 0 if self._queue is None else self._queue.waiting
+        return queued + (0 if self._store is None else self._store.left)

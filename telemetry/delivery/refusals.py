@@ -30,7 +30,7 @@ from .sender import Delivered, Dropped, Retry
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sentry_sdk.envelope import Item
 
@@ -117,20 +117,23 @@ class Refusals:
         self._keeps = False
         """What waits gets a copy in the store."""
 
-    def told(self, waiting: int) -> list[str]:
+    def told(self, waiting: Callable[[], int]) -> list[str]:
         """What Sentry doesn't take now, a sentence for each kind; called by any thread.
 
-        ``waiting`` is the number of envelopes that wait.
+        ``waiting`` counts the envelopes that wait; it is asked if anything keeps them.
         """
-        now, said = time.monotonic(), []
-        place = "in the local store" if self._keeps else "in memory"
-        waits = f"{_so_many(waiting, 'envelope')} {'waits' if waiting == 1 else 'wait'} {place}"
+        now, said = time.monotonic(), list[str]()
         if (seconds := self._unreached.lasts(now)) is not None:
             why = self._unreached.why
-            said.append(f"Sentry hasn't been reached for {seconds:.0f} s ({why}): {waits}")
+            said.append(f"Sentry hasn't been reached for {seconds:.0f} s ({why})")
         until = max(list(self._limits.values()), default=0.0)
         if (seconds := self._limited.lasts(now)) is not None and until + CALM_SECONDS > now:
-            said.append(f"a rate limit of Sentry's holds for {seconds:.0f} s: {waits}")
+            said.append(f"a rate limit of Sentry's holds for {seconds:.0f} s")
+        if said:
+            place = "in the local store" if self._keeps else "in memory"
+            count = waiting()
+            wait = f"{_so_many(count, 'envelope')} {'waits' if count == 1 else 'wait'} {place}"
+            said = [f"{one}: {wait}" for one in said]
         if (seconds := self._refused.lasts(now)) is not None:
             why = self._refused.why
             said.append(f"Sentry has refused what it is sent for {seconds:.0f} s ({why})")

@@ -63,7 +63,7 @@ class Told:
 
     @property
     def troubles(self) -> list[str]:
-        return self.refusals.told(waiting=14)
+        return self.refusals.told(lambda: 14)
 
 
 @pytest.fixture
