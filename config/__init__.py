@@ -10,6 +10,8 @@
     Reads those that name providers, and their options and prices.
 ``keeping``
     Reads those that say how much is kept.
+``listening``
+    Those of the ports at which others ask.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

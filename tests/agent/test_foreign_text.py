@@ -25,7 +25,7 @@ from rich.console import Console
 from websockets.datastructures import Headers
 
 import telemetry
-from agent import simulator
+from agent import metrics, simulator
 from agent.cli import check as checking
 from agent.cli import terminal
 from agent.cli.process import PrintableFormatter
@@ -34,7 +34,7 @@ from agent.desk import Reservations, ReservationsError, create_app, wire
 from agent.gateway import ProtocolError, admission, parse_gateway_message, protocol
 from agent.gateway.exchange import Exchange
 from agent.gateway.page import Page
-from agent.rooms import metrics, request
+from agent.rooms import request
 from agent.session import SessionRequest
 from agent.simulator import expect, scenario
 from agent.simulator.report import CallResult, Progress, Report, TurnResult

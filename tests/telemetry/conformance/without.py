@@ -37,6 +37,7 @@ from telemetry.delivery import (
     pulse,
     queue_transport,
     redaction,
+    refusals,
     send_queue,
     store_lane,
     thread,
@@ -707,6 +708,20 @@ REMEDIES = (
         "delivery.send_queue.SendQueue._worth",
         "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
         put(send_queue.SendQueue, "_worth", lambda self, envelope: waiting.Worth.OTHER),
+    ),
+    Remedy(
+        "refusals-told",
+        "Sentry that refuses or isn't reached is one line of the log, and one when that is over",
+        "delivery.refusals._Trouble.met",
+        "../delivery/test_refusals.py::test_an_hour_is_two_lines",
+        put(refusals._Trouble, "met", lambda *_, **__: False),
+    ),
+    Remedy(
+        "refusals-calm",
+        "What fails every other time isn't told of again and again",
+        "delivery.refusals.CALM_SECONDS",
+        "../delivery/test_refusals.py::test_what_fails_every_other_time_is_told_of_once",
+        put(refusals, "CALM_SECONDS", 0.0),
     ),
     Remedy(
         "store-lane",
