@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
 from .keeping import KEPT, UNSENT, Kept
+from .listening import HEALTH_PORT, METRICS_HOST, METRICS_PORT, TOKEN_PORT, WORKER_HOST
 from .name_lists import names_in
 from .provider_names import PRICES, Prices, options_in, providers_in
 
@@ -278,33 +279,9 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_DRAIN_TIMEOUT",
         description="Seconds from SIGTERM until the last call has ended, goodbyes included.",
     )
-    worker_host: str = Field(
-        "0.0.0.0",  # noqa: S104 - an orchestrator asks from outside, and learns nothing secret
-        validation_alias="PARLEY_WORKER_HOST",
-        description="Address where health and metrics are served.",
-    )
-    health_port: int = Field(
-        8081,
-        ge=0,
-        le=65535,
-        validation_alias="PARLEY_HEALTH_PORT",
-        description="Port of the health endpoint; 0 takes any free one.",
-    )
-    metrics_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        validation_alias="PARLEY_METRICS_PORT",
-        description="Port of the Prometheus metrics; off when not set.",
-    )
-    token_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        validation_alias="PARLEY_TOKEN_PORT",
-        description="Port on loopback that gives out callers' tokens, for development; off when "
-        "not set.",
-    )
+    worker_host: str = WORKER_HOST
+    health_port: int = HEALTH_PORT
+    token_port: int | None = TOKEN_PORT
 
     # -- the example's reservations service ----------------------------------------------------
 
@@ -321,6 +298,8 @@ class Settings(BaseSettings):
 
     # -- the process ---------------------------------------------------------------------------
 
+    metrics_port: int | None = METRICS_PORT
+    metrics_host: str = METRICS_HOST
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="PARLEY_LOG_LEVEL", description="The least level logged to stderr."
     )

@@ -36,7 +36,7 @@ CLOSING_SECONDS = 1.0
 """Time that closing may take after the last call, until what still runs is left."""
 _traced: list[telemetry.Runtime] = []
 """Telemetry of this process, while it is on."""
-_CHATTY = ("httpx", "livekit", "websockets", "asyncio")
+_CHATTY = ("aiohttp.access", "httpx", "livekit", "websockets", "asyncio")
 """Loggers whose INFO a trace tells better."""
 
 

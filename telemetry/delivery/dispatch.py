@@ -60,7 +60,7 @@ class Dispatch:
         """The rule for what is passed on now."""
         self.redaction = None if rule.content else Redaction(registry)
         """Knows what was said, if that isn't sent."""
-        self._collector = collector
+        self.collector = collector
         self._store = store
         self._queue = queue
         self._drops = drops
@@ -75,7 +75,7 @@ class Dispatch:
     @property
     def delivers(self) -> bool:
         """True if anybody gets what is passed on."""
-        others = self.side_car, self._collector
+        others = self.side_car, self.collector
         return self._queue is not None or any(other is not None for other in others)
 
     @contextmanager
@@ -134,15 +134,15 @@ class Dispatch:
         """Makes a trace's streamed spans anew; None if they may be sent as they are."""
         return None if self._projection is None else self._projection.spans(trace_id)
 
-    def pass_on(self, envelope: Envelope) -> None:
-        """Have it sent as it is: nobody's words are in it."""
+    def pass_on(self, envelope: Envelope, *, events: int | None = None) -> None:
+        """Have it sent as it is: nobody's words are in it. ``events`` as the queue takes it."""
         if self._hold is not None:
             self._hold(envelope)
             return
         if self.side_car is not None:
             self.side_car.copy(envelope)
-        if self._collector is not None:
-            self._collector.copy(envelope)
+        if self.collector is not None:
+            self.collector.copy(envelope)
         if self._queue is None:
             return
         try:
@@ -153,10 +153,10 @@ class Dispatch:
             self._queue.add(envelope)  # whoever sends it finds that out, and counts it
             return
         if self._store is None:
-            self._queue.add(envelope, packed=packed)
+            self._queue.add(envelope, packed=packed, events=events)
             return
         key = envelope.headers.get("event_id") or uuid.uuid4().hex
-        waiting = self._queue.add(envelope, key=key, packed=packed)
+        waiting = self._queue.add(envelope, key=key, packed=packed, events=events)
         if waiting is None:
             return
         copy = Unsent(key, waiting.worth, waiting.events, self.rule.to_text(), body, time.time())
@@ -184,15 +184,15 @@ class Dispatch:
 
     def close(self, deadline: float) -> None:
         """Wait for those who get copies, until the deadline (monotonic seconds)."""
-        if self._collector is not None:
-            self._collector.close(deadline)
+        if self.collector is not None:
+            self.collector.close(deadline)
         if self.side_car is not None:
             self.side_car.close(max(0.0, deadline - time.monotonic()))
 
     def drop_all(self) -> None:
         """Drop what they haven't got. Two threads may: each is counted once."""
-        if self._collector is not None:
-            self._collector.drop_all()
+        if self.collector is not None:
+            self.collector.drop_all()
 
     def _projection_of(self, rule: Rule) -> Projection | None:
         if rule.content or self.redaction is None:

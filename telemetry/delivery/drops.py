@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, Final
 
 from ..stats import Counter
@@ -27,6 +29,8 @@ OTLP_SHUTDOWN: Final = "otlp_shutdown"
 Those that begin with ``otlp_`` are of the collector: Sentry has got what it didn't get."""
 IN_THE_END: Final = (SHUTDOWN, STORE, OTLP_SHUTDOWN)
 """Those of what is dropped as time is up."""
+RECENT_SECONDS: Final = 300.0
+"""Time for which something that was dropped is trouble."""
 
 
 class Drops:
@@ -34,12 +38,26 @@ class Drops:
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter] = {}
+        self._last: dict[str, float] = {}
+        """The time at which something was dropped, by reason (monotonic seconds)."""
 
     def add(self, reason: str, count: int = 1) -> None:
         """Count spans and events that are dropped."""
         counter = self._counts.get(reason) or self._counts.setdefault(reason, Counter())
         for _ in range(count):
             counter.add()
+        if count:
+            self._last[reason] = time.monotonic()
+
+    def told(self) -> list[str]:
+        """What was dropped in the last minutes, a sentence or none; called by any thread."""
+        since = time.monotonic() - RECENT_SECONDS
+        recent = [reason for reason, last in sorted(self._last.copy().items()) if last > since]
+        if not recent:
+            return []
+        counts = self.read()
+        named = ", ".join(f"{reason} ({counts[reason]} since the start)" for reason in recent)
+        return [f"spans or events were dropped in the last {RECENT_SECONDS / 60:.0f} min: {named}"]
 
     def read(self) -> dict[str, int]:
         """The counts so far, without reasons that never occurred."""
@@ -54,8 +72,10 @@ def events_in(envelope: Envelope) -> int:
 
 def events_of(item: Item) -> int:
     """Spans of an item, logs of it, or 1."""
-    transaction = item.get_transaction_event()
-    if transaction is None:
+    if item.type != "transaction":
         return int(item.headers.get("item_count", 1))
+    transaction = item.payload.json
+    if transaction is None:  # as it waits
+        transaction = json.loads(item.get_bytes())
     spans = transaction.get("spans")
     return 1 + len(spans) if isinstance(spans, list) else 1

@@ -216,8 +216,8 @@ class Processor:
             try:
                 spans = transaction.spans.seal()
                 if self._tail is not None:
-                    for envelope in self._tail.decide(transaction, spans):
-                        self._dispatch.pass_on(envelope)
+                    for envelope, events in self._tail.decide(transaction, spans):
+                        self._dispatch.pass_on(envelope, events=events)
                 if self._dispatch.delivers and not transaction.is_sampled:
                     self.left_out.add()
                 self._send_whole(transaction, spans)

@@ -85,29 +85,31 @@ class SendQueue:
     # -- what waits --------------------------------------------------------------------------------
 
     def add(
-        self, envelope: Envelope, *, key: str | None = None, packed: Envelope | None = None
+        self,
+        envelope: Envelope,
+        *,
+        key: str | None = None,
+        packed: Envelope | None = None,
+        events: int | None = None,
     ) -> Waiting | None:
         """Have an envelope sent, or drop what is worth less for it, or itself.
 
-        ``key`` is that of its copy in the store, if it gets one; ``packed`` is the same in bytes,
-        and kept in its place. None once it is too late for any.
+        ``key``: of its copy in the store, if it gets one. ``packed``: the same in bytes, kept
+        instead. ``events``: spans in it, or 1, if known. None once it is too late for any.
         """
         if self._over:
             return None  # whatever it was made of has been counted
         self.number += 1
-        events = events_in(envelope)
+        events = events_in(envelope) if events is None else events
         waiting = Waiting(packed or envelope, self.number, events, self._worth(envelope), key=key)
-        waiting.size = bytes_in(packed) if packed is not None else 0
-        self._add(waiting)
-        return waiting
-
-    def _add(self, waiting: Waiting) -> None:
+        waiting.size = bytes_in(packed) if packed else 0
         while self._is_full(waiting):
             if not self._make_room(waiting):
                 self._drop_or_leave(waiting)
-                return
+                return waiting
         self._count_in(waiting)
         self._put(waiting)
+        return waiting
 
     @property
     def is_empty(self) -> bool:
@@ -359,11 +361,8 @@ class SendQueue:
 
     def _is_full(self, newcomer: Waiting) -> bool:
         """True if there is no room; for one alone there always is."""
-        return bool(self._count) and (
-            self._count >= LIMIT
-            or self._events + newcomer.events > EVENTS
-            or self._bytes + newcomer.size > BYTES
-        )
+        over = self._events + newcomer.events > EVENTS or self._bytes + newcomer.size > BYTES
+        return bool(self._count) and (over or self._count >= LIMIT)
 
     def _count_in(self, waiting: Waiting) -> None:
         self._events += waiting.events

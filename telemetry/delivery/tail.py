@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ..encoding.envelope import decode, encode
 from ..summary import Account, Verdict
 from .content import Projected
-from .drops import OVERFLOW
+from .drops import OVERFLOW, events_in
 from .unobserved import unobserved
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class _Held:
 
     transaction: Transaction
     account: Account = field(default_factory=Account)
-    envelopes: list[bytes | Projected] = field(default_factory=list)
+    envelopes: list[tuple[bytes | Projected, int]] = field(default_factory=list)
+    """Each with the number of spans in it."""
     size: int = 0
     """Bytes."""
     spans: int = 0
@@ -95,21 +96,22 @@ class Tail:
         if transaction.verdict is not None:  # there was no room for what came before
             return
         held = self._of(transaction)
+        events = events_in(envelope)
         if isinstance(envelope, Projected):  # a test's, which wants to see what it was made of
-            held.envelopes.append(envelope)
+            held.envelopes.append((envelope, events))
             return
         packed = zlib.compress(encode(envelope), 1)
-        held.envelopes.append(packed)
+        held.envelopes.append((packed, events))
         held.size += len(packed)
         self._size += len(packed)
         while self._size > HELD_BYTES:
             self._leave_out(max(self._held.values(), key=lambda one: one.size))
 
-    def decide(self, transaction: Transaction, spans: Sequence[Span]) -> list[Envelope]:
+    def decide(self, transaction: Transaction, spans: Sequence[Span]) -> list[tuple[Envelope, int]]:
         """Decide on a transaction that has ended, and these are its last spans.
 
         Returns:
-            What was held of it, if it is sent.
+            What was held of it, if it is sent: envelopes, each with the number of spans in it.
         """
         self.note(transaction, spans)
         if transaction.verdict is not None:
@@ -124,7 +126,8 @@ class Tail:
         transaction.verdict = Verdict.CHOSEN if self._chooses(summary) else ordinary
         if transaction.verdict is Verdict.LEFT_OUT:
             return []
-        return [_released(one, transaction.sampling_context()) for one in held.envelopes]
+        sampling = transaction.sampling_context()
+        return [(_released(one, sampling), events) for one, events in held.envelopes]
 
     def wants(self, left: Recovered) -> bool:
         """Decide on a conversation that a process left which held it, too."""

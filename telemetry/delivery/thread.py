@@ -23,9 +23,9 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope
 
 from ..errors import TelemetryError
-from ..stats import Delivered
 from ..store import Limits
 from . import outbox
+from .account import Account
 from .collector_lane import Collector, lane_to
 from .content import NOTHING_ELSE, Policy, Rule
 from .dispatch import Dispatch
@@ -79,6 +79,7 @@ class Delivery:
 
     Attributes:
         outbox: where calls put what is to be delivered.
+        account: says what waits, and what is wrong.
     """
 
     def __init__(
@@ -135,14 +136,13 @@ class Delivery:
         if self._outlet is not None:
             self._queue = SendQueue(self._drops, Kinds(), at_once=self._at_once)
             self._lanes = SendLanes(self._outlet, messages, self._threads, at_once=self._at_once)
-        copies = lane_to(self._collector, messages, self._threads, self._drops)
         self._dispatch = Dispatch(
             store=self._store,
             queue=self._queue,
             drops=self._drops,
             registry=self.outbox.registry,
             rule=self._rule,
-            collector=copies,
+            collector=lane_to(self._collector, messages, self._threads, self._drops),
         )
         self._processor = Processor(
             store=self._store,
@@ -156,9 +156,15 @@ class Delivery:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
-        self._flushes = Flushes(self._queue, self._store, copies)
+        self._flushes = Flushes(self._queue, self._store, self._dispatch.collector)
+        self.account = Account(self._drops, self._queue, self._store, self._processor.left_out)
         self._inbox = Inbox(
-            self.outbox, self._queue, self._lanes, store=self._store, dispatch=self._dispatch
+            self.outbox,
+            self._queue,
+            self._lanes,
+            store=self._store,
+            dispatch=self._dispatch,
+            refusals=self.account.refusals,
         )
         self._abandoned = False
         self._thread: threading.Thread | None = None
@@ -241,16 +247,6 @@ class Delivery:
     def dropped(self) -> dict[str, int]:
         """The number of spans and events that were dropped, by reason."""
         return self._drops.read()
-
-    def delivered(self) -> Delivered:
-        """Counts of what waits, and of what was recovered."""
-        waiting, since, recovered = 0, None, 0
-        if self._queue is not None:
-            waiting, since = self._queue.waiting, self._queue.waiting_since
-        if self._store is not None:
-            waiting += self._store.left
-            recovered = self._store.recovered
-        return Delivered(waiting, since, recovered, self._processor.left_out.read())
 
     def recover(self, timeout: float) -> bool:
         """Wait until what others left in the store has been taken over, and made into envelopes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from agent.stopping import Stopping, end_calls, until_started
+from agent.stopping import Stopping, Stops, end_calls, until_started
 
 
 class Calls:
@@ -77,3 +77,9 @@ async def test_a_start_is_given_up_when_asked_to_stop() -> None:
         await anyio.wait_all_tasks_blocked()
         reached = True
     assert reached
+
+
+def test_stops_of_a_kind() -> None:
+    """They are made as the worker makes them, their kind named."""
+    stops = Stops[str](goodbye="a", now="b")
+    assert (stops.goodbye, stops.now) == ("a", "b")

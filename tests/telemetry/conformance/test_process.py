@@ -243,9 +243,9 @@ class _Endless:
 
     def send(self, envelope: Envelope, *, timeout: float | None = None) -> Delivered:
         for item in envelope:
-            event = item.get_transaction_event()
-            names = [span["name"] for span in spans_in(envelope)] if event is None else []
-            self.names += names or [str(event and event["transaction"])]
+            if item.type == "transaction":
+                self.names.append(json.loads(item.get_bytes())["transaction"])
+        self.names += [span["name"] for span in spans_in(envelope)]
         if self.goes_on:
             ended = threading.Event()
             self.sent.put(ended)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from telemetry.delivery import (
     pulse,
     queue_transport,
     redaction,
+    refusals,
     send_queue,
     store_lane,
     thread,
@@ -207,6 +209,12 @@ def _keep_operations() -> None:
         self.span.attributes[name] = value
 
     put(livekit_span.LiveKitSpan, "_keep", keep)()
+
+
+def _believe_every_caller() -> None:
+    from telemetry.integrations.livekit import gaps
+
+    put(gaps, "bounds", lambda marks, now: (-math.inf, math.inf))()
 
 
 def _ask_in_the_latest_turn_only() -> None:
@@ -697,6 +705,13 @@ REMEDIES = (
         ),
     ),
     Remedy(
+        "callers-gap",
+        "What a caller says it waited is left out where it can't be",
+        "integrations.livekit.gaps.bounds",
+        "../integrations/livekit/test_gaps.py::test_what_can_not_be_costs_nothing[{lifecycle}]",
+        _believe_every_caller,
+    ),
+    Remedy(
         "decided-by",
         "A reply is the turn's whose taker asked for it, though the next one has begun",
         "integrations.livekit.turns.Turns._decided_by",
@@ -710,6 +725,20 @@ REMEDIES = (
         "delivery.send_queue.SendQueue._worth",
         "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
         put(send_queue.SendQueue, "_worth", lambda self, envelope: waiting.Worth.OTHER),
+    ),
+    Remedy(
+        "refusals-told",
+        "Sentry that refuses or isn't reached is one line of the log, and one when that is over",
+        "delivery.refusals._Trouble.met",
+        "../delivery/test_refusals.py::test_an_hour_is_two_lines",
+        put(refusals._Trouble, "met", lambda *_, **__: False),
+    ),
+    Remedy(
+        "refusals-calm",
+        "What fails every other time isn't told of again and again",
+        "delivery.refusals.CALM_SECONDS",
+        "../delivery/test_refusals.py::test_what_fails_every_other_time_is_told_of_once",
+        put(refusals, "CALM_SECONDS", 0.0),
     ),
     Remedy(
         "store-lane",

@@ -71,8 +71,12 @@ def test_a_full_disk(
             telemetry.span("meanwhile").finish()
             assert not captured.runtime.flush(30)  # at once: it may take long
             assert not captured.runtime.flush(30)
+            [trouble] = captured.runtime.troubles()
+            assert trouble.startswith("the trace store can't be written to for ")
+            assert str(tmp_path) not in trouble
             full.clear()
             assert done.wait(30)
+            assert captured.runtime.troubles() == ()
             telemetry.span("after").finish()
         assert len(captured.transactions) == 1
         assert captured.runtime.stats().dropped == {}
