@@ -95,7 +95,8 @@ class Stats:
     late_spans: int
     """Spans started after their conversation had ended."""
     dropped_spans: int
-    """Spans that will not arrive: the sum over ``dropped``."""
+    """Spans that will not arrive: the sum over ``dropped``. What Sentry has got and the collector
+    hasn't is among them, under reasons that begin with ``otlp_``."""
     open_at_finish: int
     """Spans that were still open when their conversation ended, or when the runtime closed."""
     refused_headers: int

@@ -45,6 +45,8 @@ FRAMEWORKS: Final = (
     "livekit-agents",
     "livekit-plugins-openai",
     "genai-prices",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-sdk",
     "aiohttp",
     "httpx",
     "httpx2",

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from telemetry.integrations.otlp import Collector
+
 SENTENCE: Final = "Can you hear me?"
 """The sentence that each voice says."""
 SENTRY_TIMEOUT_SECONDS: Final = 5.0
@@ -214,6 +216,15 @@ def _refusal(answer: httpx.Response, project: str) -> str | None:
                 "quota, or send less with PARLEY_SAMPLE_RATE"
             )
     return None
+
+
+async def collector(endpoint: Collector) -> str:
+    """Send an empty request: it leaves nothing."""
+    try:
+        host = await anyio.to_thread.run_sync(endpoint.reach, abandon_on_cancel=True)
+    except TelemetryError as error:
+        raise Problem(f"{error}: check PARLEY_OTLP_ENDPOINT and PARLEY_OTLP_HEADERS") from None
+    return f"{host} takes spans"
 
 
 def _trusting(bundle: str | None) -> ssl.SSLContext:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from config import Settings
     from telemetry.integrations.httpx2 import Httpx2Integration
+    from telemetry.integrations.otlp import Collector
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEAST_FILES = 64
@@ -117,6 +118,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         send_attributes=settings.send_attributes,
         send_errors=settings.send_errors,
         strict_trace_continuation=settings.strict_trace_continuation,
+        otlp=collector(settings),
         # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
         auto_enabling_integrations=False,
         integrations=_clients(),
@@ -127,6 +129,28 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
             yield runtime
     finally:
         _traced.remove(runtime)
+
+
+def collector(settings: Settings) -> Collector | None:
+    """The collector that the settings name, which gets conversations besides Sentry.
+
+    Raises:
+        InputError: what it takes isn't installed.
+    """
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from telemetry.integrations.otlp import Collector
+    except ImportError:
+        raise InputError(
+            "PARLEY_OTLP_ENDPOINT: OpenTelemetry's exporter is not installed: uv sync --extra otlp"
+        ) from None
+    return Collector(
+        settings.otlp_endpoint,
+        headers=dict(settings.otlp_headers),
+        service="parley",
+        ca_certs=certificates.bundle(settings.otlp_endpoint, os.environ, "the collector"),
+    )
 
 
 def ending(settings: Settings) -> Ending:

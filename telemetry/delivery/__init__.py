@@ -33,6 +33,7 @@
 ``drops``        counts what is dropped, by reason
 ``hooks``        the operator's hooks, as delivery calls them
 ``side_car``     copies for Spotlight
+``collector_lane``  copies for a collector of OpenTelemetry's
 ``ignored_loggers``  the loggers that Sentry is told to ignore
 ``unobserved``   keeps delivery's own work out of what is recorded
 ===============  =============================================================================

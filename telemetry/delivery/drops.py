@@ -22,7 +22,13 @@ TOO_LARGE: Final = "too_large"
 CONTENT: Final = "content"
 CALLBACK_ERROR: Final = "callback_error"
 UNENCODABLE: Final = "internal_sdk_error"
-"""Reasons, besides ``http_NNN``; Sentry's own names for client reports where it has one."""
+OTLP_OVERFLOW: Final = "otlp_overflow"
+OTLP_FAILED: Final = "otlp_failed"
+OTLP_SHUTDOWN: Final = "otlp_shutdown"
+"""Reasons, besides ``http_NNN``; Sentry's own names for client reports where it has one.
+Those that begin with ``otlp_`` are of the collector: Sentry has got what it didn't get."""
+IN_THE_END: Final = (SHUTDOWN, STORE, OTLP_SHUTDOWN)
+"""Those of what is dropped as time is up."""
 RECENT_SECONDS: Final = 300.0
 """Time for which something that was dropped is trouble."""
 

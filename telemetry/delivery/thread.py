@@ -26,9 +26,10 @@ from ..errors import TelemetryError
 from ..store import Limits
 from . import outbox
 from .account import Account
+from .collector_lane import Collector, lane_to
 from .content import NOTHING_ELSE, Policy, Rule
 from .dispatch import Dispatch
-from .drops import SHUTDOWN, STORE, Drops
+from .drops import IN_THE_END, SHUTDOWN, Drops
 from .flushes import Flushes
 from .inbox import Inbox
 from .kinds import Kinds
@@ -73,6 +74,7 @@ class Delivery:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         at_once: requests to Sentry that may be under way together.
         limits: of what waits for Sentry in the store.
+        collector: gets the spans that Sentry gets, besides, or None.
         keep: chooses transactions to be sent when they end; None if Sentry decides when they begin.
 
     Attributes:
@@ -90,6 +92,7 @@ class Delivery:
         streaming: bool = False,
         at_once: int = 1,
         limits: Limits | None = None,
+        collector: Collector | None = None,
         keep: Keep | None = None,
     ) -> None:
         self.streaming = streaming
@@ -100,6 +103,7 @@ class Delivery:
         self._limits = limits or Limits()
         self._keep = keep
         self._at_once = at_once
+        self._collector = collector
         self._client: BaseClient | None = None
         self._spotlight: SpotlightClient | None = None
         self._begin()
@@ -138,6 +142,7 @@ class Delivery:
             drops=self._drops,
             registry=self.outbox.registry,
             rule=self._rule,
+            collector=lane_to(self._collector, messages, self._threads, self._drops),
         )
         self._processor = Processor(
             store=self._store,
@@ -151,7 +156,7 @@ class Delivery:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
-        self._flushes = Flushes(self._queue, self._store)
+        self._flushes = Flushes(self._queue, self._store, self._dispatch.collector)
         self.account = Account(self._drops, self._queue, self._store, self._processor.left_out)
         self._inbox = Inbox(
             self.outbox,
@@ -212,7 +217,7 @@ class Delivery:
     def stop(self, timeout: float) -> bool:
         """Deliver what can be within ``timeout`` seconds, then end the thread.
 
-        False when something was dropped; it is counted under ``shutdown``, or ``store_error``.
+        False when something was dropped; it is counted under one of :data:`.drops.IN_THE_END`.
         """
         before = self.dropped()
         if self._thread is not None and self._thread.is_alive():
@@ -226,7 +231,7 @@ class Delivery:
         self.outbox.shut, self.outbox.takes_envelopes = True, False
         self._drop_all()
         dropped = self.dropped()
-        return all(dropped.get(why, 0) == before.get(why, 0) for why in (SHUTDOWN, STORE))
+        return all(dropped.get(why, 0) == before.get(why, 0) for why in IN_THE_END)
 
     def send(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
@@ -345,11 +350,10 @@ class Delivery:
             self._inbox.tell_store()
             self._store.end(stop.deadline)
             self._inbox.take(0.0)  # what it has isn't lost
+        self._dispatch.close(stop.deadline)
         self._drop_all()
         if self._lanes is not None:
             self._lanes.close()
-        if self._dispatch.side_car is not None:
-            self._dispatch.side_car.close(max(0.0, stop.deadline - time.monotonic()))
         self._flushes.give_up()
         stop.done.put(True)
 
@@ -372,6 +376,7 @@ class Delivery:
             self._queue.drop_all()
         if self._store is not None:
             self._store.drop_all()
+        self._dispatch.drop_all()
         with suppress(IndexError):
             self._drops.add(SHUTDOWN, self._in_hand.popleft())
         while self.outbox.taken:

@@ -24,6 +24,7 @@ from agent.cli import probes
 from telemetry.store import StoredError, TraceStore
 from tests.agent.providers.openai_server import OpenAIServer
 from tests.ingest import Ingest
+from tests.telemetry.integrations.collector import Collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,7 +88,16 @@ async def _check(folder: Path, *arguments: str, **environ: str) -> tuple[int, st
 
 async def test_all_is_well(tmp_path: Path) -> None:
     """A line for each thing that was reached, exit code 0, and nothing recorded anywhere."""
-    services, models = Services(), OpenAIServer()
+    services, models, collector = Services(), OpenAIServer(), Collector()
+    with collector:
+        await _all_is_well(services, models, collector, tmp_path)
+    assert collector.requests[0]["x-key"] == SECRET
+    assert collector.spans == []
+
+
+async def _all_is_well(
+    services: Services, models: OpenAIServer, collector: Collector, tmp_path: Path
+) -> None:
     async with (
         services.serving() as host,
         models.serving() as base_url,
@@ -105,6 +115,8 @@ async def test_all_is_well(tmp_path: Path) -> None:
             OPENAI_API_KEY="key",
             OPENAI_BASE_URL=base_url,
             SENTRY_DSN=f"http://{SECRET}@{host}/7",
+            PARLEY_OTLP_ENDPOINT=collector.endpoint,
+            PARLEY_OTLP_HEADERS=f"x-key={SECRET}",
             LIVEKIT_URL=f"http://{host}",
             LIVEKIT_API_KEY="devkey",
             LIVEKIT_API_SECRET=SECRET,
@@ -126,6 +138,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
         "reservations ",
         "trace store ",
         "sentry ",
+        "collector ",
         "livekit ",
         "gateway port ",
     ):
@@ -155,6 +168,8 @@ async def test_each_problem_says_how_to_mend_it(tmp_path: Path) -> None:
                 OPENAI_API_KEY=SECRET,
                 OPENAI_BASE_URL=base_url,
                 SENTRY_DSN=f"http://wrong-{SECRET}@{host}/7",
+                PARLEY_OTLP_ENDPOINT="http://127.0.0.1:9/v1/traces",
+                PARLEY_OTLP_HEADERS=f"x-key={SECRET}",
                 LIVEKIT_URL="http://127.0.0.1:9",
                 LIVEKIT_API_KEY="devkey",
                 LIVEKIT_API_SECRET=SECRET,
@@ -169,6 +184,7 @@ async def test_each_problem_says_how_to_mend_it(tmp_path: Path) -> None:
         ("problem", "voice plugin:no_such", "uv add livekit-plugins-no-such"),
         ("problem", "recognition deepgram/nova-3", "PARLEY_STT=deepgram/nova-3"),
         ("problem", "sentry", "refuses the key of project 7"),
+        ("problem", "collector", "(Connection refused): check PARLEY_OTLP_ENDPOINT"),
         ("problem", "livekit", "check LIVEKIT_URL"),
         ("problem", "trace store", "PARLEY_TRACE_STORE"),
         ("problem", "gateway port", "PARLEY_GATEWAY_PORT"),

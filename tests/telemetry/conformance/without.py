@@ -28,6 +28,7 @@ from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
     client,
+    collector_lane,
     given,
     log_events,
     logs,
@@ -116,6 +117,22 @@ def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
     self._pulse.look()
     while (plan := self._pulse.plan()) is not None:
         self._write(plan)
+
+
+def _send_where_it_is(self: collector_lane.CollectorLane, envelope: Any) -> None:
+    self._collector.connect().send([envelope])
+
+
+def _suppress_nothing() -> None:
+    from telemetry.integrations.otlp import collector  # only where OpenTelemetry's exporter is
+
+    put(collector, "SUPPRESSED", "nothing")()
+
+
+def _take_redirects_for_well() -> None:
+    from telemetry.integrations.otlp import collector
+
+    put(collector.Exporting, "_look_at", lambda self, response, **_: None)()
 
 
 def _ask_as_it_is() -> None:
@@ -814,6 +831,30 @@ REMEDIES = (
         "../integrations/test_asgi.py"
         "::test_what_fails_is_marked_and_what_asks_for_health_is_left_out",
         put(asgi, "route_of", lambda scope: scope["path"]),
+    ),
+    Remedy(
+        "collector-lane",
+        "A collector of OpenTelemetry's has a lane of its own: it keeps nobody waiting",
+        "delivery.collector_lane.CollectorLane",
+        "../delivery/test_collector_lane.py"
+        "::test_one_that_hangs_keeps_neither_sentry_nor_the_store_waiting[{lifecycle}]",
+        put(collector_lane.CollectorLane, "copy", _send_where_it_is),
+    ),
+    Remedy(
+        "collector-unrecorded",
+        "Requests to it aren't recorded by OpenTelemetry's instrumentations",
+        "integrations.otlp.collector.SUPPRESSED",
+        "../integrations/otlp/test_collector.py"
+        "::test_its_requests_are_recorded_by_nobody[{lifecycle}]",
+        _suppress_nothing,
+    ),
+    Remedy(
+        "collector-redirects",
+        "A collector that redirects hasn't taken anything",
+        "integrations.otlp.collector.Exporting._look_at",
+        "../integrations/otlp/test_collector.py"
+        "::test_what_it_refuses_is_counted[{lifecycle}-308-headers2]",
+        _take_redirects_for_well,
     ),
     *ERRORS_AND_VALUES,
 )
