@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+import telemetry
+from tests.ingest import Ingest
+from tests.soak.account import account
+from tests.soak.callers import Called
+from tests.soak.gateway import Vitals
 from tests.soak.plan import Fault, drawn
 from tests.soak.run import Phases, soak
-from tests.soak.vitals import slope
+from tests.soak.vitals import leaks, slope
+from tests.soak.world import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +64,32 @@ def test_a_plan_is_repeatable() -> None:
     troubles = [fault for fault in plan if fault.kind == "store"]
     ends = [fault.at for fault in plan if fault.kind == "process"]
     assert not [at for at in ends for each in troubles if each.at <= at < each.settled_at]
+
+
+def test_a_conversation_that_nobody_has_is_lost(tmp_path: Path) -> None:
+    """Unless it began less than a second before its process was killed: on the account it is
+    neither at Sentry nor in the store."""
+    young, old = Called("young", "a" * 32, at=99.5), Called("old", "b" * 32, at=98.0)
+    with Ingest() as ingest:
+        store = tmp_path / "traces.db"
+        with telemetry.init(store=store, dsn=ingest.dsn), telemetry.conversation("call") as call:
+            known = Called(call.id, call.trace_id, at=98.0)
+        found = account([known, young, old], [Ended(90.0, 100.0)], [store], ingest)
+    assert (found.delivered, found.younger) == (1, 1)
+    assert found.lost == ["old never reached Sentry", "old has no end in the store"]
+
+
+def test_what_there_is_more_of_is_a_leak() -> None:
+    """Tasks, threads, files; threads of pools and connections that are kept alive are none."""
+    before = Vitals(200.0, {"MainThread": 1}, {"_serve": 1}, {"socket": 3}, {})
+    same = Vitals(210.0, {"MainThread": 1, "AnyIO worker thread": 2}, {}, {"socket": 7}, {})
+    more = Vitals(200.0, {"MainThread": 1, "left": 1}, {"_serve": 2}, {"socket": 8}, {})
+    assert leaks(before, same) == []
+    assert leaks(before, more) == [
+        "task _serve: 1 before, 2 after",
+        "thread left: 0 before, 1 after",
+        "file socket: 3 before, 8 after",
+    ]
 
 
 def test_memory_that_grows_is_told_from_memory_that_does_not() -> None:
