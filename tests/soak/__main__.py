@@ -16,10 +16,11 @@ from .run import Phases, Report, soak
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from .world import Ended
+
 CHAOS_SHARE: Final = 0.3
 WARM_UP_SHARE: Final = 0.3
-"""Of the time; the rest is quiet. What the C library keeps of freed memory for its next calls grows
-for some minutes before it is as much as it ever gets."""
+"""Of the time; the rest is quiet."""
 
 
 def main() -> None:
@@ -67,6 +68,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"attempts       {_counts(report.attempts)}"
     yield f"faults         {_counts(report.faults)}"
+    yield f"processes      {', '.join(map(_end, report.ended))}"
     yield (
         f"conversations  {report.told} begun: {found.delivered} delivered, {found.recovered} "
         f"aborted and recovered, {found.younger} younger than a second when killed, "
@@ -78,14 +80,20 @@ def _lines(report: Report) -> Iterator[str]:
             f"memory         {report.slope.mb_per_minute:+.2f} ± {report.slope.noise:.2f} MB a "
             f"minute in {report.slope.seconds:.0f} s, {told}"
         )
-    if report.before is not None and report.after is not None:
+    if report.vitals:
         for name in ("tasks", "threads", "files"):
-            was, now = (getattr(each, name) for each in (report.before, report.after))
-            yield f"{name:14} {sum(was.values())} before, {sum(now.values())} after"
-        was_mb, now_mb = report.before.rss_mb, report.after.rss_mb
-        yield f"RSS            {was_mb:.1f} MB before, {now_mb:.1f} after"
-        yield f"dropped        {report.after.stats['dropped'] or 'nothing'}"
+            counts = [sum(getattr(each, name).values()) for each in report.vitals]
+            yield f"{name:14} {counts[0]} before, {counts[-1]} after"
+        yield f"RSS            {', '.join(f'{each.rss_mb:.1f}' for each in report.vitals)} MB"
+        yield f"blocks         {', '.join(str(each.blocks) for each in report.vitals)}"
+        yield f"dropped        {report.vitals[-1].stats['dropped'] or 'nothing'}"
     yield from (f"WRONG          {problem}" for problem in report.problems)
+
+
+def _end(ended: Ended) -> str:
+    if ended.code is None:
+        return "killed"
+    return f"{'left' if ended.is_left else 'ended'} {ended.seconds:.1f} s after SIGTERM"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

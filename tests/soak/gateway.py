@@ -38,7 +38,12 @@ def free_port() -> int:
 class Vitals:
     """A process as the kernel sees it, and as it sees itself, while it holds no call."""
 
+    at: float
+    """Monotonic seconds."""
     rss_mb: float
+    """Without what the C library keeps of freed memory."""
+    blocks: int
+    """Pieces of memory that Python has in use."""
     threads: dict[str, int]
     """By name, without its number."""
     tasks: dict[str, int]
@@ -101,7 +106,7 @@ class Gateway(Program):
         self.order("look")
         assert self.process.stdout is not None
         seen = json.loads(self.process.stdout.readline())
-        return Vitals(rss_mb=self.rss_mb(), files=self._files(), **seen)
+        return Vitals(at=time.monotonic(), rss_mb=self.rss_mb(), files=self._files(), **seen)
 
     def held(self) -> int:
         """Calls that it holds."""
@@ -124,7 +129,7 @@ class Gateway(Program):
         return found
 
     def kill(self) -> None:
-        """Kill it, as a machine that goes down does."""
+        """Kill it, if it still runs."""
         self.process.kill()
         self.exit_code(timeout=10)
         self._close_pipes()

@@ -22,8 +22,8 @@ _KEPT_ALIVE: Final = {"socket": 4}
 NOISE_MB_PER_MINUTE: Final = 0.25
 """A slope that can't be told from none, over some minutes."""
 ENOUGH_SECONDS: Final = 180.0
-"""A slope of less time says nothing: what a process keeps for its next calls comes with the first
-hundred."""
+"""A slope of less time says nothing: what a process keeps for its next calls, caches of a bounded
+size among it, comes with the first hundreds."""
 
 
 def leaks(before: Vitals, after: Vitals) -> list[str]:
@@ -51,38 +51,26 @@ class Slope:
 
     mb_per_minute: float
     noise: float
-    """The slope's standard error, in the same unit."""
+    """The slope's standard error, in the same unit; infinite where there is nothing to tell by."""
     seconds: float
 
     @property
     def is_leak(self) -> bool | None:
         """True if memory grows by more than noise; None if the time is too short to tell."""
-        if self.seconds < ENOUGH_SECONDS:
+        if self.seconds < ENOUGH_SECONDS or self.noise == float("inf"):
             return None
         return self.mb_per_minute - 2 * self.noise > NOISE_MB_PER_MINUTE
 
 
-def slope(samples: Sequence[tuple[float, float]]) -> Slope:
-    """The slope of samples: seconds, and MB.
-
-    Neighbours are alike, as what a call takes stays for as long as it lasts: the error is that of
-    means of :data:`_BLOCK_SECONDS`, which are not.
-    """
-    blocks: dict[int, list[float]] = {}
-    for at, mb in samples:
-        blocks.setdefault(int((at - samples[0][0]) // _BLOCK_SECONDS), []).append(mb)
-    minutes = [(number + 0.5) * _BLOCK_SECONDS / 60 for number in blocks]
-    means = [statistics.fmean(block) for block in blocks.values()]
-    seconds = samples[-1][0] - samples[0][0]
-    if len(means) < 3:
-        return Slope(0.0, float("inf"), seconds)
-    line = statistics.linear_regression(minutes, means)
-    left = sum(
-        (y - line.intercept - line.slope * x) ** 2 for x, y in zip(minutes, means, strict=True)
-    )
+def slope(points: Sequence[tuple[float, float]]) -> Slope:
+    """The slope of points: seconds, and MB."""
+    minutes = [at / 60 for at, _ in points]
+    memory = [mb for _, mb in points]
+    line = statistics.linear_regression(minutes, memory)
+    seconds = points[-1][0] - points[0][0]
+    if len(points) < 3:
+        return Slope(line.slope, float("inf"), seconds)
+    fitted = [line.intercept + line.slope * minute for minute in minutes]
+    left = sum((mb - fit) ** 2 for mb, fit in zip(memory, fitted, strict=True))
     spread = statistics.pvariance(minutes) * len(minutes)
-    noise = (left / (len(means) - 2) / spread) ** 0.5
-    return Slope(line.slope, noise, seconds)
-
-
-_BLOCK_SECONDS: Final = 10.0
+    return Slope(line.slope, (left / (len(points) - 2) / spread) ** 0.5, seconds)

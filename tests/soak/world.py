@@ -42,6 +42,12 @@ class Ended:
     said: str = ""
     """Its log."""
 
+    @property
+    def is_left(self) -> bool:
+        """True if its deadline ended it: its calls had no time to close, as the loop stood still or
+        the machine was busy. What was recorded is delivered all the same."""
+        return self.code == 1 and "parley: left, " in self.said
+
 
 @dataclass(slots=True)
 class World:
@@ -56,7 +62,6 @@ class World:
     """The ends of processes, in order."""
     _gateway: Gateway | None = None
     _clock_seconds: float = 0.0
-    _stalled_until: float = 0.0
     _lock: sqlite3.Connection | None = None
     _aside: list[Path] = field(default_factory=list)
 
@@ -93,15 +98,13 @@ class World:
         await asyncio.to_thread(self._gateway.wait_until_it_listens)
 
     async def kill(self) -> None:
-        """Kill the process."""
+        """Kill the process, as a machine that goes down does."""
         began_at, at = self.gateway.began_at, time.monotonic()
         await asyncio.to_thread(self.gateway.kill)
         self.ended.append(Ended(began_at, at))
 
     async def stop(self) -> None:
-        """Ask the process to end, and wait for that. Not while its loop stands still: the time
-        that its calls have to close would be over before it heard of it."""
-        await asyncio.sleep(self._stalled_until - time.monotonic())
+        """Ask the process to end, and wait for that."""
         began_at = self.gateway.began_at
         code, took = await asyncio.to_thread(self.gateway.stop)
         self.ended.append(Ended(began_at, time.monotonic(), code, took, self.gateway.said))
@@ -132,7 +135,6 @@ class World:
                 self.gateway.order("clock", fault.seconds)
             case _:
                 self.gateway.order("stall", fault.seconds)
-                self._stalled_until = time.monotonic() + fault.seconds
 
     async def _stored(self) -> None:
         """Wait until there is a store: the first call makes one."""
