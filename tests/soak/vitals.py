@@ -19,8 +19,8 @@ _POOLS: Final = {
 """Threads of pools, by name, with the most there may be: they come when they are needed."""
 _KEPT_ALIVE: Final = {"socket": 4}
 """Connections to Sentry, one for each thread that sends; they come and go."""
-NOISE_MB_PER_MINUTE: Final = 0.25
-"""A slope that can't be told from none, over some minutes."""
+NOISE_MB_PER_MINUTE: Final = 0.4
+"""A slope that is none: caches of a bounded size still fill for some minutes."""
 ENOUGH_SECONDS: Final = 180.0
 """A slope of less time says nothing: what a process keeps for its next calls, caches of a bounded
 size among it, comes with the first hundreds."""
