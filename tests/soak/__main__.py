@@ -31,15 +31,18 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=20)
     parser.add_argument("--lifecycle", choices=["transaction", "stream"], default="transaction")
     parser.add_argument("--log", type=Path, help="write the last process's log there")
+    parser.add_argument("--folder", type=Path, help="an empty folder, where the stores stay")
     given = parser.parse_args()
     phases = _phases(given.seed, given.minutes * 60)
     _say(f"seed {given.seed}, {given.callers} callers, {given.lifecycle} lifecycle")
     for name, faults in (("faults", phases.chaos), ("without kills", phases.warm_up)):
         _say(f"{name}:", *map(str, faults))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (given.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
         report = asyncio.run(
             soak(
-                Path(folder),
+                folder,
                 phases,
                 callers=given.callers,
                 seed=given.seed,
