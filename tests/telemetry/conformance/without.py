@@ -47,6 +47,7 @@ from telemetry.delivery import (
 from telemetry.delivery.content import Projection
 from telemetry.encoding import envelope, streamed_spans, transactions, values
 from telemetry.integrations import asgi, propagation
+from telemetry.store import lost, rows
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope, TaggedScope
 from telemetry.trace.span import Span
@@ -762,6 +763,13 @@ REMEDIES = (
         "../delivery/test_recovered.py"
         "::test_a_name_that_stands_in_the_code_is_still_known[{lifecycle}]",
         put(store_lane.StoreLane, "_look_round", lambda self: None),
+    ),
+    Remedy(
+        "key-of-one-file",
+        "What is taken over is noted as sent in the file it was found in, and in no other",
+        "store.lost.sent",
+        "../store/test_lost.py::test_a_key_is_of_one_file",
+        put(lost, "sent", lambda cursor, left: rows.settle(cursor, left.key)),
     ),
     Remedy(
         "one-id",
