@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEAST_FILES = 64
 """Files and sockets that a command gets at least, where the machine allows that."""
-CLOSING_SECONDS = 1.0
+CLOSING_SECONDS = 2.0
 """Time that closing may take after the last call, until what still runs is left."""
 _traced: list[telemetry.Runtime] = []
 """Telemetry of this process, while it is on."""
