@@ -121,7 +121,8 @@ class SendLanes:
 
     def due(self) -> float:
         """Seconds until a request has taken too long; infinite if none is under way."""
-        earliest = min((deadline for _, deadline in self._under_way.values()), default=math.inf)
+        under_way = list(self._under_way.values())  # at once: their threads take them out
+        earliest = min((deadline for _, deadline in under_way), default=math.inf)
         return max(0.0, earliest - time.monotonic())
 
     def give_up_overdue(self) -> None:
