@@ -58,9 +58,9 @@ def profiled() -> list[str]:
     return ddtrace.command()
 
 
-async def look_up(connect: Connect, number: int, stay: anyio.Event | None) -> Called:
+async def look_up(connect: Connect, id: str, stay: anyio.Event | None) -> Called:
     """A call that has something looked up again and again; it takes leave, or stays to the end."""
-    async with connect(gateway.Start(sample_rate=16000, id=f"profiled-{number}")) as call:
+    async with connect(gateway.Start(sample_rate=16000, id=id)) as call:
         called = Called(call.id, call.trace_id, time.monotonic())
         looked_up = 0
         await call.send_text("look it up")
@@ -76,12 +76,15 @@ async def look_up(connect: Connect, number: int, stay: anyio.Event | None) -> Ca
     return called
 
 
-async def held(connect: Connect, stop: Callable[[], None]) -> list[Called]:
-    """Hold the calls, and ask the process to end in the middle of some."""
+async def held(connect: Connect, stop: Callable[[], None], *, named: str) -> list[Called]:
+    """Hold the calls, and ask the process to end in the middle of some.
+
+    ``named`` begins their ids: a room that is still there from another test gets no agent.
+    """
     staying = [anyio.Event() for _ in range(STAYING)]
     async with asyncio.TaskGroup() as tasks:
         calls = [
-            tasks.create_task(look_up(connect, number, stay))
+            tasks.create_task(look_up(connect, f"{named}-{number}", stay))
             for number, stay in enumerate([*staying, *[None] * (CALLS - STAYING)])
         ]
         await asyncio.gather(*(stay.wait() for stay in staying), *calls[STAYING:])
@@ -117,7 +120,7 @@ async def test_gateway(lifecycle: str, tmp_path: Path, profiled: list[str]) -> N
             def connect(start: gateway.Start) -> AbstractAsyncContextManager[Call]:
                 return gateway.connect(serving.url, start=start)
 
-            calls = await held(connect, serving.process.terminate)
+            calls = await held(connect, serving.process.terminate, named=lifecycle)
             limit = DEADLINE_SECONDS + CAUTION_SECONDS
             code = await asyncio.to_thread(lambda: serving.exit_code(timeout=limit))
         finally:
@@ -147,7 +150,7 @@ async def test_worker(lifecycle: str, server: Server, tmp_path: Path, profiled: 
         def connect(start: gateway.Start) -> AbstractAsyncContextManager[Call]:
             return client.connect(server.livekit, start=start)
 
-        calls = await held(connect, worker.process.terminate)
+        calls = await held(connect, worker.process.terminate, named=f"profiled-{lifecycle}")
         limit = DEADLINE_SECONDS + CAUTION_SECONDS
         code = await asyncio.to_thread(lambda: worker.exit_code(timeout=limit))
         assert code == 0, worker.said
