@@ -29,6 +29,7 @@ from telemetry.context.scopes import OURS
 from telemetry.delivery import (
     client,
     collector_lane,
+    flushes,
     given,
     log_events,
     logs,
@@ -90,11 +91,12 @@ def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
     self.sink.captured(error, *scopes)
 
 
-def _answer_when_empty(self: thread.Delivery) -> None:
-    waits = self.outbox.taken or not self.outbox.messages.empty()
-    if self._queue is not None and self._queue.is_empty and not waits:
-        while self._flushes._waiting:
-            self._flushes._waiting.pop().done.put(True)
+_begin_flush = flushes.Flushes.begin
+
+
+def _wait_for_what_comes(self: flushes.Flushes, flush: Any) -> None:
+    _begin_flush(self, flush)
+    flush.number = sys.maxsize
 
 
 def _show_nothing(self: propagation.Shown) -> None:
@@ -476,9 +478,9 @@ REMEDIES = (
     Remedy(
         "flush-numbers",
         "A flush waits for the envelopes before it only",
-        "delivery.thread.Delivery._answer_flushes",
+        "delivery.flushes.Flushes.begin",
         "test_process.py::test_a_flush_waits_for_nothing_that_comes_after_it[{lifecycle}]",
-        put(thread.Delivery, "_answer_flushes", _answer_when_empty),
+        put(flushes.Flushes, "begin", _wait_for_what_comes),
     ),
     Remedy(
         "fork-anew",
