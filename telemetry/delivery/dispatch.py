@@ -142,7 +142,7 @@ class Dispatch:
         if self.side_car is not None:
             self.side_car.copy(envelope)
         if self.collector is not None:
-            self.collector.copy(envelope)
+            self.collector.copy(envelope, spans=events)
         if self._queue is None:
             return
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,16 +21,10 @@ if TYPE_CHECKING:
 
     from sentry_sdk.envelope import Envelope
 
-Lifecycle = Literal["transaction", "stream"]
+    from tests.telemetry.conformance.whole import Lifecycle
+
 MANY = 1_500
 """Spans: some are held before the end."""
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
 
 
 class Collector:

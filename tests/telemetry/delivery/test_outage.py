@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,16 +18,10 @@ from telemetry.testing import capture
 if TYPE_CHECKING:
     from pathlib import Path
 
-Lifecycle = Literal["transaction", "stream"]
+    from tests.telemetry.conformance.whole import Lifecycle
+
 BEGINS = "telemetry could not store"
 ENDS = "takes what is recorded again"
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
 
 
 def _lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:

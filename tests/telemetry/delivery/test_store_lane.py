@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
-
-import pytest
+from typing import TYPE_CHECKING
 
 import telemetry
 from telemetry.delivery import send_queue, store_lane
@@ -16,18 +14,13 @@ from tests.ingest import Ingest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from telemetry.records import ConversationRecord
+    import pytest
 
-Lifecycle = Literal["transaction", "stream"]
+    from telemetry.records import ConversationRecord
+    from tests.telemetry.conformance.whole import Lifecycle
+
 CALLS = 150
 """More than there is room for in memory once the store has them."""
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
 
 
 def _read(path: Path) -> ConversationRecord:

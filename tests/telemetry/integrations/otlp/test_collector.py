@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Lifecycle = Literal["transaction", "stream"]
+    from tests.telemetry.conformance.whole import Lifecycle
+
 MANY = 1_100
 """Spans: more than fit into one of Sentry's transactions, or one request to a collector."""
 FORKS = """
@@ -47,13 +48,6 @@ if not child:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 """
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
 
 
 @pytest.fixture
