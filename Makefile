@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. Python 3.11 and make are all it assumes.
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate test test-system lint types bench fuzz fuzz-sessions lift locks remedies kills \
+.PHONY: help setup simulate test test-system lint types bench fuzz fuzz-sessions lift locks remedies kills soak \
         test-sentry test-sentry-oldest test-sentry-newest
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -67,6 +67,9 @@ test-sentry-newest: ; $(RUN)/python -m tests.lift --core --nested
 kills: setup ## Kill a hundred processes that hold conversations, and look for all they recorded (10 minutes)
 	$(RUN)/python -m tests.telemetry.conformance.killed
 	$(RUN)/python -m tests.telemetry.conformance.killed --away --kills 10
+
+soak: setup ## Callers come and go for ten minutes, and faults happen; SOAK_SEED=… repeats a run
+	$(RUN)/python -m tests.soak --minutes $${SOAK_MINUTES:-10} $${SOAK_SEED:+--seed $$SOAK_SEED}
 
 bench: setup ## Measure what telemetry costs, side by side in one run
 	$(RUN)/python -m tests.bench

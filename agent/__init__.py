@@ -24,6 +24,12 @@ From the top down; each imports only those below it:
     Certificates that the environment names and that can't be used.
 ``audio``
     The one measure of audibility that all of them use.
+``metrics``
+    The figures for Prometheus, of either transport.
+``health``
+    A process's health: what is wrong with it, in words.
+``listening``
+    Small HTTP servers beside the calls.
 ``stopping``
     How calls end when the process is asked to stop.
 ``errors``

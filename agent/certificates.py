@@ -79,15 +79,17 @@ def context(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def bundle(dsn: str, environ: Mapping[str, str]) -> str | None:
+def bundle(url: str, environ: Mapping[str, str], called: str = "Sentry") -> str | None:
     """The file whose certificates Sentry is trusted by, as telemetry chooses it; None: its own.
+
+    ``called`` is another that gets what Sentry gets, and is trusted by the same.
 
     Raises:
         CertificatesError: it is asked over TLS, and the environment names one that can't be used.
     """
-    if not is_over_tls(dsn):
+    if not is_over_tls(url):
         return None
-    require(dsn, environ, "Sentry")
+    require(url, environ, called)
     for name in (_FILE, "REQUESTS_CA_BUNDLE"):
         if path := environ.get(name):
             if (why := _unreadable(path)) is not None:

@@ -53,7 +53,7 @@ async def until_started(stopping: Stopping) -> AsyncIterator[Callable[[], None]]
         waiting.cancel()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them Python 3.11 can't make a Stops[Something](…)
 class Stops(Generic[_Event]):
     """What each call watches; events of its event loop, its process, or its machine."""
 

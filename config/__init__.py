@@ -10,6 +10,10 @@
     Reads those that name providers, and their options and prices.
 ``keeping``
     Reads those that say how much is kept.
+``collecting``
+    Reads those that name a collector of OpenTelemetry's.
+``listening``
+    Those of the ports at which others ask.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

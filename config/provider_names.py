@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from .strict_json import read_json
 
@@ -68,6 +71,17 @@ def prices_in(value: object) -> object:
             'should be like {"MODEL": {"minute": 0.01}, "VOICE": {"1000_characters": 0.02}}'
         )
     return prices
+
+
+Prices = Annotated[dict[str, dict[str, float]], NoDecode, BeforeValidator(prices_in)]
+"""The type of the setting."""
+PRICES: Any = Field(
+    {},
+    validation_alias="PARLEY_SPEECH_PRICES",
+    description="Prices of models of speech in US dollars, as JSON, for what conversations "
+    'cost: {"nova-3": {"minute": 0.0077}, "sonic-3": {"1000_characters": 0.03}}. Those of '
+    "language models are known.",
+)
 
 
 def _is_price(value: Any) -> bool:

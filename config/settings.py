@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
 from .keeping import KEPT, UNSENT, Kept
+from .listening import HEALTH_PORT, METRICS_HOST, METRICS_PORT, TOKEN_PORT, WORKER_HOST
 from .name_lists import names_in
-from .provider_names import options_in, prices_in, providers_in
+from .provider_names import PRICES, Prices, options_in, providers_in
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -113,6 +115,9 @@ class Settings(BaseSettings):
         description="Hosts that get trace headers with a request, separated by commas.",
     )
 
+    otlp_endpoint: Endpoint | None = ENDPOINT
+    otlp_headers: Headers = HEADERS
+
     # -- the agent and its providers -----------------------------------------------------------
 
     agent: str = Field(
@@ -185,13 +190,7 @@ class Settings(BaseSettings):
         validation_alias="OPENAI_API_KEY",
         description="The server's key; needed with the provider openai.",
     )
-    speech_prices: Annotated[dict[str, dict[str, float]], NoDecode] = Field(
-        {},
-        validation_alias="PARLEY_SPEECH_PRICES",
-        description="Prices of models of speech in US dollars, as JSON, for what conversations "
-        'cost: {"nova-3": {"minute": 0.0077}, "sonic-3": {"1000_characters": 0.03}}. Those of '
-        "language models are known.",
-    )
+    speech_prices: Prices = PRICES
     inference_threads: int = Field(
         2,
         ge=1,
@@ -280,33 +279,9 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_DRAIN_TIMEOUT",
         description="Seconds from SIGTERM until the last call has ended, goodbyes included.",
     )
-    worker_host: str = Field(
-        "0.0.0.0",  # noqa: S104 - an orchestrator asks from outside, and learns nothing secret
-        validation_alias="PARLEY_WORKER_HOST",
-        description="Address where health and metrics are served.",
-    )
-    health_port: int = Field(
-        8081,
-        ge=0,
-        le=65535,
-        validation_alias="PARLEY_HEALTH_PORT",
-        description="Port of the health endpoint; 0 takes any free one.",
-    )
-    metrics_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        validation_alias="PARLEY_METRICS_PORT",
-        description="Port of the Prometheus metrics; off when not set.",
-    )
-    token_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        validation_alias="PARLEY_TOKEN_PORT",
-        description="Port on loopback that gives out callers' tokens, for development; off when "
-        "not set.",
-    )
+    worker_host: str = WORKER_HOST
+    health_port: int = HEALTH_PORT
+    token_port: int | None = TOKEN_PORT
 
     # -- the example's reservations service ----------------------------------------------------
 
@@ -323,6 +298,8 @@ class Settings(BaseSettings):
 
     # -- the process ---------------------------------------------------------------------------
 
+    metrics_port: int | None = METRICS_PORT
+    metrics_host: str = METRICS_HOST
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="PARLEY_LOG_LEVEL", description="The least level logged to stderr."
     )
@@ -362,11 +339,6 @@ class Settings(BaseSettings):
     def _options(cls, value: object, info: ValidationInfo) -> object:
         kind = (info.field_name or "").removesuffix("_options")
         return options_in(value, info.data.get(kind), variable_of(kind))
-
-    @field_validator("speech_prices", mode="before")
-    @classmethod
-    def _prices(cls, value: object) -> object:
-        return prices_in(value)
 
     @field_validator("agent", mode="after")
     @classmethod

@@ -96,6 +96,9 @@ RESPONSE_LATENCY_P95: Final = "conversation.response.latency.p95"
 ANSWER_LATENCY: Final = "conversation.response.answer_latency"
 """On a turn and on its response whose first words came while a tool was still at work ("One
 moment, please"), which is where its latency ends: seconds until the answer itself."""
+CALLER_GAP: Final = "conversation.response.caller_gap"
+"""On a turn and on its response: seconds, the caller's last sound → the first of the answer, as the
+caller's own end has measured it at the ear. It says so itself: what can't be is left out."""
 LATENCY_STAGE: Final = "conversation.response.stage."
 """Prefix, on a turn and on its response: seconds each stage took. The stages sum to the latency."""
 STAGES: Final = (

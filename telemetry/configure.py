@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from .delivery.collector_lane import Collector
     from .store import Limits
     from .summary import Keep
 
@@ -51,6 +52,7 @@ def init(
     store: str | Path | None = None,
     store_limits: Limits | None = None,
     propagate_to: Sequence[str] | None = None,
+    otlp: Collector | None = None,
     strict: bool = False,
     send_content: bool = False,
     send_attributes: Sequence[str] = (),
@@ -64,22 +66,20 @@ def init(
         sample_rate: share of conversations sent to Sentry, 0 to 1. The store records all of them.
         keep: chooses, at their end, those sent in any case: rules (:func:`.summary.rules`), or a
             function of a :class:`Summary`, asked in delivery's thread. All are sent at their end.
-        lifecycle: ``"transaction"``, one event when the conversation ends, or ``"stream"``, its
-            spans while it runs.
+        lifecycle: ``"transaction"``, one event at the end, or ``"stream"``, spans as they end.
         store, store_limits: path of the local trace store (SQLite), and what is kept there.
         propagate_to: host names whose requests get trace headers; None means every host.
+        otlp: gets the spans that Sentry gets: :class:`telemetry.integrations.otlp.Collector`.
         strict: raise :class:`MissingConversation` instead of recording an orphan; for tests.
         send_content: send Sentry what people said and what follows from it. The store has it.
-        send_attributes: names of attributes, tags, ``extra``, ``user.FIELD``,
-            ``context.NAME.FIELD`` that are sent besides; ``NAME*`` is all that begin so.
-        send_errors: exceptions whose messages are sent, by ``Type`` or ``module.Type``.
+        send_attributes, send_errors: names of attributes, tags, ``extra``, ``user.FIELD``,
+            ``context.NAME.FIELD`` (``NAME*``: all that begin so), and of exceptions, sent besides.
         options: further options of ``sentry_sdk.init``: ``integrations``, ``ca_certs``, …
 
     Raises:
         TelemetryError: it is initialised already, or the DSN, the store or an option can't be used.
     """
-    _check(lifecycle, sample_rate)
-    sentrys_options.check(options)
+    _check(lifecycle, sample_rate, options)
     return start(
         Delivery(
             store=_writable(store),
@@ -89,6 +89,7 @@ def init(
             streaming=lifecycle == "stream",
             at_once=AT_ONCE,
             limits=store_limits,
+            collector=otlp,
             keep=chooses(keep),
         ),
         strict=strict,
@@ -210,11 +211,12 @@ def _silent_loggers(given: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _check(lifecycle: str, sample_rate: float) -> None:
+def _check(lifecycle: str, sample_rate: float, options: dict[str, Any]) -> None:
     if lifecycle not in ("transaction", "stream"):
         raise TelemetryError(f"lifecycle must be 'transaction' or 'stream', not {lifecycle!r}")
     if not 0 <= sample_rate <= 1:
         raise TelemetryError(f"sample_rate must be between 0 and 1, not {sample_rate}")
+    sentrys_options.check(options)
 
 
 def _sender(dsn: str | None, options: dict[str, Any]) -> Sender | None:

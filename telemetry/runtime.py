@@ -81,8 +81,17 @@ class Runtime:
     def stats(self) -> Stats:
         """The counts so far."""
         return self._delivery.outbox.tally.stats(
-            self._delivery.dropped(), self._delivery.delivered()
+            self._delivery.dropped(), self._delivery.account.delivered()
         )
+
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with delivery now, a sentence each; none while all is well.
+
+        Sentry that isn't reached, or refuses, a store that can't be written to, and what was
+        dropped in the last minutes. They name no host, no path and nothing that anybody sent: a
+        health endpoint may show them. Calls go on in spite of all of it.
+        """
+        return self._delivery.account.troubles()
 
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until everything recorded before this call is stored and sent; False when time ran

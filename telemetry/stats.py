@@ -32,6 +32,8 @@ class Counter:
 
 refused_headers: Final = Counter()
 """Trace headers passed over in this process: reading them needs no runtime."""
+refused_gaps: Final = Counter()
+"""Gaps at the caller's ear passed over in this process: a framework's callbacks know no runtime."""
 faults: Final = Counter()
 """Faults of instrumentation in this process: a framework's callbacks know no runtime."""
 
@@ -41,6 +43,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.refused_headers_before = refused_headers.read()
+        self.refused_gaps_before = refused_gaps.read()
         self.faults_before = faults.read()
         self.conversations = Counter()
         self.spans = Counter()
@@ -58,6 +61,7 @@ class Tally:
             dropped_spans=sum(dropped.values()),
             open_at_finish=self.open_at_finish.read(),
             refused_headers=refused_headers.read() - self.refused_headers_before,
+            refused_gaps=refused_gaps.read() - self.refused_gaps_before,
             faults=faults.read() - self.faults_before,
             dropped=dropped,
             waiting=delivery.waiting,
@@ -91,11 +95,14 @@ class Stats:
     late_spans: int
     """Spans started after their conversation had ended."""
     dropped_spans: int
-    """Spans that will not arrive: the sum over ``dropped``."""
+    """Spans that will not arrive: the sum over ``dropped``. What Sentry has got and the collector
+    hasn't is among them, under reasons that begin with ``otlp_``."""
     open_at_finish: int
     """Spans that were still open when their conversation ended, or when the runtime closed."""
     refused_headers: int
     """Trace headers that somebody sent and that were passed over: malformed, of another trace."""
+    refused_gaps: int
+    """Gaps that callers say they heard and that were passed over: they can't be, or came late."""
     faults: int
     """Faults of instrumentation that were passed over, so that calls went on: bugs of telemetry's,
     which the log tells."""

@@ -295,7 +295,9 @@ def _notes(span: SpanRecord, *, words: bool) -> Iterator[str]:
         stages = ", ".join(
             f"{printable(stage)} {_ms(seconds, unit='')}" for stage, seconds in _stages(known)
         )
-        yield f"answered in {_ms(latency)}" + (stages and f": {stages}")
+        gap = known.get(names.CALLER_GAP)
+        heard = "" if gap is None else f" ({_ms(gap)} at the caller)"
+        yield f"answered in {_ms(latency)}{heard}" + (stages and f": {stages}")
 
 
 def _stages(known: Mapping[str, Any]) -> list[tuple[str, Any]]:

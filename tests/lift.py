@@ -45,6 +45,8 @@ FRAMEWORKS: Final = (
     "livekit-agents",
     "livekit-plugins-openai",
     "genai-prices",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-sdk",
     "aiohttp",
     "httpx",
     "httpx2",
@@ -79,7 +81,7 @@ class Lifted:
         self.folder = folder
         self.name = name
         self.python = folder / ".venv" / "bin" / "python"
-        self._uv = _uv()
+        self._uv = find_uv()
         self._run(self._uv, "venv", "--quiet", "--python", sys.executable, folder / ".venv")
         nothing_built = shutil.ignore_patterns("__pycache__")
         package = folder.joinpath(*name.split("."))
@@ -137,12 +139,12 @@ def _versions() -> dict[str, str]:
     return {re.split(r"[^\w.-]", requirement)[0]: requirement for requirement in wanted}
 
 
-def _uv() -> str:
+def find_uv() -> str:
     """Where uv is: installed, or where ``make setup`` puts it."""
     beside = (ROOT / ".cache/uv/bin/uv", Path(sys.executable).parent / "uv")
     found = shutil.which("uv") or next((str(path) for path in beside if path.exists()), None)
     if found is None:
-        sys.exit("lift: no uv on PATH, in .cache/uv or beside python: run `make setup`")
+        sys.exit("no uv on PATH, in .cache/uv or beside python: run `make setup`")
     return found
 
 

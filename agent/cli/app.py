@@ -31,6 +31,7 @@ from . import rooms, simulate, terminal
 
 if TYPE_CHECKING:
     from config import Settings
+    from telemetry import Runtime
 
     from .ending import Ending
 
@@ -140,17 +141,17 @@ def serve(
     process.begin(settings.log_level)
     if (warning := process.open_to_all(settings)) is not None:
         terminal.warn(f"parley: warning: {warning}")
-    with process.ending(settings) as ending, process.traced(settings):
-        process.run(_serve, settings, page, ending)
+    with process.ending(settings) as ending, process.traced(settings) as runtime:
+        process.run(_serve, settings, page, ending, runtime)
 
 
-async def _serve(settings: Settings, page: bool, ending: Ending) -> None:
+async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtime) -> None:
     from agent import gateway
     from agent.worker import worker
 
     from . import process
 
-    token = settings.gateway_token
+    token, port = settings.gateway_token, settings.metrics_port
     async with AsyncExitStack() as stack:
         stopping = await stack.enter_async_context(ending.heard())
         started = await stack.enter_async_context(until_started(stopping))
@@ -175,6 +176,8 @@ async def _serve(settings: Settings, page: bool, ending: Ending) -> None:
             max_duration=settings.max_duration,
             stopping=stopping,
             drain_timeout=settings.drain_timeout,
+            runtime=runtime,
+            metrics_at=None if port is None else (settings.metrics_host, port),
         )
 
 

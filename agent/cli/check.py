@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Probe = Callable[[], Awaitable[str]]
 
-_SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|DSN", re.IGNORECASE)
+_SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|DSN|HEADERS", re.IGNORECASE)
 _PATH: Final = re.compile(r"FILE(_SET_ASIDE)?$", re.IGNORECASE)
 """A variable that names a file: which one may be shown."""
 _STYLES: Final = {"ok": "green", "problem": "bold red", "warning": "yellow", "not set": "dim"}
@@ -148,10 +148,18 @@ def _probes(settings: Settings) -> Iterator[tuple[str, Probe]]:
         yield "trace store", partial(probes.trace_store, settings.trace_store)
     if settings.sentry_dsn is not None:
         yield "sentry", partial(probes.sentry, settings.sentry_dsn.get_secret_value())
+    if settings.otlp_endpoint is not None:
+        yield "collector", partial(_collector, settings)
     if url := os.environ.get("LIVEKIT_URL"):
         key, secret = (os.environ.get(f"LIVEKIT_API_{name}", "") for name in ("KEY", "SECRET"))
         yield "livekit", partial(probes.livekit, url, key, secret)
     yield "gateway port", partial(probes.gateway_port, settings.gateway_host, settings.gateway_port)
+
+
+async def _collector(settings: Settings) -> str:
+    found = process.collector(settings)
+    assert found is not None
+    return await probes.collector(found)
 
 
 def _secrets(settings: Settings) -> list[str]:
@@ -160,6 +168,7 @@ def _secrets(settings: Settings) -> list[str]:
     named = [
         *os.environ.items(),
         *((name, str(value)) for o in options for own in o.values() for name, value in own.items()),
+        *((f"{name} HEADERS", value) for name, value in settings.otlp_headers),
     ]
     values = {
         value

@@ -31,14 +31,19 @@ from agent.errors import InputError
 from agent.session import load_agent
 from config import question
 from telemetry import TelemetryError
+from telemetry.printable import printable
 from telemetry.store import TraceStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from telemetry.integrations.otlp import Collector
+
 SENTENCE: Final = "Can you hear me?"
 """The sentence that each voice says."""
+SENTRY_TIMEOUT_SECONDS: Final = 5.0
+"""Time that Sentry has to answer: delivery gives it no more."""
 _NO_RETRIES: Final = 0
 """Number of retries: a check tells of the first answer, not of the last one."""
 
@@ -160,7 +165,9 @@ async def sentry(dsn: str) -> str:
     try:
         with proxies.of_environment(dsn) as trusted:
             bundle = certificates.bundle(dsn, os.environ)
-            client = httpx.AsyncClient(verify=_trusting(bundle), trust_env=trusted)
+            client = httpx.AsyncClient(
+                verify=_trusting(bundle), trust_env=trusted, timeout=SENTRY_TIMEOUT_SECONDS
+            )
         async with client as http:
             answer = await http.post(
                 f"{parts.scheme}://{host}{path}/api/{project}/envelope/",
@@ -171,16 +178,53 @@ async def sentry(dsn: str) -> str:
                     f"sentry_key={parts.username}",
                 },
             )
-    except httpx.HTTPError as error:
-        raise Problem(f"{host} can't be reached ({_reason(error)}): check SENTRY_DSN") from None
-    if answer.status_code in (400, 401, 403, 404):
+    except httpx.TimeoutException:
         raise Problem(
-            f"{host} refuses the key of project {project} (HTTP {answer.status_code}): copy "
-            "SENTRY_DSN again from the project's settings, Client Keys"
-        )
-    if not answer.is_success:
-        raise Problem(f"{host} answers HTTP {answer.status_code}: look at its status page")
+            f"{host} doesn't answer within {SENTRY_TIMEOUT_SECONDS:g} s, and has no more time in "
+            "a call: check the network and the proxy on the way to it"
+        ) from None
+    except httpx.HTTPError as error:
+        why = _reason(error)
+        mend = "name its certificates with SSL_CERT_FILE" if "SSL" in why else "check SENTRY_DSN"
+        raise Problem(f"{host} can't be reached ({why}): {mend}") from None
+    if (refusal := _refusal(answer, project)) is not None:
+        raise Problem(f"{host} {refusal}")
     return f"{host} takes envelopes of project {project}"
+
+
+def _refusal(answer: httpx.Response, project: str) -> str | None:
+    """What Sentry says against an envelope, and the way to mend it; None if it takes it."""
+    said = printable(answer.headers.get("X-Sentry-Error", ""), 200)
+    status = f"HTTP {answer.status_code}{said and ': '}{said}"
+    again = "copy SENTRY_DSN again from the project's settings, Client Keys"
+    limits = printable(answer.headers.get("X-Sentry-Rate-Limits", ""), 200)
+    match answer.status_code:
+        case 400 | 401 | 403:
+            return f"refuses the key of project {project} ({status}): {again}"
+        case 404:
+            return f"knows no project {project} ({status}): see that it is there, and {again}"
+        case 429:
+            return (
+                f"takes no more of project {project} for now ({status}): raise its quota, or send "
+                "less with PARLEY_SAMPLE_RATE"
+            )
+        case _ if not answer.is_success:
+            return f"answers {status}: look at its status page, or the proxy's before it"
+        case _ if limits:
+            return (
+                f"takes project {project}'s key and holds some of it back ({limits}): raise its "
+                "quota, or send less with PARLEY_SAMPLE_RATE"
+            )
+    return None
+
+
+async def collector(endpoint: Collector) -> str:
+    """Send an empty request: it leaves nothing."""
+    try:
+        host = await anyio.to_thread.run_sync(endpoint.reach, abandon_on_cancel=True)
+    except TelemetryError as error:
+        raise Problem(f"{error}: check PARLEY_OTLP_ENDPOINT and PARLEY_OTLP_HEADERS") from None
+    return f"{host} takes spans"
 
 
 def _trusting(bundle: str | None) -> ssl.SSLContext:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from config import Settings
     from telemetry.integrations.httpx2 import Httpx2Integration
+    from telemetry.integrations.otlp import Collector
 
 _Found = TypeVar("_Found")
 _Given = TypeVarTuple("_Given")
@@ -36,11 +37,11 @@ _Given = TypeVarTuple("_Given")
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LEAST_FILES = 64
 """Files and sockets that a command gets at least, where the machine allows that."""
-CLOSING_SECONDS = 1.0
+CLOSING_SECONDS = 2.0
 """Time that closing may take after the last call, until what still runs is left."""
 _traced: list[telemetry.Runtime] = []
 """Telemetry of this process, while it is on."""
-_CHATTY = ("httpx", "livekit", "websockets", "asyncio")
+_CHATTY = ("aiohttp.access", "httpx", "livekit", "websockets", "asyncio")
 """Loggers whose INFO a trace tells better."""
 
 
@@ -129,6 +130,7 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
         send_attributes=settings.send_attributes,
         send_errors=settings.send_errors,
         strict_trace_continuation=settings.strict_trace_continuation,
+        otlp=collector(settings),
         # A model's client is timed by LiveKit's spans; Sentry's own would count its tokens twice.
         auto_enabling_integrations=False,
         integrations=_clients(),
@@ -139,6 +141,28 @@ def traced(settings: Settings, *, store: str | None = None) -> Iterator[telemetr
             yield runtime
     finally:
         _traced.remove(runtime)
+
+
+def collector(settings: Settings) -> Collector | None:
+    """The collector that the settings name, which gets conversations besides Sentry.
+
+    Raises:
+        InputError: what it takes isn't installed.
+    """
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from telemetry.integrations.otlp import Collector
+    except ImportError:
+        raise InputError(
+            "PARLEY_OTLP_ENDPOINT: OpenTelemetry's exporter is not installed: uv sync --extra otlp"
+        ) from None
+    return Collector(
+        settings.otlp_endpoint,
+        headers=dict(settings.otlp_headers),
+        service="parley",
+        ca_certs=certificates.bundle(settings.otlp_endpoint, os.environ, "the collector"),
+    )
 
 
 def ending(settings: Settings) -> Ending:

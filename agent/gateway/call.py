@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from agent.session.line import Outcome, Session
 
 from .budget import TypedTurns
-from .protocol import CloseCode, End, ProtocolError, Started, Text
+from .protocol import CloseCode, End, Gap, ProtocolError, Started, Text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -184,6 +184,8 @@ class Call:
                 self._line.microphone.push(message)
             case Text(text=text, headers=headers):
                 self._session.hear(text, headers)
+            case Gap(seconds=seconds):
+                self._session.caller_gap(seconds)
             case End():
                 self.end(Ending(Outcome.HUNG_UP))
 

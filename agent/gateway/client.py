@@ -18,6 +18,7 @@ from .exchange import Exchange, Phase
 from .protocol import (
     SUBPROTOCOL,
     End,
+    Gap,
     GatewayError,
     GatewayMessage,
     Start,
@@ -83,6 +84,11 @@ class Call:
         turn = Text(text=text, headers=dict(headers or {}))
         with _disconnection():
             await self._websocket.send(self._exchange.to_gateway(turn))
+
+    async def send_gap(self, seconds: float) -> None:
+        """Tell how long the caller has waited for an answer, by its own ears."""
+        with _disconnection():
+            await self._websocket.send(self._exchange.to_gateway(Gap(seconds=seconds)))
 
     async def end(self) -> None:
         """Hang up politely; frames may still be sent, and are ignored."""

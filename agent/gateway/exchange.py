@@ -22,6 +22,7 @@ from .protocol import (
     End,
     Ended,
     Flush,
+    Gap,
     GatewayMessage,
     ProtocolError,
     Start,
@@ -59,9 +60,9 @@ class Phase(enum.IntEnum):
 _CALLER_MAY: Final[dict[Phase, tuple[type, ...]]] = {
     Phase.NEW: (Start,),
     Phase.STARTING: (),
-    Phase.OPEN: (bytes, Text, End),
-    Phase.ENDING: (bytes,),  # its microphone's last frames
-    Phase.ENDED: (bytes, Text, End),  # they crossed ``ended`` on the way
+    Phase.OPEN: (bytes, Text, Gap, End),
+    Phase.ENDING: (bytes, Gap),  # its microphone's last frames, and what it still hears
+    Phase.ENDED: (bytes, Text, Gap, End),  # they crossed ``ended`` on the way
     Phase.BROKEN: (),
 }
 _GATEWAY_MAY_ONCE_OPEN: Final = (State, Words, Tool, AudioStarted, AudioEnded, Flush, Ended, bytes)

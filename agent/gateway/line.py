@@ -133,15 +133,21 @@ class GatewayLine:
     """A :class:`agent.session.line.Line`, made once ``start`` has been received.
 
     :attr:`outgoing` yields the data to be written to the caller, in order. A context manager, which
-    closes both ends of that queue.
+    closes both ends of that queue. ``on_response`` is told the seconds from the caller's last
+    audible sample to the agent's first, for each answer.
     """
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(
+        self, exchange: Exchange, *, on_response: Callable[[float], object] = lambda _: None
+    ) -> None:
         self.microphone = Microphone(sample_rate=exchange.sample_rate)
         self.playout = Playout(self.say, sample_rate=exchange.sample_rate)
         self.on_overflow: Callable[[], None] | None = None
         """Callback for :data:`MAX_UNREAD_SECONDS` of audio waiting; nothing is queued after it."""
         self._exchange = exchange
+        self._on_response = on_response
+        self._spoke_until: float | None = None
+        """The time at which the caller whose answer is to come was last heard (Unix seconds)."""
         self._queue, self.outgoing = anyio.create_memory_object_stream[str | bytes](
             round(MAX_UNREAD_SECONDS / FRAME_SECONDS)
         )
@@ -166,11 +172,19 @@ class GatewayLine:
 
     def voiced_until(self) -> float | None:
         """The Unix time at which the caller was last heard."""
-        return self.microphone.voiced_until()
+        self._spoke_until = self.microphone.voiced_until()
+        return self._spoke_until
 
     def on_audible(self, function: Callable[[float], None]) -> None:
         """Call ``function`` with the Unix time of each speech's first audible sample."""
-        self.playout.on_audible = function
+
+        def audible(at: float) -> None:
+            spoke, self._spoke_until = self._spoke_until, None
+            if spoke is not None:
+                self._on_response(at - spoke)
+            function(at)
+
+        self.playout.on_audible = audible
 
     def send(self, event: session.SessionEvent) -> None:
         """Tell the caller of an event."""

@@ -18,12 +18,16 @@ frame               the caller's microphone, in real time: at most ten          
 ``text``            ``text``: a turn typed instead of spoken; at most ten       after ``started``
                     in any ten seconds, 20,000 characters in any sixty;
                     optional ``headers``
+``gap``             ``seconds``: the caller's last sound to the first of the    after ``started``
+                    answer, as it heard both itself; optional, once for each
+                    answer, as soon as it is heard
 ``end``             the caller hangs up; frames in flight are ignored           after ``started``
 ==================  ==========================================================  ================
 
 ``headers`` (``sentry-trace`` or ``traceparent``, ``baggage``) are the trace that the caller is in.
 The conversation becomes a part of it, below the span they name; those of a later message, if they
 are of the same trace, become the parent of the turn it asks for. What isn't sound is passed over.
+So is a ``gap`` that can't be, whatever its ``seconds`` are: nobody is turned away for one.
 
 ==================  ==========================================================
 gateway sends       fields
@@ -208,6 +212,14 @@ class Text(_FromCaller):
     headers: _Headers = Field(default_factory=dict)
 
 
+class Gap(_FromCaller):
+    """The time that the caller waited for an answer, by its own ears."""
+
+    type: Literal["gap"] = "gap"
+    seconds: object = None
+    """Anything: it is for the session to believe it or not."""
+
+
 class End(_FromCaller):
     """The caller hangs up."""
 
@@ -276,7 +288,7 @@ class Ended(_FromGateway):
     outcome: Outcome
 
 
-_CallerText: TypeAlias = Start | Text | End
+_CallerText: TypeAlias = Start | Text | Gap | End
 _GatewayText: TypeAlias = Started | State | Words | Tool | AudioStarted | AudioEnded | Flush | Ended
 CallerMessage: TypeAlias = _CallerText | bytes
 """Any message from a caller; ``bytes`` is a frame."""

@@ -12,14 +12,16 @@ import http
 import json
 import logging
 import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from agent import metrics
+from agent.health import report
 from agent.session.line import OpenSession, SessionRequest
 from agent.stopping import DRAIN_SECONDS, Stopping, Stops, end_calls
 
@@ -40,11 +42,13 @@ from .protocol import (
 from .strangers import MAX_STRANGERS, Strangers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from anyio.abc import TaskStatus
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
+
+    from telemetry import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,8 @@ async def serve(
     grace: float = 10.0,
     stopping: Stopping | None = None,
     drain_timeout: float = DRAIN_SECONDS,
+    runtime: Runtime | None = None,
+    metrics_at: tuple[str, int] | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take calls until asked to stop, and end them as :func:`agent.stopping.end_calls` does, in
@@ -82,8 +88,10 @@ async def serve(
     ``port`` 0 is any free one: ``task_status`` is started with the URL that is listened on. Times
     are seconds, and mean what :class:`~agent.gateway.call.Limits` says; ``max_strangers`` bounds
     connections without a call (:mod:`~agent.gateway.strangers`). ``GET /health`` on the same port
-    says how many calls there are; with ``page``, ``GET /`` is the page to talk from, and that
-    page alone may call from a browser. Raises :class:`ListenError`.
+    says how many calls there are, and what is wrong in the ``runtime`` that records them; with
+    ``page``, ``GET /`` is the page to talk from, and that page alone may call from a browser.
+    Prometheus is answered at the host and port ``metrics_at``, never here. Raises
+    :class:`ListenError`, and :class:`~agent.listening.PortError` for that port.
     """
     limits = Limits(
         idle_timeout=idle_timeout,
@@ -99,23 +107,30 @@ async def serve(
         page=Page() if page else None,
         max_sessions=max_sessions,
         max_strangers=max_strangers,
+        runtime=runtime,
     )
-    server = await _listen(gateway, host, port, open_timeout=start_timeout)
-    try:
-        url = _url(server.sockets[0])
-        log.info("gateway listening on %s", url)
-        if page:
-            log.info("talk to it at %s/", url.replace("ws", "http", 1))
-        task_status.started(url)
-        stopping = stopping or Stopping()
-        await stopping.drain.wait()
-        server.close(close_connections=False)
-        await gateway.end_calls(stopping, drain_timeout)
-    finally:
-        with anyio.CancelScope(shield=True):  # each call's ending is bounded by its own limits
+    async with gateway.told(metrics_at):
+        server = await _listen(gateway, host, port, open_timeout=start_timeout)
+        try:
+            task_status.started(_announce(server, page=page))
+            stopping = stopping or Stopping()
+            await stopping.drain.wait()
             server.close(close_connections=False)
-            gateway.shut_down()
-            await server.wait_closed()
+            await gateway.end_calls(stopping, drain_timeout)
+        finally:
+            with anyio.CancelScope(shield=True):  # each call's ending is bounded by its own limits
+                server.close(close_connections=False)
+                gateway.shut_down()
+                await server.wait_closed()
+
+
+def _announce(server: Server, *, page: bool) -> str:
+    """Say in the log where it listens; returns the URL."""
+    url = _url(server.sockets[0])
+    log.info("gateway listening on %s", url)
+    if page:
+        log.info("talk to it at %s/", url.replace("ws", "http", 1))
+    return url
 
 
 async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: float) -> Server:
@@ -153,6 +168,7 @@ class _Gateway:
         page: Page | None,
         max_sessions: int,
         max_strangers: int,
+        runtime: Runtime | None,
     ) -> None:
         self.strangers: Strangers[ServerConnection] = Strangers(self._send_away, most=max_strangers)
         self._open_session = open_session
@@ -161,6 +177,7 @@ class _Gateway:
         self._token = token
         self._page = page
         self._max_sessions = max_sessions
+        self._runtime = runtime
         self._held = 0
         """Calls that were opened and have not ended."""
         self._ids: set[str] = set()
@@ -197,12 +214,7 @@ class _Gateway:
             )
             response.headers["Allow"] = "GET"
         elif request.path == "/health":
-            health = {
-                "sessions": self._held,
-                "max_sessions": self._max_sessions,
-                "token_required": self._token is not None,
-            }
-            response = websocket.respond(http.HTTPStatus.OK, json.dumps(health))
+            response = websocket.respond(http.HTTPStatus.OK, json.dumps(self._health()))
             _set(response, {"Content-Type": "application/json"})
         elif self._page is not None and (found := self._page.find(request.path)) is not None:
             response = websocket.respond(http.HTTPStatus.OK, found.text)
@@ -212,6 +224,29 @@ class _Gateway:
             response = websocket.respond(http.HTTPStatus.NOT_FOUND, hint)
         _set(response, HEADERS)
         return response
+
+    def _health(self) -> dict[str, Any]:
+        troubles = () if self._runtime is None else self._runtime.troubles()
+        found = report(troubles, sessions=self._held, max_sessions=self._max_sessions)
+        return {**found, "token_required": self._token is not None}
+
+    @asynccontextmanager
+    async def told(self, at: tuple[str, int] | None) -> AsyncIterator[None]:
+        """Answer Prometheus at a host and port inside the block; None is nowhere.
+
+        Raises :class:`~agent.listening.PortError`.
+        """
+        async with AsyncExitStack() as told:
+            if at is not None:
+                figures = metrics.Worker(
+                    sessions=lambda: self._held,
+                    max_sessions=self._max_sessions,
+                    stats=None if self._runtime is None else self._runtime.stats,
+                )
+                told.enter_context(figures)
+                url = await told.enter_async_context(metrics.served(*at))
+                log.info("gateway: metrics at %s", url)
+            yield
 
     def shut_down(self) -> None:
         """Ask every call to end."""
@@ -259,7 +294,7 @@ class _Gateway:
         self.strangers.leave(websocket)
         self._held += 1
         try:
-            with self._claimed(start.id), GatewayLine(exchange) as line:
+            with self._claimed(start.id), _line(exchange) as line:
                 session = self._open_session(_request(start), line)
                 stops = Stops(self._shutdown, self._cut_off)
                 call = Call(websocket, exchange, line, session, self._limits, stops)
@@ -303,6 +338,10 @@ class _Gateway:
             many = "too many connections without 'start': send it at once, or try again later"
             raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, many)
         raise TurnedAwayError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
+
+
+def _line(exchange: Exchange) -> GatewayLine:
+    return GatewayLine(exchange, on_response=metrics.RESPONSES.observe)
 
 
 def _set(response: Response, headers: Mapping[str, str]) -> None:

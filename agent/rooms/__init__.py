@@ -9,7 +9,7 @@ module          contents
 ``line``        the caller's and the agent's audio as tracks, events as data
 ``chat``        the texts that a caller types in LiveKit's chat
 ``request``     the caller's identity and wishes, from metadata and attributes
-``metrics``     the figures for Prometheus
+``health``      the worker's health over HTTP
 ``client``      a caller's end, for the simulator and for tests
 ``ffi_events``  events of LiveKit's native client, each handed to its owner only
 ``loops``       LiveKit's watch over event loops, off where it can stop the process

@@ -20,7 +20,7 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.utils import wait_for_participant
 
 import telemetry
-from agent.gateway import End, FramePace, ProtocolError, Text, TypedTurns, parse_caller_message
+from agent.gateway import End, FramePace, Gap, ProtocolError, Text, TypedTurns, parse_caller_message
 from agent.session import Outcome
 from telemetry import attributes as names
 
@@ -359,6 +359,8 @@ class Call:
         match message:
             case Text(text=text, headers=headers) if self._afford(self._typed.count):
                 self._typed_text(text, headers)
+            case Gap(seconds=seconds):
+                self._session.caller_gap(seconds)
             case End():
                 self.end(Outcome.HUNG_UP, "the caller hung up")
 

@@ -81,6 +81,10 @@ class Call:
         """Send a typed turn; its trace ``headers`` name the span that it becomes a child of."""
         await self._send(gateway.Text(text=text, headers=dict(headers or {})))
 
+    async def send_gap(self, seconds: float) -> None:
+        """Tell how long the caller has waited for an answer, by its own ears."""
+        await self._send(gateway.Gap(seconds=seconds))
+
     async def end(self) -> None:
         """Hang up politely; ``ended`` comes back."""
         await self._send(gateway.End())

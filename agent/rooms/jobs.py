@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final, TypedDict, cast
 import anyio
 
 from agent import providers
+from agent.metrics import RESPONSES
 from agent.worker import load
 
 from .call import hold
-from .metrics import RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,22 +14,23 @@ import multiprocessing
 import os
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 from livekit import api, rtc
 from livekit.agents import AgentServer, JobExecutorType
 
-from agent import providers
+from agent import metrics, providers
 from agent.errors import InputError
+from agent.health import report
 from agent.session import load_agent
 from agent.session.silence import ASK_AGAIN_AFTER_SECONDS
 from agent.stopping import DRAIN_SECONDS, FAREWELL_SECONDS, Stops, end_calls, until_started
 from agent.worker import load
 
-from . import jobs, metrics
+from . import health, jobs
 from .call import Limits, Stop
 from .loops import watch_if_safe
 
@@ -160,23 +161,17 @@ async def _worker(
         loaded = await anyio.to_thread.run_sync(loading)
         resources.callback(loaded.models.close)
         prepare = functools.partial(jobs.prepare_thread, loaded, runtime)
-        stats = runtime.stats
     else:
+        runtime = None
         prepare = functools.partial(jobs.prepare_process, work)
-        stats = None
     server = _agent_server(livekit, options, prepare)
-    worker = Worker(server, stops, options)
+    worker = Worker(server, stops, options, runtime)
     server.load_fnc = worker.load
     server.rtc_session(
         functools.partial(jobs.run, work),
         agent_name=options.agent_name,
         on_request=worker.admit,
     )
-    if stats is not None:
-        told = metrics.Worker(
-            sessions=lambda: worker.sessions, max_sessions=options.max_sessions, stats=stats
-        )
-        resources.enter_context(told)
     return worker
 
 
@@ -195,9 +190,8 @@ def _agent_server(
         ws_url=livekit.url,
         api_key=livekit.key,
         api_secret=livekit.secret,
-        host=options.host,
-        port=options.health_port,
-        prometheus_port=options.metrics_port,
+        host=health.LIVEKITS_HOST,
+        port=0,  # what it answers is passed on, beside what it doesn't know
         http_proxy=None,
     )
 
@@ -205,13 +199,17 @@ def _agent_server(
 class Worker:
     """LiveKit's agent server, with a hard cap in front and a drain behind.
 
-    ``stops`` are watched by every call, in whatever thread or process it is.
+    ``stops`` are watched by every call, in whatever thread or process it is. ``runtime`` is None
+    where telemetry is in those processes.
     """
 
-    def __init__(self, server: AgentServer, stops: Stops[Stop], options: Options) -> None:
+    def __init__(
+        self, server: AgentServer, stops: Stops[Stop], options: Options, runtime: Runtime | None
+    ) -> None:
         self._server = server
         self._stops = stops
         self._options = options
+        self._runtime = runtime
         self._accepted: set[str] = set()
         """Jobs accepted that don't run yet."""
         self._draining = False
@@ -256,28 +254,49 @@ class Worker:
             registered.set()
 
         server.on("worker_registered", note)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._serve)
-                tasks.start_soon(self._announce, registered, task_status)
-                await stopping.drain.wait()
-                self._draining = True
-                await self._drain(stopping)
-                await server.aclose()
-                tasks.cancel_scope.cancel()
-        finally:
-            self._stops.now.set()
-            with anyio.CancelScope(shield=True):  # each call's ending is bounded by its limits
-                await server.aclose()
+        async with AsyncExitStack() as told:
+            await self._tell(told)  # a port that can't be listened on: nothing has begun
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._serve)
+                    tasks.start_soon(self._announce, registered, task_status)
+                    await stopping.drain.wait()
+                    self._draining = True
+                    await self._drain(stopping)
+                    await server.aclose()
+                    tasks.cancel_scope.cancel()
+            finally:
+                self._stops.now.set()
+                with anyio.CancelScope(shield=True):  # each call's ending is bounded by its limits
+                    await server.aclose()
+
+    async def _tell(self, told: AsyncExitStack) -> None:
+        """Answer those who ask for health and metrics, until ``told`` is closed.
+
+        Raises :class:`~agent.errors.InputError`.
+        """
+        options, runtime = self._options, self._runtime
+        figures = metrics.Worker(
+            sessions=lambda: self.sessions,
+            max_sessions=options.max_sessions,
+            stats=None if runtime is None else runtime.stats,
+        )
+        told.enter_context(figures)
+        answers = health.served(
+            self._server, self._health, host=options.host, port=options.health_port
+        )
+        log.info("rooms: health at %s", await told.enter_async_context(answers))
+        if options.metrics_port is not None:
+            url = await told.enter_async_context(metrics.served(options.host, options.metrics_port))
+            log.info("rooms: metrics at %s", url)
+
+    def _health(self) -> dict[str, Any]:
+        troubles = () if self._runtime is None else self._runtime.troubles()
+        return report(troubles, sessions=self.sessions, max_sessions=self._options.max_sessions)
 
     async def _serve(self) -> None:
         try:
             await self._server.run()
-        except OSError as error:
-            raise RoomsError(
-                f"the health or metrics port can't be listened on: {error}: set "
-                "PARLEY_HEALTH_PORT or PARLEY_METRICS_PORT"
-            ) from error
         except RuntimeError as error:  # it has tried for minutes
             raise RoomsError(f"the LiveKit server is gone: {error}") from error
 

@@ -126,6 +126,10 @@ class Session(Protocol):
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
         """Take a turn that the caller typed, with the trace headers it came with."""
 
+    def caller_gap(self, seconds: object) -> None:
+        """Take what the caller says that it waited for the answer it begins to hear; it may say
+        anything."""
+
 
 OpenSession = Callable[[SessionRequest, Line], Session]
 """Makes a session for a line; cheap, does no I/O and doesn't start it."""

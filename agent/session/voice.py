@@ -153,6 +153,10 @@ class VoiceSession:
             except RuntimeError as error:  # it is closing, or says what can't be interrupted
                 log.info("conversation %s could not take what was typed: %s", self.id, error)
 
+    def caller_gap(self, seconds: object) -> None:
+        """Record what the caller says that it waited for the answer it begins to hear."""
+        livekit_telemetry.caller_gap(self.conversation, seconds)
+
     async def run(self) -> Outcome:
         """Hold the conversation until it is over; see :meth:`agent.session.line.Session.run`."""
         try:

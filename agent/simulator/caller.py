@@ -53,6 +53,9 @@ class Call(Protocol):
     async def send_text(self, text: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a typed turn, with the trace headers of the span it is to be a child of."""
 
+    async def send_gap(self, seconds: float) -> None:
+        """Tell how long the caller has waited for an answer, by its own ears."""
+
     async def end(self) -> None:
         """Hang up politely; ``ended`` comes back."""
 
@@ -194,6 +197,9 @@ class Caller:
             self._hearing.take(message)
             if self._hearing.outcome is not None:
                 return
+            if (gap := self._hearing.new_gap()) is not None:
+                with suppress(Disconnected):  # what comes next says so, too
+                    await call.send_gap(gap)
 
     async def _speak(self, microphone: Microphone) -> None:
         with suppress(Disconnected):  # whoever listens is told why

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LATENCY_APART_MS: Final = 150.0
 """Difference allowed between a response's latency in telemetry and at the caller."""
+SAME_TIME_SECONDS: Final = 0.001
+"""Difference allowed between a gap as the caller told it and as the trace has it."""
 CUT_APART_SECONDS: Final = 1.0
 """Difference allowed between telemetry and the caller on the time a speech was cut."""
 LETTERS_PER_SECOND: Final = 15.0
@@ -44,6 +46,12 @@ def check_latency(
         if 1000 * apart(response.latency, at_caller, less) > LATENCY_APART_MS:
             yield (
                 f"turn {turn}: it has a response latency of {1000 * response.latency:.0f} ms, "
+                f"the caller measured {1000 * at_caller:.0f} ms"
+            )
+        gap = at_caller if response.caller_gap is None else response.caller_gap
+        if abs(gap - at_caller) > SAME_TIME_SECONDS:
+            yield (
+                f"turn {turn}: it has the caller tell a gap of {1000 * gap:.0f} ms, "
                 f"the caller measured {1000 * at_caller:.0f} ms"
             )
 

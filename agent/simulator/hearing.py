@@ -120,6 +120,8 @@ class Hearing:
         self.speeches: list[AgentSpeech] = []
         self.outcome: Outcome | None = None
         """The call's outcome, once the agent has told it."""
+        self._gap: float | None = None
+        """Seconds waited for the answer that has just begun to be heard."""
         self._playing: AgentSpeech | None = None
         self._busy = False
         self._words_due = False
@@ -208,7 +210,13 @@ class Hearing:
             return False
         if self.current.answered and self.current.audible_at is None:
             self.current.audible_at = since
+            self._gap = self.current.measured
         return True
+
+    def new_gap(self) -> float | None:
+        """Seconds that were waited for an answer, once, when it begins to be heard; else None."""
+        gap, self._gap = self._gap, None
+        return gap
 
     def echo(self) -> bytes | None:
         """The frame now heard, for a microphone that stands beside the loudspeaker."""

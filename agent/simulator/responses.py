@@ -28,12 +28,19 @@ class Response:
     """Time of the caller's last voiced sample, as the worker saw it."""
     latency: float
     stages: Mapping[str, float]
+    caller_gap: float | None = None
+    """The same as the caller told it; None if it didn't, or wasn't believed."""
 
 
 def responses(record: ConversationRecord) -> list[Response]:
     """The latency of each response, in the order the caller's turns ended."""
     found = [
-        Response(span.started_at, turn.attributes[names.RESPONSE_LATENCY], stages_of(turn))
+        Response(
+            span.started_at,
+            turn.attributes[names.RESPONSE_LATENCY],
+            stages_of(turn),
+            turn.attributes.get(names.CALLER_GAP),
+        )
         for span, turn in response_spans(record)
         if turn is not None and names.RESPONSE_LATENCY in turn.attributes
     ]

@@ -23,14 +23,17 @@
 ``waiting``      an envelope that waits, and what it is worth
 ``kinds``        tells the first error of a kind from its repeats
 ``sender``       one request to Sentry, and what came of it
+``refusals``     Sentry that doesn't take what it is sent, as the log tells it
 ``connections``  by which proxy and with which certificates
 ``client``       Sentry's client, which asks an error where it comes from
 ``logs``         takes what the application logs
 ``loguru_tap``   takes what it logs with loguru
 ``log_events``   makes errors and structured logs of it
+``account``      says what waits, and what is wrong
 ``drops``        counts what is dropped, by reason
 ``hooks``        the operator's hooks, as delivery calls them
 ``side_car``     copies for Spotlight
+``collector_lane``  copies for a collector of OpenTelemetry's
 ``ignored_loggers``  the loggers that Sentry is told to ignore
 ``unobserved``   keeps delivery's own work out of what is recorded
 ===============  =============================================================================

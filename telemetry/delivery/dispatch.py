@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
     from ..trace.registry import Registry
+    from .collector_lane import CollectorLane
     from .content.projection import SpansAnew
     from .drops import Drops
     from .send_queue import SendQueue
@@ -40,6 +41,7 @@ class Dispatch:
         drops: where what can't be sent is counted.
         registry: the transactions of the process, which know what was said.
         rule: what this process may send.
+        collector: gets copies besides, or None.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Dispatch:
         drops: Drops,
         registry: Registry,
         rule: Rule,
+        collector: CollectorLane | None = None,
     ) -> None:
         self.side_car: SideCar | None = None
         """Gets a copy of each envelope."""
@@ -57,6 +60,7 @@ class Dispatch:
         """The rule for what is passed on now."""
         self.redaction = None if rule.content else Redaction(registry)
         """Knows what was said, if that isn't sent."""
+        self.collector = collector
         self._store = store
         self._queue = queue
         self._drops = drops
@@ -71,7 +75,8 @@ class Dispatch:
     @property
     def delivers(self) -> bool:
         """True if anybody gets what is passed on."""
-        return self._queue is not None or self.side_car is not None
+        others = self.side_car, self.collector
+        return self._queue is not None or any(other is not None for other in others)
 
     @contextmanager
     def by(self, rule: Rule) -> Iterator[None]:
@@ -136,6 +141,8 @@ class Dispatch:
             return
         if self.side_car is not None:
             self.side_car.copy(envelope)
+        if self.collector is not None:
+            self.collector.copy(envelope, spans=events)
         if self._queue is None:
             return
         try:
@@ -174,6 +181,18 @@ class Dispatch:
             elif self._store is not None:
                 self._store.give(Forget((one.key,)))
         return found
+
+    def close(self, deadline: float) -> None:
+        """Wait for those who get copies, until the deadline (monotonic seconds)."""
+        if self.collector is not None:
+            self.collector.close(deadline)
+        if self.side_car is not None:
+            self.side_car.close(max(0.0, deadline - time.monotonic()))
+
+    def drop_all(self) -> None:
+        """Drop what they haven't got. Two threads may: each is counted once."""
+        if self.collector is not None:
+            self.collector.drop_all()
 
     def _projection_of(self, rule: Rule) -> Projection | None:
         if rule.content or self.redaction is None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .lanes import SendLanes
     from .messages import Message
     from .outbox import Outbox
+    from .refusals import Refusals
     from .send_queue import SendQueue
     from .store_lane import StoreLane
 
@@ -27,6 +28,7 @@ class Inbox:
         lanes: those of Sentry, or None.
         store: that of the store, or None.
         dispatch: reads envelopes that waited in the store.
+        refusals: is told what came of each envelope.
 
     Attributes:
         is_stopping: whether the last message has come.
@@ -40,6 +42,7 @@ class Inbox:
         *,
         store: StoreLane | None,
         dispatch: Dispatch,
+        refusals: Refusals,
     ) -> None:
         self.is_stopping = False
         self._outbox = outbox
@@ -47,6 +50,7 @@ class Inbox:
         self._lanes = lanes
         self._store = store
         self._dispatch = dispatch
+        self._refusals = refusals
 
     def take(self, wait: float) -> None:
         """Take all that have come; with none, wait so many seconds for one."""
@@ -90,6 +94,7 @@ class Inbox:
             case Answered(waiting, sent):
                 assert self._lanes is not None
                 self._lanes.answered()
+                self._refusals.answered(waiting, sent)
                 sending.answered(waiting, sent)
             case Kept(keys, in_store):
                 sending.kept(keys, in_store)

@@ -12,7 +12,7 @@ import math
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .drops import INTERNAL, NETWORK_ERROR
 from .messages import Answered
@@ -33,6 +33,7 @@ REQUEST_SECONDS = 30.0
 Nothing can interrupt these, so the thread of one that takes longer is left alone with it."""
 LEFT_ALONE = 16
 """Threads that may be left so; while there are as many, requests fail before they begin."""
+_NO_ANSWER: Final = Retry(None, NETWORK_ERROR, f"no whole answer within {REQUEST_SECONDS:g} s")
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class SendLanes:
         """Have an envelope sent; ``timeout`` (seconds) is this request's, at most."""
         self._busy += 1
         if len(self._overdue) >= LEFT_ALONE:
-            self._messages.put(Answered(waiting, Retry(None, NETWORK_ERROR)))
+            self._messages.put(Answered(waiting, _NO_ANSWER))
             return
         if self._busy > self._started and self._started < self._at_once:
             self._started += 1
@@ -120,7 +121,8 @@ class SendLanes:
 
     def due(self) -> float:
         """Seconds until a request has taken too long; infinite if none is under way."""
-        earliest = min((deadline for _, deadline in self._under_way.values()), default=math.inf)
+        under_way = list(self._under_way.values())  # at once: their threads take them out
+        earliest = min((deadline for _, deadline in under_way), default=math.inf)
         return max(0.0, earliest - time.monotonic())
 
     def give_up_overdue(self) -> None:
@@ -137,7 +139,7 @@ class SendLanes:
                 self._overdue.discard(number)  # it has just been answered
             else:
                 self._started -= 1
-                self._messages.put(Answered(waiting, Retry(None, NETWORK_ERROR)))
+                self._messages.put(Answered(waiting, _NO_ANSWER))
 
     def answered(self) -> None:
         """Note that a request is over."""

@@ -137,6 +137,8 @@ class Flush:
     """The last envelope that it waits for; known once everything before it is an envelope."""
     writes: int = 0
     """The writes to the store that it waits for."""
+    copies: int = 0
+    """The last envelope for the collector that it waits for."""
     done: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)
 
 

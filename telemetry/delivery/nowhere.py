@@ -85,6 +85,11 @@ class Nowhere:
         """Nothing runs."""
         return True
 
+    @property
+    def account(self) -> Nowhere:
+        """Itself: there is nothing to say."""
+        return self
+
     def dropped(self) -> dict[str, int]:
         """Nothing is delivered, so nothing is dropped."""
         return {}
@@ -92,6 +97,10 @@ class Nowhere:
     def delivered(self) -> Delivered:
         """Nothing waits."""
         return Delivered()
+
+    def troubles(self) -> tuple[str, ...]:
+        """Nothing goes anywhere, and nothing goes wrong."""
+        return ()
 
     def recover(self, timeout: float) -> bool:
         """Nobody left anything."""

@@ -74,6 +74,15 @@ class Outage:
         self._attempts = 0
         self._not_before = 0.0
 
+    def told(self) -> list[str]:
+        """What is wrong with the store now, a sentence or none; called by any thread."""
+        since = self.since
+        if since is None:
+            return []
+        lasts = time.monotonic() - since
+        lost = f"; {self.lost} spans and errors were lost" if self.lost else ""
+        return [f"the trace store can't be written to for {lasts:.0f} s, see the log{lost}"]
+
     def is_new(self) -> None:
         """The file that was written to isn't there any more."""
         logger.warning(

@@ -102,7 +102,7 @@ class Redaction:
         self._past.append(trace_id)
         if len(self._past) > PAST:
             oldest = self._past.popleft()
-            if not any(alive.trace_id == oldest for alive in self._registry.alive()):
+            if not self._registry.has_trace(oldest):
                 self._said.pop(oldest, None)
 
     def said_in(self, trace_id: str | None) -> Said | None:

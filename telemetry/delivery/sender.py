@@ -25,7 +25,7 @@ import os
 import time
 import zlib
 from _thread import allocate_lock  # the real one, also where a profiler has replaced threading's
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,6 +72,10 @@ class Retry:
     """Seconds the server asks to wait; None when it says nothing: the caller's own backoff."""
     reason: str
     """The reason to count it under if it is dropped."""
+    detail: str = field(default="", compare=False)
+    """What the network said, for the log."""
+    is_answer: bool = field(default=False, compare=False)
+    """True if Sentry said so just now: not so a rate limit that holds still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Dropped:
     """It will never arrive, however often it is sent."""
 
     reason: str
+    detail: str = field(default="", compare=False)
+    """What Sentry says of the key or the project, for the log."""
 
 
 Sent = Delivered | Retry | Dropped
@@ -156,18 +162,21 @@ class Sender:
                     retries=False,
                     redirect=False,
                 )
-        except (urllib3.exceptions.HTTPError, OSError):
-            return Retry(after=None, reason=NETWORK_ERROR)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return Retry(after=None, reason=NETWORK_ERROR, detail=str(error))
         self._limits.update(response.status, response.headers)
         match response.status:
             case status if 200 <= status < 300:
                 return Delivered(tuple(left_out))
             case 429:
-                return Retry(after=self._limits.divide(envelope)[2] or None, reason=RATE_LIMITED)
+                after = self._limits.divide(envelope)[2] or None
+                return Retry(after=after, reason=RATE_LIMITED, is_answer=True)
             case 413:
                 return Dropped(TOO_LARGE)
             case status if status >= 500:
                 return Retry(after=_retry_after(response.headers), reason=f"http_{status}")
+            case 401 | 403 | 404 as status:
+                return Dropped(f"http_{status}", response.headers.get("X-Sentry-Error", ""))
             case status:
                 return Dropped(f"http_{status}")
 

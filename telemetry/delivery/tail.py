@@ -88,7 +88,7 @@ class Tail:
 
     def error(self, trace_id: str | None) -> None:
         """An error was reported in this trace."""
-        if trace_id is not None and any(t.trace_id == trace_id for t in self._registry.alive()):
+        if trace_id is not None and self._registry.has_trace(trace_id):
             self._errors[trace_id] = self._errors.get(trace_id, 0) + 1
 
     def hold(self, transaction: Transaction, envelope: Envelope) -> None:
@@ -141,9 +141,7 @@ class Tail:
         held = self._held.pop(key, None)
         if held is not None:
             self._size -= held.size
-        if trace_id in self._errors and not any(
-            alive.trace_id == trace_id for alive in self._registry.alive()
-        ):
+        if trace_id in self._errors and not self._registry.has_trace(trace_id):
             del self._errors[trace_id]
 
     def _of(self, transaction: Transaction) -> _Held:

@@ -23,12 +23,13 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import use_isolation_scope
 
 from ..errors import TelemetryError
-from ..stats import Delivered
 from ..store import Limits
 from . import outbox
+from .account import Account
+from .collector_lane import Collector, lane_to
 from .content import NOTHING_ELSE, Policy, Rule
 from .dispatch import Dispatch
-from .drops import SHUTDOWN, STORE, Drops
+from .drops import IN_THE_END, SHUTDOWN, Drops
 from .flushes import Flushes
 from .inbox import Inbox
 from .kinds import Kinds
@@ -73,10 +74,12 @@ class Delivery:
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         at_once: requests to Sentry that may be under way together.
         limits: of what waits for Sentry in the store.
+        collector: gets the spans that Sentry gets, besides, or None.
         keep: chooses transactions to be sent when they end; None if Sentry decides when they begin.
 
     Attributes:
         outbox: where calls put what is to be delivered.
+        account: says what waits, and what is wrong.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Delivery:
         streaming: bool = False,
         at_once: int = 1,
         limits: Limits | None = None,
+        collector: Collector | None = None,
         keep: Keep | None = None,
     ) -> None:
         self.streaming = streaming
@@ -99,6 +103,7 @@ class Delivery:
         self._limits = limits or Limits()
         self._keep = keep
         self._at_once = at_once
+        self._collector = collector
         self._client: BaseClient | None = None
         self._spotlight: SpotlightClient | None = None
         self._begin()
@@ -137,6 +142,7 @@ class Delivery:
             drops=self._drops,
             registry=self.outbox.registry,
             rule=self._rule,
+            collector=lane_to(self._collector, messages, self._threads, self._drops),
         )
         self._processor = Processor(
             store=self._store,
@@ -150,9 +156,15 @@ class Delivery:
             self._dispatch.side_car = SideCar(self._spotlight, self._threads)
         self._in_hand: deque[int] = deque(maxlen=1)
         """Spans and events of the message that is being worked on."""
-        self._flushes = Flushes(self._queue, self._store)
+        self._flushes = Flushes(self._queue, self._store, self._dispatch.collector)
+        self.account = Account(self._drops, self._queue, self._store, self._processor.left_out)
         self._inbox = Inbox(
-            self.outbox, self._queue, self._lanes, store=self._store, dispatch=self._dispatch
+            self.outbox,
+            self._queue,
+            self._lanes,
+            store=self._store,
+            dispatch=self._dispatch,
+            refusals=self.account.refusals,
         )
         self._abandoned = False
         self._thread: threading.Thread | None = None
@@ -205,7 +217,7 @@ class Delivery:
     def stop(self, timeout: float) -> bool:
         """Deliver what can be within ``timeout`` seconds, then end the thread.
 
-        False when something was dropped; it is counted under ``shutdown``, or ``store_error``.
+        False when something was dropped; it is counted under one of :data:`.drops.IN_THE_END`.
         """
         before = self.dropped()
         if self._thread is not None and self._thread.is_alive():
@@ -219,7 +231,7 @@ class Delivery:
         self.outbox.shut, self.outbox.takes_envelopes = True, False
         self._drop_all()
         dropped = self.dropped()
-        return all(dropped.get(why, 0) == before.get(why, 0) for why in (SHUTDOWN, STORE))
+        return all(dropped.get(why, 0) == before.get(why, 0) for why in IN_THE_END)
 
     def send(self, envelope: Envelope) -> None:
         """The SDK has an envelope to send."""
@@ -235,16 +247,6 @@ class Delivery:
     def dropped(self) -> dict[str, int]:
         """The number of spans and events that were dropped, by reason."""
         return self._drops.read()
-
-    def delivered(self) -> Delivered:
-        """Counts of what waits, and of what was recovered."""
-        waiting, since, recovered = 0, None, 0
-        if self._queue is not None:
-            waiting, since = self._queue.waiting, self._queue.waiting_since
-        if self._store is not None:
-            waiting += self._store.left
-            recovered = self._store.recovered
-        return Delivered(waiting, since, recovered, self._processor.left_out.read())
 
     def recover(self, timeout: float) -> bool:
         """Wait until what others left in the store has been taken over, and made into envelopes."""
@@ -348,11 +350,10 @@ class Delivery:
             self._inbox.tell_store()
             self._store.end(stop.deadline)
             self._inbox.take(0.0)  # what it has isn't lost
+        self._dispatch.close(stop.deadline)
         self._drop_all()
         if self._lanes is not None:
             self._lanes.close()
-        if self._dispatch.side_car is not None:
-            self._dispatch.side_car.close(max(0.0, stop.deadline - time.monotonic()))
         self._flushes.give_up()
         stop.done.put(True)
 
@@ -375,6 +376,7 @@ class Delivery:
             self._queue.drop_all()
         if self._store is not None:
             self._store.drop_all()
+        self._dispatch.drop_all()
         with suppress(IndexError):
             self._drops.add(SHUTDOWN, self._in_hand.popleft())
         while self.outbox.taken:

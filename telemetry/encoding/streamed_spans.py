@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .given import GivenSpan, GivenTransaction
 
 CONTENT_TYPE: Final = "application/vnd.sentry.items.span.v2+json"
+BEGINNING: Final = b'{"version":2,"items":['
+"""The first bytes of an item; its members follow, with one comma between two."""
 STATUS: Final = "sentry.status.message"
 """The status in full: a streamed span's own is only ``ok`` or ``error``."""
 CONTEXT: Final = "context."
@@ -63,7 +65,7 @@ def envelopes(
     for batch in batches(members, len):
         headers = {"sent_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "trace": trace}
         item = Item(
-            PayloadRef(bytes=b'{"version":2,"items":[' + b",".join(batch) + b"]}"),
+            PayloadRef(bytes=BEGINNING + b",".join(batch) + b"]}"),
             headers={"item_count": len(batch)},
             type="span",
             content_type=CONTENT_TYPE,
@@ -109,7 +111,7 @@ def encode_spans(
                 copy = encoded | {"attributes": dict(encoded["attributes"])}
                 encoded |= _changed(finish(copy, {}))
         encoded["attributes"] = {
-            key: _attribute(value) for key, value in encoded["attributes"].items()
+            key: attribute(value) for key, value in encoded["attributes"].items()
         }
         yield encoded
 
@@ -145,7 +147,7 @@ def _said_by_scopes(transaction: GivenTransaction) -> tuple[dict[str, Any], dict
     return data(attributes, content=True), data(contexts, content=True)
 
 
-def _attribute(value: Any) -> dict[str, Any]:
+def attribute(value: Any) -> dict[str, Any]:
     """A value that JSON knows, with its type; what the protocol has no type for is JSON text."""
     match value:
         case bool():

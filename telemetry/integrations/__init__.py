@@ -9,6 +9,8 @@
     hosts that may have them, also when redirected.
 ``websockets``
     Connections as spans, with headers at the handshake; context for messages.
+``otlp``
+    A collector of OpenTelemetry's, which gets the tree that Sentry gets.
 ``propagation``
     Headers of the current span, for whatever has no integration.
 ``redirects``

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from .rows import Owed, SpanRow, StoredConversation, conversation_of, settle, spans_of
+from .sqlite_file import text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,5 +146,15 @@ def _code(code: str | None, op: str, name: str) -> tuple[str, str] | None:
 
 
 def sent(cursor: sqlite3.Cursor, left: Left) -> None:
-    """Note that a conversation that was left is in envelopes."""
-    settle(cursor, left.key)
+    """Note that a conversation that was left is in envelopes.
+
+    Nothing is noted in another file than it was found in, which may have taken its place
+    meanwhile: the key is somebody else's there.
+    """
+    conversation = left.conversation
+    row = cursor.execute(
+        "SELECT 1 FROM conversation WHERE key = ? AND trace_id = ? AND id = ?",
+        (left.key, conversation.trace_id, text(conversation.id)),
+    ).fetchone()
+    if row is not None:
+        settle(cursor, left.key)

@@ -52,6 +52,10 @@ class Registry:
         """The transactions that delivery isn't done with."""
         return list(self._undelivered.values())
 
+    def has_trace(self, trace_id: str) -> bool:
+        """True while delivery isn't done with a transaction of this trace."""
+        return any(transaction.trace_id == trace_id for transaction in self.alive())
+
     def open_ids(self) -> list[str]:
         """Ids of the conversations that are open."""
         return [

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from telemetry import attributes as names
 from telemetry.store import TraceStore
 from tests.ingest import Ingest, assert_accepted
 
@@ -245,6 +246,32 @@ def test_latency_adds_up_and_is_true(run: Run) -> None:
         assert sum(turn["stages_ms"].values()) == pytest.approx(turn["e2e_ms"], abs=1.0)
     apart = [abs(turn["e2e_ms"] - turn["measured_ms"]) for turn in measured]
     assert statistics.quantiles(apart, n=20)[-1] <= 100
+
+
+def test_what_the_callers_heard_is_beside_it(run: Run) -> None:
+    """Responses have the gaps that their callers measured, in the store and as Sentry gets them;
+    where one isn't believed, or comes too late, it is counted."""
+    heard = missing = 0
+    for call in run.report["conversations"]:
+        stored = TraceStore(run.store).conversation(call["id"])
+        assert stored is not None
+        (event,) = (
+            event
+            for event in run.conversations
+            if event["contexts"]["trace"]["trace_id"] == call["trace_id"]
+        )
+        told = [turn["measured_ms"] for turn in call["turns"] if turn["measured_ms"] is not None]
+        responses = [span for span in stored.spans if span.op == names.OP_RESPONSE]
+        sent = {span["span_id"]: span["data"] for span in event["spans"] if "data" in span}
+        assert len(responses) >= 2
+        for response in responses:
+            gap = response.attributes.get(names.CALLER_GAP)
+            assert sent[response.span_id].get(names.CALLER_GAP) == gap
+            assert gap is None or any(abs(1000 * gap - ms) < 1 for ms in told)
+            missing += gap is None
+            heard += gap is not None
+    assert missing <= run.report["stats"]["refused_gaps"]
+    assert heard > missing
 
 
 def test_what_was_said_stays_here(run: Run) -> None:

@@ -25,7 +25,7 @@ from rich.console import Console
 from websockets.datastructures import Headers
 
 import telemetry
-from agent import simulator
+from agent import metrics, simulator
 from agent.cli import check as checking
 from agent.cli import terminal
 from agent.cli.process import PrintableFormatter
@@ -34,12 +34,13 @@ from agent.desk import Reservations, ReservationsError, create_app, wire
 from agent.gateway import ProtocolError, admission, parse_gateway_message, protocol
 from agent.gateway.exchange import Exchange
 from agent.gateway.page import Page
-from agent.rooms import metrics, request
+from agent.rooms import request
 from agent.session import SessionRequest
 from agent.simulator import expect, scenario
 from agent.simulator.report import CallResult, Progress, Report, TurnResult
 from config import load
 from telemetry import attributes as names
+from telemetry.integrations import livekit as livekit_telemetry
 from telemetry.store import TraceStore
 from telemetry.testing import capture
 from tests.agent.desk.conftest import NOW
@@ -74,6 +75,7 @@ GATEWAY: Final[dict[type[BaseModel], dict[str, Any]]] = {
         "headers": TRACE,
     },
     protocol.Text: {"type": "text", "text": "hello", "headers": TRACE},
+    protocol.Gap: {"type": "gap", "seconds": 0.74},
     protocol.End: {"type": "end"},
     protocol.Started: {"type": "started", "id": "c", "trace_id": "a" * 32, "sample_rate": 8000},
     protocol.State: {"type": "state", "agent": "idle", "user": "away"},
@@ -84,6 +86,7 @@ GATEWAY: Final[dict[type[BaseModel], dict[str, Any]]] = {
     protocol.Flush: {"type": "flush"},
     protocol.Ended: {"type": "ended", "outcome": "completed"},
 }
+FROM_CALLERS: Final = (protocol.Start, protocol.Text, protocol.Gap, protocol.End)
 _SEATING: Final = {"date": "2026-11-27", "time": "19:30", "party": 4}
 RESERVATIONS: Final[dict[type[BaseModel], dict[str, Any]]] = {
     wire.Hours: {"opens": "17:00", "closes": "23:00"},
@@ -279,7 +282,7 @@ def test_the_gateways_callers(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """Refusals, logs and traces of calls with anything in any field."""
     store = tmp_path / "traces.db"
     with capture(store=store), logged() as log:
-        for model in (protocol.Start, protocol.Text, protocol.End):
+        for model in FROM_CALLERS:
             for message in variants(GATEWAY[model]):
                 exchange = Exchange()
                 if model is not protocol.Start:
@@ -295,6 +298,9 @@ def test_the_gateways_callers(tmp_path: Path, capsys: pytest.CaptureFixture[str]
                     hold(SessionRequest(None, told.user, told.tags, told.headers))
                 elif isinstance(told, protocol.Text):
                     hold(SessionRequest(), told.text)
+                elif isinstance(told, protocol.Gap):
+                    with telemetry.conversation("call") as conversation:
+                        livekit_telemetry.caller_gap(conversation, told.seconds)
     for line in log.getvalue().split("\n"):
         assert_plain(line)
     outputs = list(shown(store, capsys))
@@ -305,7 +311,7 @@ def test_the_gateways_callers(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_gateways_answers() -> None:
     """A caller's reports on a gateway that says anything."""
-    for model in set(GATEWAY) - {protocol.Start, protocol.Text, protocol.End}:
+    for model in set(GATEWAY) - set(FROM_CALLERS):
         for message in variants(GATEWAY[model]):
             try:
                 told = parse_gateway_message(json.dumps(message))

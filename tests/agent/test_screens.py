@@ -1,4 +1,7 @@
-"""The whole command, with Sentry listening: what its AI screens show is what the store knows."""
+"""The whole command, with Sentry listening: what its AI screens show is what the store knows.
+
+A collector of OpenTelemetry's listens besides, and gets the same tree.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from telemetry import attributes as names
 from telemetry.store import TraceStore
 from tests import screens
 from tests.ingest import Ingest
+from tests.telemetry.integrations.collector import Collector
+from tests.telemetry.integrations.otlp.sentrys import of_collector, of_sentry
 
 ROOT = Path(__file__).parents[2]
 PARLEY = Path(sys.executable).with_name("parley")
@@ -25,13 +30,14 @@ LIFECYCLES = ("transaction", "stream")
 def test_each_conversation_is_listed_as_it_was(tmp_path: Path, lifecycle: str) -> None:
     """With its turns, its calls of models and tools, its tokens, and its agents."""
     store = TraceStore(tmp_path / "traces.db")
-    with Ingest() as ingest:
+    with Ingest() as ingest, Collector() as collector:
         environment = {
             **os.environ,
             "PARLEY_TRACE_STORE": str(store.path),
             "PARLEY_SEND_CONTENT": "true",
             "PARLEY_SPEECH_PRICES": '{"en_US-joe-medium": {"1000_characters": 10}}',
             "SENTRY_DSN": ingest.dsn,
+            "PARLEY_OTLP_ENDPOINT": collector.endpoint,
             "PARLEY_TRACE_LIFECYCLE": lifecycle,
         }
         run = subprocess.run(
@@ -45,6 +51,7 @@ def test_each_conversation_is_listed_as_it_was(tmp_path: Path, lifecycle: str) -
         )
         assert run.returncode == 0, run.stdout + run.stderr
         seen = screens.seen(ingest.envelopes)
+        assert of_collector(collector.spans) == of_sentry(ingest)
     assert screens.is_one_tree(seen)
     rows = screens.conversations(seen)
     known = [each for each in store.conversations() if each.op == "conversation"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from agent.stopping import Stopping, end_calls, until_started
+from agent.stopping import Stopping, Stops, end_calls, until_started
 
 
 class Calls:
@@ -60,6 +60,12 @@ async def test_at_once_is_without_a_goodbye() -> None:
         await anyio.wait_all_tasks_blocked()
         stopping.now.set()
     assert calls.told == ["cut"]
+
+
+def test_a_worker_names_the_events_it_has() -> None:
+    """Python 3.11 writes the parameter's type into what is made so: it must be able to try."""
+    stops = Stops[str](goodbye="goodbye", now="now")
+    assert (stops.goodbye, stops.now) == ("goodbye", "now")
 
 
 async def test_a_start_is_given_up_when_asked_to_stop() -> None:

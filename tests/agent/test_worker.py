@@ -15,7 +15,7 @@ from livekit.agents import Agent
 from agent import gateway, providers
 from agent.session import AgentError
 from agent.worker import worker
-from telemetry.attributes import CONVERSATION_OUTCOME
+from telemetry.attributes import CALLER_GAP, CONVERSATION_OUTCOME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -219,3 +219,24 @@ async def test_what_is_typed_at_any_moment_is_harmless(captured: Captured) -> No
     assert isinstance(ended, gateway.Ended)
     assert ended.outcome == "completed"
     assert _outcome(_by_user(captured)["eager"]) == "completed"
+
+
+async def test_a_gap_told_at_any_moment_is_harmless(captured: Captured) -> None:
+    """Told before the session has started, of what answers nobody's voice, of what was typed, by a
+    number or anything else: counted, in no trace, and the call goes on."""
+    told: tuple[Any, ...] = (0.7, -1.0, 1e300, None, "soon", [{}])
+    async with serving() as (url, _), gateway.connect(url, start=_start("page")) as call:
+        await call.send_gap(0.7)
+        await _until(call, _said("Hello"))
+        await call.send_text("early")
+        await _until(call, lambda m: isinstance(m, gateway.AudioStarted))
+        for seconds in told:
+            await call.send_gap(seconds)
+        await _until(call, _said("You said early"))
+        await call.send_text("goodbye")
+        *_, ended = await _until(call, _ended)
+    assert isinstance(ended, gateway.Ended)
+    assert ended.outcome == "completed"
+    assert captured.runtime.stats().refused_gaps == 1 + len(told)
+    spans = captured.spans(_by_user(captured)["page"])
+    assert not any(CALLER_GAP in span.attributes for span in spans)

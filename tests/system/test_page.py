@@ -26,7 +26,7 @@ from agent.simulator.check_trace import (
     check_times,
     check_tree,
 )
-from telemetry.attributes import OP_TURN, RESPONSE_LATENCY
+from telemetry.attributes import CALLER_GAP, OP_RESPONSE, OP_TURN, RESPONSE_LATENCY
 from telemetry.store import TraceStore
 from tests.agent.gateway.sessions import Gateway, gateway
 
@@ -186,7 +186,8 @@ async def write(tab: Page, text: str) -> None:
 
 
 async def test_talking(tmp_path: Path) -> None:
-    """Press, talk, read and hear the answers, see how long they took, hang up: a whole trace."""
+    """Press, talk, read and hear the answers, see how long they took, hang up: a whole trace, with
+    the times that the page has shown."""
     flags = microphone(
         tmp_path / "microphone.wav", 7.0, "opening_hours-1", 6.0, "opening_hours-2", 60.0
     )
@@ -213,6 +214,11 @@ async def test_talking(tmp_path: Path) -> None:
     told = [span for span in record.spans if RESPONSE_LATENCY in span.attributes]
     assert len(shown) == sum(span.op == OP_TURN for span in told) == 2
     assert all(seen > 0 for seen in shown)
+    responses = sorted(
+        (span for span in told if span.op == OP_RESPONSE), key=lambda span: span.started_at
+    )
+    gaps = [1000 * span.attributes[CALLER_GAP] for span in responses]
+    assert shown == pytest.approx(gaps, abs=1)
 
 
 async def test_by_keyboard(tmp_path: Path) -> None:

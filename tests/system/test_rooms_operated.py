@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,7 +18,7 @@ from agent.session import Outcome
 from telemetry import attributes as names
 from tests.system.callers import Caller, question
 from tests.system.livekit import Ports
-from tests.system.worker import said, working
+from tests.system.worker import Worker, said, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,13 @@ async def test_a_cap_that_holds(server: Server, tmp_path: Path) -> None:
                 worker.health + "/worker", lambda text: json.loads(text)["worker_load"] > 0.68
             )
             assert await said(worker.health) == "OK"
+            health = json.loads(await said(worker.health + "/health"))
+            assert health == {
+                "status": "healthy",
+                "reasons": [],
+                "sessions": 2,
+                "max_sessions": 2,
+            }
             leave.set()
         held = {caller.id for caller in callers} - set(outside)
         assert {each.id for each in worker.store.conversations()} == held
@@ -95,10 +103,24 @@ async def test_metrics(server: Server, tmp_path: Path) -> None:
             "parley_telemetry_late_spans_total 0.0",
             "parley_telemetry_open_at_finish_total 0.0",
             "parley_telemetry_refused_headers_total 0.0",
+            "parley_telemetry_refused_gaps_total 0.0",
             "parley_telemetry_faults_total 0.0",
         ):
             assert line in metrics.splitlines(), metrics
         await until(worker.metrics, lambda text: "parley_sessions 0.0" in text)
+
+
+@pytest.mark.parametrize("name", ["PARLEY_HEALTH_PORT", "PARLEY_METRICS_PORT"])
+def test_a_port_that_is_taken(server: Server, tmp_path: Path, name: str) -> None:
+    """One line that names the setting, and no worker."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        worker = Worker(server.livekit, tmp_path, name="worker", settings={name: port})
+        assert worker.process.wait(60) == 2
+    worker.wait_for(f"parley: {name}={port}: can't listen on 127.0.0.1: ")
+    assert "Traceback" not in worker.said
 
 
 async def test_a_token_lets_into_a_call(server: Server, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telemetry.attributes import OP_CALLER, OP_CONVERSATION
+from telemetry.attributes import CALLER_GAP, OP_CALLER, OP_CONVERSATION, OP_RESPONSE
 from telemetry.store import TraceStore
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def simulate(
 
 
 def test_callers_in_rooms(server: Server, tmp_path: Path) -> None:
-    """Two callers in rooms of their own: all holds, and each conversation is below its caller."""
+    """Two callers in rooms of their own: all holds, each conversation is below its caller, and has
+    what that has heard."""
     code, said = simulate(
         tmp_path, server.livekit, "booking", "--callers", "2", "--report", "report.json"
     )
@@ -73,6 +74,15 @@ def test_callers_in_rooms(server: Server, tmp_path: Path) -> None:
     for call in report["conversations"]:
         below = {each.op: each.spans[0] for each in store.trace(call["trace_id"])}
         assert below[OP_CONVERSATION].parent_span_id == below[OP_CALLER].span_id
+        told = [turn["measured_ms"] for turn in call["turns"] if turn["measured_ms"] is not None]
+        gaps = [
+            1000 * span.attributes[CALLER_GAP]
+            for each in store.trace(call["trace_id"])
+            for span in each.spans
+            if span.op == OP_RESPONSE and CALLER_GAP in span.attributes
+        ]
+        assert gaps
+        assert all(any(abs(gap - ms) < 1 for ms in told) for gap in gaps)
 
 
 def test_a_trace_that_differs_from_the_history(server: Server, tmp_path: Path) -> None:

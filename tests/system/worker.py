@@ -17,19 +17,26 @@ from tests.system.livekit import Ports
 from tests.system.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent.rooms import LiveKit
     from telemetry.store import StoredConversation
 
 REGISTERED: Final = "worker registered"
+COMMAND: Final = (str(Path(sys.executable).with_name("parley")), "start")
 
 
 class Worker(Program):
     """A worker process in a folder of its own."""
 
     def __init__(
-        self, livekit: LiveKit, home: Path, *, name: str, settings: dict[str, str]
+        self,
+        livekit: LiveKit,
+        home: Path,
+        *,
+        name: str,
+        settings: dict[str, str],
+        command: Sequence[str] = COMMAND,
     ) -> None:
         ports = Ports.free()
         self.health = f"http://127.0.0.1:{ports.http}"
@@ -51,9 +58,7 @@ class Worker(Program):
             "PARLEY_METRICS_PORT": str(ports.tcp),
             **settings,
         }
-        super().__init__(
-            [str(Path(sys.executable).with_name("parley")), "start"], cwd=home, env=environ
-        )
+        super().__init__(command, cwd=home, env=environ)
 
     def conversation(self, id: str, *, timeout: float = 20.0) -> StoredConversation:
         """A conversation's record, once it has ended."""
@@ -68,13 +73,18 @@ class Worker(Program):
 
 @contextlib.contextmanager
 def working(
-    livekit: LiveKit, home: Path, *, name: str = "worker", **settings: str
+    livekit: LiveKit,
+    home: Path,
+    *,
+    name: str = "worker",
+    command: Sequence[str] = COMMAND,
+    **settings: str,
 ) -> Iterator[Worker]:
     """A registered worker for the time of the block; settings are environment variables.
 
     Its log is shown if the block fails.
     """
-    worker = Worker(livekit, home, name=name, settings=settings)
+    worker = Worker(livekit, home, name=name, settings=settings, command=command)
     try:
         worker.wait_for(REGISTERED)
         yield worker

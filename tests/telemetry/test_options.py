@@ -27,18 +27,11 @@ from telemetry.testing import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Literal
 
     from telemetry.testing import Captured
+    from tests.telemetry.conformance.whole import Lifecycle
 
 app = logging.getLogger("app")
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Literal["transaction", "stream"]:
-    """Both of them."""
-    given: Literal["transaction", "stream"] = request.param
-    return given
 
 
 @contextmanager
@@ -139,7 +132,7 @@ def test_an_option_that_is_none_is_refused() -> None:
     ],
 )
 def test_the_value_that_holds_in_any_case_may_be_given(
-    lifecycle: Literal["transaction", "stream"], name: str, value: Any
+    lifecycle: Lifecycle, name: str, value: Any
 ) -> None:
     """A configuration that says so isn't wrong."""
     with _conversation(lifecycle, **{name: value}) as captured:
@@ -177,7 +170,7 @@ def test_what_is_allowed_is_named(option: str, value: Any) -> None:
 
 @pytest.mark.parametrize("send_content", [False, True])
 def test_data_collection_brings_no_local_variables_back(
-    lifecycle: Literal["transaction", "stream"], send_content: bool
+    lifecycle: Lifecycle, send_content: bool
 ) -> None:
     """They are send_content's affair: what people say is in them."""
     given: dict[str, Any] = {"data_collection": {}, "send_content": send_content}
@@ -221,7 +214,7 @@ def _caller(report: Callable[[], object]) -> None:
     ids=["logged", "message", "stack_info"],
 )
 def test_a_stack_that_is_asked_for_is_the_calls(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
     report: Callable[[], object],
     given: dict[str, Any],
 ) -> None:
@@ -232,7 +225,7 @@ def test_a_stack_that_is_asked_for_is_the_calls(
     assert "_caller" in _functions(event)
 
 
-def test_no_stack_where_none_is_asked_for(lifecycle: Literal["transaction", "stream"]) -> None:
+def test_no_stack_where_none_is_asked_for(lifecycle: Lifecycle) -> None:
     """A log is its message and where it was made."""
     with _conversation(lifecycle) as captured:
         app.error("failed")
@@ -243,7 +236,7 @@ def test_no_stack_where_none_is_asked_for(lifecycle: Literal["transaction", "str
 
 
 def test_texts_are_cut_where_the_operator_says(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """max_value_length holds for spans as it does for errors."""
     with capture(lifecycle=lifecycle, max_value_length=100) as captured:
@@ -256,7 +249,7 @@ def test_texts_are_cut_where_the_operator_says(
 
 
 def test_a_scrubber_of_the_operators_is_asked_about_spans(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """Instead of Sentry's list of names."""
     scrubber = EventScrubber(denylist=["shoe_size"])
@@ -276,7 +269,7 @@ class _Odd:
 
 
 def test_values_are_shown_as_the_operator_says(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """custom_repr is asked about what is logged as extra."""
 
@@ -292,7 +285,7 @@ def test_values_are_shown_as_the_operator_says(
 # -- what is sent ----------------------------------------------------------------------------------
 
 
-def test_a_logger_that_is_ignored(lifecycle: Literal["transaction", "stream"]) -> None:
+def test_a_logger_that_is_ignored(lifecycle: Lifecycle) -> None:
     """By Sentry's ignore_logger, which its own integrations call: no error and no breadcrumb."""
     ignore_logger("ignored.here")
     try:
@@ -308,9 +301,7 @@ def test_a_logger_that_is_ignored(lifecycle: Literal["transaction", "stream"]) -
 
 
 @pytest.mark.parametrize("pattern", ["quiet.here", "quiet.*"])
-def test_a_logger_that_is_ignored_for_structured_logs(
-    lifecycle: Literal["transaction", "stream"], pattern: str
-) -> None:
+def test_a_logger_that_is_ignored_for_structured_logs(lifecycle: Lifecycle, pattern: str) -> None:
     """By Sentry's ignore_logger_for_sentry_logs: it makes errors and breadcrumbs as before."""
     ignore_logger_for_sentry_logs(pattern)
     try:
@@ -349,7 +340,7 @@ def test_spans_of_models_are_streamed_where_the_operator_says(streams: bool) -> 
 @pytest.mark.parametrize("experiments", [False, True], ids=["option", "experiment"])
 @pytest.mark.parametrize("drops", [False, True])
 def test_structured_logs_by_either_name(
-    lifecycle: Literal["transaction", "stream"], experiments: bool, drops: bool
+    lifecycle: Lifecycle, experiments: bool, drops: bool
 ) -> None:
     """Of today and of before: enable_logs and before_send_log."""
     given: dict[str, Any] = {"enable_logs": True}
@@ -361,7 +352,7 @@ def test_structured_logs_by_either_name(
 
 
 def test_errors_that_are_ignored_or_not_sampled(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """By Sentry's options, however they are reported."""
     given: dict[str, Any] = {
@@ -377,7 +368,7 @@ def test_errors_that_are_ignored_or_not_sampled(
     assert found == ["TypeError"]  # once: it is one error
 
 
-def test_hooks_may_drop_and_change(lifecycle: Literal["transaction", "stream"]) -> None:
+def test_hooks_may_drop_and_change(lifecycle: Lifecycle) -> None:
     """before_send knows the log it is asked about; what it drops is no loss to be counted."""
 
     def before_send(event: Any, hint: Any) -> Any:
@@ -393,7 +384,7 @@ def test_hooks_may_drop_and_change(lifecycle: Literal["transaction", "stream"]) 
     assert captured.runtime.stats().dropped == {}
 
 
-def test_a_sampler_of_the_operators(lifecycle: Literal["transaction", "stream"]) -> None:
+def test_a_sampler_of_the_operators(lifecycle: Lifecycle) -> None:
     """Is asked about each conversation."""
 
     def sampler(context: Any) -> float:
@@ -405,7 +396,7 @@ def test_a_sampler_of_the_operators(lifecycle: Literal["transaction", "stream"])
         assert [event["transaction"] for event in captured.conversations] == ["wanted"]
 
 
-def test_metrics(lifecycle: Literal["transaction", "stream"]) -> None:
+def test_metrics(lifecycle: Lifecycle) -> None:
     """They pass, in the conversation's trace."""
     with _conversation(lifecycle) as captured:
         sentry_sdk.metrics.count("asked", 1)
@@ -446,7 +437,7 @@ def _ask_a_database() -> None:
     ],
 )
 def test_the_line_that_asked_a_database(
-    lifecycle: Literal["transaction", "stream"], options: dict[str, Any], is_there: bool
+    lifecycle: Lifecycle, options: dict[str, Any], is_there: bool
 ) -> None:
     """enable_db_query_source: on the query's span, if it was slow, whatever took it there."""
     with capture(lifecycle=lifecycle, **options) as captured:
@@ -457,7 +448,7 @@ def test_the_line_that_asked_a_database(
 
 
 def test_what_comes_after_a_spans_end_changes_nothing_that_is_on_its_way(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """The attributes that delivery may have taken by then stay as they are."""
     with capture(lifecycle=lifecycle), telemetry.conversation("host") as conversation:

@@ -50,6 +50,7 @@ TURN = {
     names.USER_WORDS: "A table for four,\nplease. \x1b[31m",
     names.AGENT_WORDS: "For what time?",
     names.RESPONSE_LATENCY: 0.64,
+    names.CALLER_GAP: 0.702,
     names.LATENCY_STAGE + "llm": 0.25,
     names.LATENCY_STAGE + "endpointing": 0.39,
     names.LATENCY_STAGE + "magic": 0,
@@ -111,7 +112,8 @@ def test_a_conversation_as_a_timed_tree() -> None:
         "  +3.000     5.000  └─ conversation.turn",
         '                       │  caller "A table for four, please. \\x1b[31m"',
         '                       │  agent "For what time?"',
-        "                       │  answered in 640 ms: endpointing 390, llm 250, magic 0",
+        "                       │  answered in 640 ms (702 ms at the caller): endpointing 390, "
+        "llm 250, magic 0",
         "  +3.000     1.000     ├─ user.speech",
         "  +4.500     0.500     └─ gen_ai.chat reply: small-1, first token 250 ms, 120 → 9 tokens",
         "  +4.600     0.100        └─ gen_ai.execute_tool book: internal_error, ValueError",

@@ -14,8 +14,9 @@ export class Problem extends Error {
 
 /**
  * Open both. `onFrame(pcm, voicedAt)` gets the microphone in 20 ms frames, with the time (seconds)
- * of the last sample in it that can be heard, or null; `onAudible(at)` the time of the first one of
- * each of the agent's speeches. Without a microphone the frames are silence. Throws Problem.
+ * of the last sample in it that can be heard, or null; `onAudible(at, away)` the time at which the
+ * first one of each of the agent's speeches leaves the loudspeaker, which is so many seconds away.
+ * Without a microphone the frames are silence. Throws Problem.
  */
 export async function openSound({ microphone, onFrame, onAudible }) {
   if (!window.isSecureContext) {
@@ -106,8 +107,13 @@ class Sound {
     capture.port.onmessage = ({ data }) => onFrame(data.pcm, data.voicedAt);
     this.#playback.port.onmessage = ({ data }) => {
       if (data.drained) this.#drained?.();
-      else onAudible(data.audibleAt);
+      else onAudible(data.audibleAt + this.#toLoudspeaker(), this.#toLoudspeaker());
     };
+  }
+
+  /** Seconds from a sample's being made to its being heard, as the browser knows them. */
+  #toLoudspeaker() {
+    return this.#context.outputLatency || this.#context.baseLatency || 0;
   }
 
   get sampleRate() {

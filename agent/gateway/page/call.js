@@ -55,6 +55,11 @@ export class Call {
     if (this.#open) this.#send({ type: "text", text });
   }
 
+  /** Tell how long the caller waited for an answer that they hear now, in seconds. */
+  gap(seconds) {
+    if (this.#open) this.#send({ type: "gap", seconds });
+  }
+
   /** Hang up; asked again, without waiting for the gateway. */
   end() {
     if (this.#open) {

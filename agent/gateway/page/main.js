@@ -23,7 +23,12 @@ class Conversation {
         if (voicedAt !== null) this.#clock.voiced(voicedAt);
         this.#call?.frame(pcm);
       },
-      onAudible: (at) => view.audible(this.#clock.audible(at)),
+      onAudible: (at, away) => {
+        const gap = this.#clock.audible(at);
+        view.audible(gap);
+        // the gateway believes nobody who tells of what can't have been heard yet
+        if (gap !== null) setTimeout(() => this.#call?.gap(gap), 1000 * away);
+      },
     });
     const level = (side) => this.#sound.level(side);
     try {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 from livekit.agents import telemetry as livekit_telemetry
@@ -14,11 +15,11 @@ from ...attributes import OP_CONVERSATION
 from ...context import chain
 from ...context.place import current_task
 from ...headers import valid
-from ...stats import refused_headers
+from ...stats import refused_gaps, refused_headers
 from ...trace.conversation import Conversation
 from ...trace.span import current_span, sentrys
 from ..harmless import harmless
-from . import clients, livekit_span, repeats, tracer
+from . import clients, gaps, livekit_span, repeats, tracer
 from .charges import Charges
 from .events import EventListener
 from .recognition import Recognition
@@ -132,6 +133,22 @@ def audible(conversation: Conversation, at: float) -> None:
     listener = livekit_span.listeners.get(conversation)
     if isinstance(listener, SpanListener):
         listener.record.turns.agent_audible(at)
+
+
+@harmless
+def caller_gap(conversation: Conversation, seconds: object) -> None:
+    """Tell the gap at the caller's ear: their last sound to the answer's first, as they heard it.
+
+    For a client that measures it and sends it as it hears the answer. It becomes an attribute of
+    the response, beside the latency: the network and the caller's buffers are in it. Whatever was
+    received may be given. What isn't a number, can't be (less than the answer took to be sent, more
+    than has passed since), is told twice, or comes when its turn is over is left out and counted
+    (``Stats.refused_gaps``).
+    """
+    listener = livekit_span.listeners.get(conversation)
+    turns = listener.record.turns if isinstance(listener, SpanListener) else None
+    if turns is None or not gaps.note(turns, seconds, time.time()):
+        refused_gaps.add()
 
 
 def asked_from(

@@ -54,6 +54,10 @@ class Turns:
         self._modelled_until = 0.0
         self._totals = Totals()
 
+    def newest_first(self) -> list[Turn]:
+        """The turns that aren't over."""
+        return list(self._open.values())[::-1]
+
     # -- the caller ------------------------------------------------------------------------------
 
     def caller_begins(self, at: float) -> Turn | None:
@@ -184,8 +188,7 @@ class Turns:
         hearing = self.hearing
         if hearing is not None and Late.WORDS in hearing.kept_for:
             return hearing
-        waiting = [turn for turn in self._newest_first() if Late.WORDS in turn.kept_for]
-        return waiting[0] if waiting else hearing
+        return next((turn for turn in self.newest_first() if Late.WORDS in turn.kept_for), hearing)
 
     # -- the agent's speeches --------------------------------------------------------------------
 
@@ -217,7 +220,7 @@ class Turns:
 
         The caller may have begun the next one while the agent was asked about this.
         """
-        decided = (turn for turn in self._newest_first() if turn.decider is task)
+        decided = (turn for turn in self.newest_first() if turn.decider is task)
         return None if task is None else next(decided, None)
 
     def speech_begins(self, speech: str, at: float, by: object) -> tuple[Turn, bool]:
@@ -268,7 +271,7 @@ class Turns:
 
     def agent_audible(self, at: float) -> None:
         """The first audible sample of the agent's current speech left."""
-        for turn in self._newest_first():
+        for turn in self.newest_first():
             if turn.speeches and turn.marks.audible_at is None:
                 turn.marks.audible_at = at
                 return
@@ -289,7 +292,7 @@ class Turns:
 
     def falsely_interrupted(self) -> None:
         """The agent was paused for nothing, in the newest turn in which it is heard."""
-        for turn in self._newest_first():
+        for turn in self.newest_first():
             if turn.speeches and turn.is_heard:
                 turn.false_interruptions += 1
                 return
@@ -395,6 +398,3 @@ class Turns:
             # asked within a tool of an older turn, which goes on now
             other.marks.first_frame_at = at
             self.part_over(other, at)
-
-    def _newest_first(self) -> list[Turn]:
-        return list(self._open.values())[::-1]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import httpx
 import pytest
 
 import telemetry
@@ -243,6 +244,23 @@ def test_the_agent_gets_what_dotenv_says(tmp_path: Path) -> None:
         running.send_signal(signal.SIGTERM)
         assert running.communicate(timeout=30)[0] == "MINE is of the environment\n"
     assert "set PARLEY_GATEWAY_TOKEN" in seen
+
+
+def test_the_gateway_has_health_and_metrics(tmp_path: Path) -> None:
+    """Metrics where their port is set, on loopback; being asked isn't worth a line of the log."""
+    with _serving(tmp_path, PARLEY_METRICS_PORT="0") as (running, seen):
+        [metrics] = re.findall(r"metrics at (http://127\.0\.0\.1:\d+/metrics)", seen)
+        [page] = re.findall(r"listening on ws(://127\.0\.0\.1:\d+)", seen)
+        with httpx.Client(trust_env=False) as http:
+            told = http.get(metrics).text.splitlines()
+            health = http.get(f"http{page}/health").json()
+        running.send_signal(signal.SIGTERM)
+        _, error = running.communicate(timeout=30)
+    assert "parley_sessions_max 20.0" in told
+    assert "parley_telemetry_conversations_total 0.0" in told
+    assert (health["status"], health["reasons"], health["sessions"]) == ("healthy", [], 0)
+    assert running.returncode == 0
+    assert "GET" not in error
 
 
 SHADOWS = (

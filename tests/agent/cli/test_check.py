@@ -23,6 +23,8 @@ from agent import desk
 from agent.cli import probes
 from telemetry.store import StoredError, TraceStore
 from tests.agent.providers.openai_server import OpenAIServer
+from tests.ingest import Ingest
+from tests.telemetry.integrations.collector import Collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -86,7 +88,16 @@ async def _check(folder: Path, *arguments: str, **environ: str) -> tuple[int, st
 
 async def test_all_is_well(tmp_path: Path) -> None:
     """A line for each thing that was reached, exit code 0, and nothing recorded anywhere."""
-    services, models = Services(), OpenAIServer()
+    services, models, collector = Services(), OpenAIServer(), Collector()
+    with collector:
+        await _all_is_well(services, models, collector, tmp_path)
+    assert collector.requests[0]["x-key"] == SECRET
+    assert collector.spans == []
+
+
+async def _all_is_well(
+    services: Services, models: OpenAIServer, collector: Collector, tmp_path: Path
+) -> None:
     async with (
         services.serving() as host,
         models.serving() as base_url,
@@ -104,6 +115,8 @@ async def test_all_is_well(tmp_path: Path) -> None:
             OPENAI_API_KEY="key",
             OPENAI_BASE_URL=base_url,
             SENTRY_DSN=f"http://{SECRET}@{host}/7",
+            PARLEY_OTLP_ENDPOINT=collector.endpoint,
+            PARLEY_OTLP_HEADERS=f"x-key={SECRET}",
             LIVEKIT_URL=f"http://{host}",
             LIVEKIT_API_KEY="devkey",
             LIVEKIT_API_SECRET=SECRET,
@@ -125,6 +138,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
         "reservations ",
         "trace store ",
         "sentry ",
+        "collector ",
         "livekit ",
         "gateway port ",
     ):
@@ -154,6 +168,8 @@ async def test_each_problem_says_how_to_mend_it(tmp_path: Path) -> None:
                 OPENAI_API_KEY=SECRET,
                 OPENAI_BASE_URL=base_url,
                 SENTRY_DSN=f"http://wrong-{SECRET}@{host}/7",
+                PARLEY_OTLP_ENDPOINT="http://127.0.0.1:9/v1/traces",
+                PARLEY_OTLP_HEADERS=f"x-key={SECRET}",
                 LIVEKIT_URL="http://127.0.0.1:9",
                 LIVEKIT_API_KEY="devkey",
                 LIVEKIT_API_SECRET=SECRET,
@@ -168,6 +184,7 @@ async def test_each_problem_says_how_to_mend_it(tmp_path: Path) -> None:
         ("problem", "voice plugin:no_such", "uv add livekit-plugins-no-such"),
         ("problem", "recognition deepgram/nova-3", "PARLEY_STT=deepgram/nova-3"),
         ("problem", "sentry", "refuses the key of project 7"),
+        ("problem", "collector", "(Connection refused): check PARLEY_OTLP_ENDPOINT"),
         ("problem", "livekit", "check LIVEKIT_URL"),
         ("problem", "trace store", "PARLEY_TRACE_STORE"),
         ("problem", "gateway port", "PARLEY_GATEWAY_PORT"),
@@ -197,6 +214,43 @@ async def test_what_does_not_answer_is_given_up(tmp_path: Path) -> None:
         )
     assert code == 1
     assert said.count("no answer within 0.5 s") == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "says", "mend"),
+    [
+        (401, {"X-Sentry-Error": "bad key"}, "the key of project 1 (HTTP 401: bad key)", "copy S"),
+        (404, {}, "knows no project 1 (HTTP 404)", "see that it is there, and copy SENTRY_DSN"),
+        (429, {"Retry-After": "60"}, "takes no more of project 1 for now (HTTP 429)", "quota"),
+        (503, {}, "answers HTTP 503", "status page"),
+        (302, {"Location": "/"}, "answers HTTP 302", "the proxy's before it"),
+        (200, {"X-Sentry-Rate-Limits": "60:transaction:key"}, "(60:transaction:key)", "quota"),
+    ],
+    ids=["key", "project", "limited", "down", "redirect", "limited in part"],
+)
+async def test_sentry_that_refuses(
+    status: int, headers: dict[str, str], says: str, mend: str
+) -> None:
+    """An envelope is sent, and its refusal told with the reason and the way to mend it."""
+    with Ingest() as ingest:
+        ingest.answer(status, headers)
+        with pytest.raises(probes.Problem) as problem:
+            await probes.sentry(ingest.dsn)
+    assert says in str(problem.value)
+    assert mend in str(problem.value)
+
+
+async def test_sentry_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that doesn't answer, that isn't there, and a name that nobody knows."""
+    monkeypatch.setattr(probes, "SENTRY_TIMEOUT_SECONDS", 0.2)
+    with Ingest() as ingest:
+        ingest.hang()
+        with pytest.raises(probes.Problem, match=r"doesn't answer within 0\.2 s.*the network"):
+            await probes.sentry(ingest.dsn)
+        dsn = ingest.dsn
+    for gone in (dsn, "http://key@sentry.invalid/1"):
+        with pytest.raises(probes.Problem, match=r"can't be reached .*: check SENTRY_DSN"):
+            await probes.sentry(gone)
 
 
 async def test_settings_that_cannot_be_read_are_exit_code_2(tmp_path: Path) -> None:

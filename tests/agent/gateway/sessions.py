@@ -31,6 +31,8 @@ class Echo:
         """What it was asked to end by first."""
         self.closed = anyio.Event()
         self.cancelled = False
+        self.gaps: list[object] = []
+        """What the caller says it waited, each time."""
         self.asked_from: Mapping[str, str] | None = None
         """The trace headers of what was typed last."""
         self._lingers = False
@@ -59,6 +61,9 @@ class Echo:
         if text == "break the reader":
             raise RuntimeError("hear failed")
         self._typed.send_nowait(text)
+
+    def caller_gap(self, seconds: object) -> None:
+        self.gaps.append(seconds)
 
     async def run(self) -> Outcome:
         try:

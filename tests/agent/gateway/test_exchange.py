@@ -13,6 +13,7 @@ from agent.gateway.protocol import (
     End,
     Ended,
     Flush,
+    Gap,
     GatewayMessage,
     ProtocolError,
     Start,
@@ -27,7 +28,7 @@ from .test_protocol import anything
 START = Start(sample_rate=16000)
 STARTED = Started(id="c-1", trace_id="0" * 32, sample_rate=16000)
 FRAME = bytes(640)
-CALLER: list[CallerMessage] = [START, FRAME, Text(text="hello"), End()]
+CALLER: list[CallerMessage] = [START, FRAME, Text(text="hello"), Gap(seconds=0.7), End()]
 GATEWAY: list[GatewayMessage] = [STARTED, FRAME, Flush(), Ended(outcome=Outcome.COMPLETED)]
 
 from_callers = st.tuples(st.just("caller"), st.sampled_from([encode(m) for m in CALLER]) | anything)
@@ -54,7 +55,7 @@ def test_both_sides_agree(messages: list[CallerMessage | GatewayMessage]) -> Non
     caller, gateway = Exchange(), Exchange()
     for message in messages:
         try:
-            if isinstance(message, Start | Text | End):
+            if isinstance(message, Start | Text | Gap | End):
                 gateway.from_caller(caller.to_gateway(message))
             else:
                 caller.from_gateway(gateway.to_caller(message))
@@ -71,7 +72,7 @@ def opened() -> Exchange:
     return exchange
 
 
-@pytest.mark.parametrize("early", [FRAME, encode(Text(text="hello")), encode(End())])
+@pytest.mark.parametrize("early", [FRAME, encode(Text(text="hello")), encode(Gap()), encode(End())])
 def test_start_comes_first(early: str | bytes) -> None:
     """Nothing is taken before ``start``."""
     with pytest.raises(ProtocolError, match="out of order: the call is new") as refused:
@@ -98,10 +99,12 @@ def test_frames_are_exact(size: int) -> None:
 
 
 def test_after_end() -> None:
-    """After ``end`` the microphone's last frames are tolerated, another turn is not."""
+    """After ``end`` what the caller hears and its microphone's last frames are tolerated, another
+    turn is not."""
     exchange = opened()
     exchange.from_caller(encode(End()))
     exchange.from_caller(FRAME)
+    exchange.from_caller(encode(Gap(seconds=0.7)))
     exchange.to_caller(Flush())
     with pytest.raises(ProtocolError, match="'text' out of order: the call is ending"):
         exchange.from_caller(encode(Text(text="one more thing")))
@@ -111,6 +114,6 @@ def test_crossing() -> None:
     """What was sent before ``ended`` arrived is not the caller's mistake."""
     exchange = opened()
     exchange.to_caller(Ended(outcome=Outcome.COMPLETED))
-    for data in (FRAME, encode(Text(text="hello")), encode(End())):
+    for data in (FRAME, encode(Text(text="hello")), encode(Gap()), encode(End())):
         exchange.from_caller(data)
     assert exchange.phase is Phase.ENDED

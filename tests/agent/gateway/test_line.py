@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import anyio
+import pytest
 
 from agent.gateway.exchange import Exchange
 from agent.gateway.line import MAX_UNHEARD_SECONDS, MAX_UNREAD_SECONDS, GatewayLine, Microphone
@@ -145,3 +146,23 @@ async def test_slow_reader() -> None:
         assert len([data async for data in line.outgoing]) == round(
             MAX_UNREAD_SECONDS / FRAME_SECONDS
         )
+
+
+async def test_a_response_is_timed() -> None:
+    """From the caller's last audible sample to the agent's first, once for each answer; speech that
+    answers nobody is none."""
+    exchange, told, heard = Exchange(), list[float](), list[float]()
+    exchange.from_caller(encode(Start(sample_rate=16000)))
+    with GatewayLine(exchange, on_response=told.append) as line:
+        line.on_audible(heard.append)
+        audible = line.playout.on_audible
+        assert audible is not None
+        audible(1.0)
+        line.microphone.push(frame(0))
+        line.microphone.push(b"\x00\x40" * 320)
+        spoke = line.voiced_until()
+        assert spoke is not None
+        audible(spoke + 1.5)
+        audible(spoke + 9.0)
+    assert told == [pytest.approx(1.5)]
+    assert heard == [1.0, spoke + 1.5, spoke + 9.0]

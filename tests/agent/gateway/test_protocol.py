@@ -20,6 +20,7 @@ from agent.gateway.protocol import (
     End,
     Ended,
     Flush,
+    Gap,
     GatewayMessage,
     ProtocolError,
     Start,
@@ -46,9 +47,11 @@ _json = st.recursive(
     max_leaves=10,
 )
 _types = st.sampled_from(
-    ["start", "text", "end", "started", "state", "words", "ended", "frobnicate"]
+    ["start", "text", "gap", "end", "started", "state", "words", "ended", "frobnicate"]
 )
-_fields = st.sampled_from(["sample_rate", "id", "user", "tags", "headers", "text", "outcome"])
+_fields = st.sampled_from(
+    ["sample_rate", "id", "user", "tags", "headers", "text", "seconds", "outcome"]
+)
 almost_messages = st.builds(
     lambda kind, fields: json.dumps({"type": kind, **fields}),
     _types,
@@ -167,6 +170,15 @@ def test_a_turn_may_have_a_context() -> None:
 
 
 @pytest.mark.parametrize(
+    "seconds", ["0.74", "-1", "1e400", "NaN", "null", "true", '"soon"', "[1, {}]", "1" * 1000]
+)
+def test_any_gap_is_taken(seconds: str) -> None:
+    """A gap that can't be turns nobody away: it is for the session to leave it out."""
+    message = parse_caller_message(f'{{"type": "gap", "seconds": {seconds}}}')
+    assert isinstance(message, Gap)
+
+
+@pytest.mark.parametrize(
     "message",
     [
         Started(id="c-1", trace_id="0" * 32, sample_rate=16000),
@@ -193,7 +205,19 @@ def test_growing() -> None:
 
 def test_documentation() -> None:
     """The module's documentation has every message of the protocol."""
-    for message in (Start, Text, End, Started, State, Words, Tool, AudioStarted, AudioEnded, Flush):
+    for message in (
+        Start,
+        Text,
+        Gap,
+        End,
+        Started,
+        State,
+        Words,
+        Tool,
+        AudioStarted,
+        AudioEnded,
+        Flush,
+    ):
         assert f"``{message.model_fields['type'].default}``" in (protocol.__doc__ or "")
 
 

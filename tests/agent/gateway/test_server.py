@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.typing import Origin, Subprotocol
 
+import telemetry
 from agent.gateway import (
     MAX_TEXT_CHARACTERS,
     SUBPROTOCOL,
@@ -41,14 +43,17 @@ from agent.gateway import (
 )
 from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
 from agent.gateway.page import HEADERS, Page
+from agent.listening import PortError
 from agent.session.line import Outcome
 from agent.stopping import Stopping
+from tests.ingest import Ingest
 
 from .blunt import flood, wire
 from .sessions import TRACE_ID, gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 START = Start(sample_rate=16000)
 FRAME = b"\x10\x20" * 320
@@ -113,11 +118,13 @@ async def test_a_call() -> None:
         await call.send_text("use a tool", headers)
         await until(call, Tool(name="book", arguments='{"party": 2}', ok=True))
         assert echo.sessions["c-1"].asked_from == headers
+        await call.send_gap(0.74)
         await call.send_text("stop")
         assert await until(call, AudioEnded(interrupted=True)) == [
             Words(speaker="user", text="stop", final=True),
             Flush(),
         ]
+        assert echo.sessions["c-1"].gaps == [0.74]
         await call.end()
         await call.send_audio(frames[0])
         assert [message async for message in call][-1] == Ended(outcome=Outcome.HUNG_UP)
@@ -274,7 +281,62 @@ async def test_the_token() -> None:
             async with httpx.AsyncClient(trust_env=False) as http:
                 health = await http.get(echo.url.replace("ws://", "http://") + "/health")
             assert health.headers["Content-Type"] == "application/json"
-            assert health.json() == {"sessions": 1, "max_sessions": 20, "token_required": True}
+            assert health.json() == {
+                "status": "healthy",
+                "reasons": [],
+                "sessions": 1,
+                "max_sessions": 20,
+                "token_required": True,
+            }
+
+
+async def test_health_and_metrics_of_what_records(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is wrong is said by health, whose status stays 200, and counted by metrics, which are
+    at a port of their own and nowhere on the gateway's."""
+    with Ingest() as ingest, telemetry.init(dsn=ingest.dsn, store=tmp_path / "t.db") as runtime:
+        ingest.answer(403)
+        caplog.set_level(logging.INFO, "agent.gateway")
+        async with (
+            gateway(runtime=runtime, metrics_at=("127.0.0.1", 0)) as echo,
+            connect(echo.url, start=START),
+            httpx.AsyncClient(trust_env=False) as http,
+        ):
+            web = echo.url.replace("ws://", "http://")
+            assert (await http.get(f"{web}/health")).json()["status"] == "healthy"
+            with telemetry.conversation("host"):
+                pass
+            await runtime.aflush(10)
+            answer = await http.get(f"{web}/health")
+            health = answer.json()
+            [at] = re.findall(r"metrics at (http://127.0.0.1:\d+/metrics)", caplog.text)
+            told = (await http.get(at)).text.splitlines()
+            assert (await http.get(f"{web}/metrics")).status_code == 404
+    assert (answer.status_code, health["status"], health["sessions"]) == (200, "degraded", 1)
+    assert any("refused" in reason for reason in health["reasons"])
+    assert str(tmp_path) not in answer.text
+    for line in (
+        "parley_sessions 1.0",
+        "parley_sessions_max 20.0",
+        "parley_telemetry_conversations_total 1.0",
+        'parley_telemetry_dropped_total{reason="http_403"} 1.0',
+    ):
+        assert line in told
+
+
+async def test_a_port_for_metrics_that_is_taken() -> None:
+    """One line that names the setting, before anybody is let in."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ExceptionGroup) as raised:
+            async with gateway(metrics_at=("127.0.0.1", port)):
+                pass
+    [error] = raised.value.exceptions
+    assert str(error).startswith(f"PARLEY_METRICS_PORT={port}: can't listen on 127.0.0.1: ")
+    assert isinstance(error, PortError)
 
 
 async def test_silence_on_the_wire() -> None:

@@ -61,6 +61,7 @@ class Session:
         self.conversation = telemetry.conversation("call")
         self.id, self.trace_id = self.conversation.id, self.conversation.trace_id
         self.heard: list[str] = []
+        self.gaps: list[object] = []
         self.ended: list[Outcome] = []
 
     def end(self, outcome: Outcome) -> None:
@@ -68,6 +69,9 @@ class Session:
 
     def hear(self, text: str, _: object = None) -> None:
         self.heard.append(text)
+
+    def caller_gap(self, seconds: object) -> None:
+        self.gaps.append(seconds)
 
 
 @pytest.fixture
@@ -185,6 +189,22 @@ async def test_more_messages_than_anybody_sends(job: Job, text: bytes) -> None:
                 job.room.emit("data_received", rtc.DataPacket(text, RELIABLE, caller, TOPIC))
         assert session.ended == [Outcome.REFUSED]
         assert sum(map(len, session.heard)) <= MAX_TYPED_CHARACTERS
+        session.conversation.close()
+
+
+async def test_what_the_caller_says_it_waited(job: Job) -> None:
+    """It is the caller's alone to say, may be anything, and ends nothing."""
+    session = Session()
+    with session.conversation.attach():
+        the_call = a_call(job, session)
+        caller, other = (cast("rtc.RemoteParticipant", Participant(who)) for who in ("me", "you"))
+        the_call._caller = caller
+        with the_call._listening():
+            for who, seconds in ((other, "9"), (caller, "0.74"), (caller, "-1"), (caller, "[{}]")):
+                data = f'{{"type": "gap", "seconds": {seconds}}}'.encode()
+                job.room.emit("data_received", rtc.DataPacket(data, RELIABLE, who, TOPIC))
+        assert session.gaps == [0.74, -1, [{}]]
+        assert session.ended == []
         session.conversation.close()
 
 

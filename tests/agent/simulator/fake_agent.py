@@ -76,6 +76,8 @@ class Conversation:
     """When it was cut short."""
     typed: list[str] = field(default_factory=list)
     """The trace context of each typed turn, but for whether it is sampled."""
+    gaps: list[float] = field(default_factory=list)
+    """How long the caller says it waited for each answer."""
     loud_at: float | None = None
     """When the first loud frame of what it was talked over with arrived."""
 
@@ -148,6 +150,8 @@ class FakeAgent:
             message = await websocket.recv()
             if isinstance(message, str):
                 match json.loads(message)["type"]:
+                    case "gap":
+                        this.gaps.append(json.loads(message)["seconds"])
                     case "end":
                         raise _HungUpError
                     case "text":

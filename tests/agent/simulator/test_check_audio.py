@@ -27,6 +27,13 @@ def test_latencies_that_differ_are_found() -> None:
     ]
 
 
+def test_gaps_that_are_not_the_callers_are_found() -> None:
+    """What the trace has the caller tell is what it told of that turn, or nothing."""
+    told = [Response(at, 0.6, {}, gap) for at, gap in ((0, 0.6), (5, None), (9, 0.7))]
+    found = list(check_audio.check_latency([0.6, 0.6, 0.6], [0.0] * 3, told))
+    assert found == ["turn 3: it has the caller tell a gap of 700 ms, the caller measured 600 ms"]
+
+
 def record(*agent_speeches: tuple[float, float, dict[str, Any]]) -> ConversationRecord:
     """A conversation in which the agent spoke in turns of its own, with what is told of them."""
     whole = trace("c", CALLER, 100, 120, responses=[])

@@ -33,6 +33,7 @@ def test_first_audible_sample_answers() -> None:
     assert before + 0.01 <= turn.audible_at <= after + 0.01
     assert turn.measured is not None
     assert turn.measured > 1
+    assert (hearing.new_gap(), hearing.new_gap()) == (turn.measured, None)
 
 
 def test_what_began_before_the_caller_finished_answers_nothing() -> None:
@@ -45,10 +46,12 @@ def test_what_began_before_the_caller_finished_answers_nothing() -> None:
     hearing.voiced(time.time(), time.time())
     hearing.take(AUDIBLE)
     hearing.take(AudioEnded(interrupted=True))
+    hearing.new_gap()
     over_it = (turn.answered, turn.measured)
     hearing.take(AudioStarted())
     hearing.take(AUDIBLE)
     assert over_it == (False, None)
+    assert hearing.new_gap() == turn.measured
     assert turn.spoken_into == 1
     assert turn.answered
     assert turn.measured is not None

@@ -82,7 +82,9 @@ async def test_conversation_that_goes_as_expected(folder: Path) -> None:
     assert report.passed
     assert {first.outcome, second.outcome, third.outcome} == {Outcome.HUNG_UP}
     for spoke in (first, third):
-        known = agent.conversations[spoke.id].responses
+        there = agent.conversations[spoke.id]
+        assert [1000 * gap for gap in there.gaps] == [turn.measured_ms for turn in spoke.turns]
+        known = there.responses
         assert [turn.reply for turn in spoke.turns] == ["For how many?", "It is booked."]
         for turn, (voiced_until, audible_at) in zip(spoke.turns, known, strict=True):
             assert voiced_until is not None

@@ -9,19 +9,10 @@ import pytest
 
 from telemetry.testing import Captured, capture
 
-from .whole import LIFECYCLES
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .whole import Lifecycle
-
-
-@pytest.fixture(params=LIFECYCLES)
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """How Sentry gets the spans."""
-    chosen: Lifecycle = request.param
-    return chosen
 
 
 @pytest.fixture

@@ -22,7 +22,14 @@ class Remedy:
 
 
 def put(thing: object, name: str, value: object) -> Callable[[], object]:
-    """A removal that puts something else under a name."""
+    """A removal that puts something else under a name, under which there is something now.
+
+    Raises:
+        AttributeError: there is nothing: it has moved, and the test would pass as it is. A property
+            may hide what only instances have.
+    """
+    if not isinstance(value, property):
+        getattr(thing, name)
     return lambda: setattr(thing, name, value)
 
 

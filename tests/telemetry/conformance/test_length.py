@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import telemetry
 from telemetry import configure
+from telemetry.delivery import send_queue
 from telemetry.delivery.sender import Delivered
 from telemetry.delivery.thread import Delivery
 
 from .whole import assert_faultless, traces
 
 if TYPE_CHECKING:
+    import pytest
     from sentry_sdk.envelope import Envelope
 
     from telemetry.testing import Captured
@@ -93,8 +95,9 @@ def test_a_running_conversation_keeps_a_bounded_number_of_spans(lifecycle: Lifec
     assert most < 1_100  # a batch that isn't full yet, and the root
 
 
-def test_a_burst_waits_its_turn(lifecycle: Lifecycle) -> None:
+def test_a_burst_waits_its_turn(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand conversations end while one request is on its way: none is given up."""
+    monkeypatch.setattr(send_queue, "LIMIT", 500)
     outlet = _Nowhere(open=False)
     with _telemetry(lifecycle, outlet) as running:
         telemetry.conversation("first").close()

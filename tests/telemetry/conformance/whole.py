@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 Lifecycle = Literal["transaction", "stream"]
 LIFECYCLES: Final[tuple[Lifecycle, ...]] = ("transaction", "stream")
+WAYS: Final[dict[str, dict[str, Any]]] = {
+    "transaction": {"lifecycle": "transaction", "stream_gen_ai_spans": False},
+    "beside": {"lifecycle": "transaction", "stream_gen_ai_spans": True},
+    "stream": {"lifecycle": "stream"},
+}
+"""Options for each way in which Sentry gets AI spans."""
 
 
 # -- Sentry's own view -------------------------------------------------------------------------

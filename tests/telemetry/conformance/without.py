@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
     client,
+    collector_lane,
+    flushes,
     given,
     log_events,
     logs,
@@ -36,6 +39,7 @@ from telemetry.delivery import (
     pulse,
     queue_transport,
     redaction,
+    refusals,
     send_queue,
     store_lane,
     thread,
@@ -44,6 +48,7 @@ from telemetry.delivery import (
 from telemetry.delivery.content import Projection
 from telemetry.encoding import envelope, streamed_spans, transactions, values
 from telemetry.integrations import asgi, propagation
+from telemetry.store import lost, rows
 from telemetry.trace import sentry_span, sentry_streamed, span, transaction
 from telemetry.trace.conversation_scope import ConversationScope, TaggedScope
 from telemetry.trace.span import Span
@@ -86,11 +91,12 @@ def _capture_where_it_is(self: Transaction, error: BaseException) -> None:
     self.sink.captured(error, *scopes)
 
 
-def _answer_when_empty(self: thread.Delivery) -> None:
-    waits = self.outbox.taken or not self.outbox.messages.empty()
-    if self._queue is not None and self._queue.is_empty and not waits:
-        while self._flushes._waiting:
-            self._flushes._waiting.pop().done.put(True)
+_begin_flush = flushes.Flushes.begin
+
+
+def _wait_for_what_comes(self: flushes.Flushes, flush: Any) -> None:
+    _begin_flush(self, flush)
+    flush.number = sys.maxsize
 
 
 def _show_nothing(self: propagation.Shown) -> None:
@@ -114,6 +120,22 @@ def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
     self._pulse.look()
     while (plan := self._pulse.plan()) is not None:
         self._write(plan)
+
+
+def _send_where_it_is(self: collector_lane.CollectorLane, envelope: Any) -> None:
+    self._collector.connect().send([envelope])
+
+
+def _suppress_nothing() -> None:
+    from telemetry.integrations.otlp import collector  # only where OpenTelemetry's exporter is
+
+    put(collector, "SUPPRESSED", "nothing")()
+
+
+def _take_redirects_for_well() -> None:
+    from telemetry.integrations.otlp import collector
+
+    put(collector.Exporting, "_look_at", lambda self, response, **_: None)()
 
 
 def _ask_as_it_is() -> None:
@@ -190,6 +212,12 @@ def _keep_operations() -> None:
         self.span.attributes[name] = value
 
     put(livekit_span.LiveKitSpan, "_keep", keep)()
+
+
+def _believe_every_caller() -> None:
+    from telemetry.integrations.livekit import gaps
+
+    put(gaps, "bounds", lambda marks, now: (-math.inf, math.inf))()
 
 
 def _ask_in_the_latest_turn_only() -> None:
@@ -450,9 +478,9 @@ REMEDIES = (
     Remedy(
         "flush-numbers",
         "A flush waits for the envelopes before it only",
-        "delivery.thread.Delivery._answer_flushes",
+        "delivery.flushes.Flushes.begin",
         "test_process.py::test_a_flush_waits_for_nothing_that_comes_after_it[{lifecycle}]",
-        put(thread.Delivery, "_answer_flushes", _answer_when_empty),
+        put(flushes.Flushes, "begin", _wait_for_what_comes),
     ),
     Remedy(
         "fork-anew",
@@ -680,6 +708,13 @@ REMEDIES = (
         ),
     ),
     Remedy(
+        "callers-gap",
+        "What a caller says it waited is left out where it can't be",
+        "integrations.livekit.gaps.bounds",
+        "../integrations/livekit/test_gaps.py::test_what_can_not_be_costs_nothing[{lifecycle}]",
+        _believe_every_caller,
+    ),
+    Remedy(
         "decided-by",
         "A reply is the turn's whose taker asked for it, though the next one has begun",
         "integrations.livekit.turns.Turns._decided_by",
@@ -693,6 +728,20 @@ REMEDIES = (
         "delivery.send_queue.SendQueue._worth",
         "../delivery/test_send_queue.py::test_what_is_worth_most_goes_first",
         put(send_queue.SendQueue, "_worth", lambda self, envelope: waiting.Worth.OTHER),
+    ),
+    Remedy(
+        "refusals-told",
+        "Sentry that refuses or isn't reached is one line of the log, and one when that is over",
+        "delivery.refusals._Trouble.met",
+        "../delivery/test_refusals.py::test_an_hour_is_two_lines",
+        put(refusals._Trouble, "met", lambda *_, **__: False),
+    ),
+    Remedy(
+        "refusals-calm",
+        "What fails every other time isn't told of again and again",
+        "delivery.refusals.CALM_SECONDS",
+        "../delivery/test_refusals.py::test_what_fails_every_other_time_is_told_of_once",
+        put(refusals, "CALM_SECONDS", 0.0),
     ),
     Remedy(
         "store-lane",
@@ -716,6 +765,13 @@ REMEDIES = (
         "../delivery/test_recovered.py"
         "::test_a_name_that_stands_in_the_code_is_still_known[{lifecycle}]",
         put(store_lane.StoreLane, "_look_round", lambda self: None),
+    ),
+    Remedy(
+        "key-of-one-file",
+        "What is taken over is noted as sent in the file it was found in, and in no other",
+        "store.lost.sent",
+        "../store/test_lost.py::test_a_key_is_of_one_file",
+        put(lost, "sent", lambda cursor, left: rows.settle(cursor, left.key)),
     ),
     Remedy(
         "one-id",
@@ -785,6 +841,30 @@ REMEDIES = (
         "../integrations/test_asgi.py"
         "::test_what_fails_is_marked_and_what_asks_for_health_is_left_out",
         put(asgi, "route_of", lambda scope: scope["path"]),
+    ),
+    Remedy(
+        "collector-lane",
+        "A collector of OpenTelemetry's has a lane of its own: it keeps nobody waiting",
+        "delivery.collector_lane.CollectorLane",
+        "../delivery/test_collector_lane.py"
+        "::test_one_that_hangs_keeps_neither_sentry_nor_the_store_waiting[{lifecycle}]",
+        put(collector_lane.CollectorLane, "copy", _send_where_it_is),
+    ),
+    Remedy(
+        "collector-unrecorded",
+        "Requests to it aren't recorded by OpenTelemetry's instrumentations",
+        "integrations.otlp.collector.SUPPRESSED",
+        "../integrations/otlp/test_collector.py"
+        "::test_its_requests_are_recorded_by_nobody[{lifecycle}]",
+        _suppress_nothing,
+    ),
+    Remedy(
+        "collector-redirects",
+        "A collector that redirects hasn't taken anything",
+        "integrations.otlp.collector.Exporting._look_at",
+        "../integrations/otlp/test_collector.py"
+        "::test_what_it_refuses_is_counted[{lifecycle}-308-headers2]",
+        _take_redirects_for_well,
     ),
     *ERRORS_AND_VALUES,
 )

@@ -6,9 +6,8 @@ import itertools
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import pytest
 import sentry_sdk
 
 import telemetry
@@ -23,16 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
     from sentry_sdk.envelope import Envelope
 
-Lifecycle = Literal["transaction", "stream"]
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
+    from tests.telemetry.conformance.whole import Lifecycle
 
 
 def _talk(name: str) -> None:

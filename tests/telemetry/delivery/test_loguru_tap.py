@@ -17,17 +17,11 @@ from telemetry.testing import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Literal
+
+    from tests.telemetry.conformance.whole import Lifecycle
 
 logger = loguru.logger
 app = logging.getLogger("app")
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Literal["transaction", "stream"]:
-    """Both of them."""
-    given: Literal["transaction", "stream"] = request.param
-    return given
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +109,7 @@ def _propagated() -> None:
     ],
 )
 def test_an_error_arrives_once_and_whole(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
     options: dict[str, Any],
     log: Callable[[], None],
 ) -> None:
@@ -141,7 +135,7 @@ def test_an_error_arrives_once_and_whole(
 
 
 def test_what_was_logged_before_is_a_breadcrumb(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """From INFO up."""
     with capture(lifecycle=lifecycle) as captured:
@@ -154,7 +148,7 @@ def test_what_was_logged_before_is_a_breadcrumb(
         assert [(crumb["message"], crumb["level"]) for crumb in crumbs] == [("before", "info")]
 
 
-def test_structured_logs(lifecycle: Literal["transaction", "stream"]) -> None:
+def test_structured_logs(lifecycle: Lifecycle) -> None:
     """Each once, under the conversation's trace."""
     with capture(lifecycle=lifecycle, enable_logs=True) as captured:
         with telemetry.conversation("host") as conversation:
@@ -166,7 +160,7 @@ def test_structured_logs(lifecycle: Literal["transaction", "stream"]) -> None:
 
 
 def test_sentrys_own_integration_may_stay(
-    lifecycle: Literal["transaction", "stream"],
+    lifecycle: Lifecycle,
 ) -> None:
     """Given by the operator, for its breadcrumbs say: errors still arrive once."""
     integration = LoguruIntegration()
@@ -184,7 +178,7 @@ def test_sentrys_own_integration_may_stay(
 @pytest.mark.parametrize("inside", [True, False], ids=["in a conversation", "outside"])
 @pytest.mark.parametrize("log", [app.error, logger.error], ids=["logging", "loguru"])
 def test_a_hook_that_waits_for_a_lock_under_which_another_thread_logs(
-    lifecycle: Literal["transaction", "stream"], log: Callable[[str], None], inside: bool
+    lifecycle: Lifecycle, log: Callable[[str], None], inside: bool
 ) -> None:
     """No logging call waits for delivery, nor holds what delivery waits for: both finish."""
     lock = threading.Lock()

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,16 +18,10 @@ from telemetry.testing import capture
 if TYPE_CHECKING:
     from pathlib import Path
 
-Lifecycle = Literal["transaction", "stream"]
+    from tests.telemetry.conformance.whole import Lifecycle
+
 BEGINS = "telemetry could not store"
 ENDS = "takes what is recorded again"
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
 
 
 def _lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
@@ -71,8 +65,12 @@ def test_a_full_disk(
             telemetry.span("meanwhile").finish()
             assert not captured.runtime.flush(30)  # at once: it may take long
             assert not captured.runtime.flush(30)
+            [trouble] = captured.runtime.troubles()
+            assert trouble.startswith("the trace store can't be written to for ")
+            assert str(tmp_path) not in trouble
             full.clear()
             assert done.wait(30)
+            assert captured.runtime.troubles() == ()
             telemetry.span("after").finish()
         assert len(captured.transactions) == 1
         assert captured.runtime.stats().dropped == {}

@@ -28,13 +28,6 @@ LOGS, METRICS, SPANS = 2_000, 10_500, 2_500
 app = logging.getLogger("app")
 
 
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
-
-
 @contextmanager
 def _new_threads_wait() -> Iterator[None]:
     """A block in which threads that start, as the SDK's do that empty its batches, get no turn."""

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk.crons
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from telemetry import Runtime
+    from tests.telemetry.conformance.whole import Lifecycle
 
 SPANS = 3
 """Spans of a conversation, its root aside."""
 
-Lifecycle = Literal["transaction", "stream"]
 Behaviour = Callable[[Ingest], None]
 
 WELL: dict[str, Behaviour] = {
@@ -41,13 +41,6 @@ ILL: dict[str, Behaviour] = {
     "500": lambda ingest: ingest.answer(500),
     "503": lambda ingest: ingest.answer(503, {"Retry-After": "0"}),
 }
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Both of them."""
-    given: Lifecycle = request.param
-    return given
 
 
 @pytest.fixture

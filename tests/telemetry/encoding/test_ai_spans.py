@@ -14,18 +14,12 @@ from telemetry.testing import capture
 from tests import screens
 from tests.ingest import Ingest
 
-from ..conformance.whole import foreign_transaction
+from ..conformance.whole import WAYS, foreign_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telemetry.testing import Captured
-
-WAYS: dict[str, dict[str, Any]] = {
-    "transaction": {"lifecycle": "transaction", "stream_gen_ai_spans": False},
-    "beside": {"lifecycle": "transaction", "stream_gen_ai_spans": True},
-    "stream": {"lifecycle": "stream"},
-}
 
 
 @pytest.fixture(params=WAYS)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import httpx
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractContextManager
 
-Lifecycle = Literal["transaction", "stream"]
+    from tests.telemetry.conformance.whole import Lifecycle
+
 CONNECTIONS = 4
 
 
@@ -74,13 +75,6 @@ def service() -> Iterator[Service]:
     """A service on loopback."""
     with serving() as service:
         yield service
-
-
-@pytest.fixture(params=["transaction", "stream"])
-def lifecycle(request: pytest.FixtureRequest) -> Lifecycle:
-    """Each of Sentry's lifecycles."""
-    chosen: Lifecycle = request.param
-    return chosen
 
 
 def tracing(

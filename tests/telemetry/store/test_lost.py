@@ -90,3 +90,24 @@ def test_who_cannot_send_leaves_it_to_who_can(store: TraceStore) -> None:
         mine = Lease().renew(cursor)
         lost.take_over(cursor, [], mine)
         assert lost.owed_by(cursor, mine) == 1
+
+
+def test_a_key_is_of_one_file(store: TraceStore, tmp_path: Path) -> None:
+    """Who has taken a conversation over may note that it is sent in another file: the store was
+    moved away meanwhile. Another conversation has its key there, and is still to be sent."""
+    with store.writing() as cursor:
+        mine = Lease().renew(cursor)
+        lost.take_over(cursor, [DEAD], mine)
+        left = lost.next_left(cursor, mine)
+    assert left is not None
+    anew = TraceStore(tmp_path / "anew.db")
+    other = replace(conversation(), id="c-2", trace_id="f" * 32)
+    with anew.writing() as cursor:
+        key = rows.put_conversation(
+            cursor, other, ended_at=None, process=mine, owed=Owed.BY_ITS_PROCESS
+        )
+        assert key == left.key
+        lost.sent(cursor, left)
+        lost.take_over(cursor, [mine], DEAD)
+        assert lost.owed_by(cursor, DEAD) == 1
+    anew.close()

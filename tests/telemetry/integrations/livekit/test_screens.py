@@ -13,6 +13,7 @@ from telemetry import attributes as names
 from telemetry.testing import capture
 from tests import screens
 
+from ...conformance.whole import WAYS
 from .call import Call, calling
 from .providers import Reply
 from .test_agents import Desk
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telemetry.testing import Captured
-
-WAYS: dict[str, dict[str, Any]] = {
-    "transaction": {"lifecycle": "transaction", "stream_gen_ai_spans": False},
-    "beside": {"lifecycle": "transaction", "stream_gen_ai_spans": True},
-    "stream": {"lifecycle": "stream"},
-}
-"""The ways in which Sentry gets spans."""
 
 
 @pytest.fixture(params=WAYS)

@@ -1,18 +1,24 @@
-"""Figures for Prometheus: sessions, response latency, losses of telemetry."""
+"""Figures for Prometheus: sessions, response latency, losses of telemetry.
+
+:class:`Worker` has them read where :func:`served` is asked; both transports use these two.
+"""
 
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from livekit.agents.telemetry import http_server
 from prometheus_client import REGISTRY, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from agent.listening import listening
 from telemetry.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from prometheus_client import Metric
 
@@ -33,6 +39,7 @@ _COUNTS: Final = {
     "refused_headers": "Trace headers that somebody sent and that were passed over",
     "recovered": "Conversations that killed processes had left open",
     "left_out": "Conversations that neither PARLEY_KEEP nor PARLEY_SAMPLE_RATE chose for Sentry",
+    "refused_gaps": "Gaps that callers say they heard and that were passed over",
     "faults": "Bugs of telemetry's that calls went on in spite of",
 }
 
@@ -42,14 +49,24 @@ _MOST_CHARACTERS: Final = 64
 caller sends is one."""
 
 
+@asynccontextmanager
+async def served(host: str, port: int) -> AsyncIterator[str]:
+    """Answer ``GET /metrics`` inside the block, on all interfaces if the host is empty; yields the
+    URL. Raises :class:`~agent.listening.PortError`."""
+    server = http_server.HttpServer(host, port)
+    async with listening(server, "PARLEY_METRICS_PORT") as url:
+        yield f"{url}/metrics"
+
+
 class Worker(Collector):
     """Sessions and telemetry's counts, read when they are asked for.
 
-    A context manager: registered inside the block.
+    A context manager: registered inside the block. ``stats`` is None where telemetry is in other
+    processes: then only sessions are told.
     """
 
     def __init__(
-        self, *, sessions: Callable[[], int], max_sessions: int, stats: Callable[[], Stats]
+        self, *, sessions: Callable[[], int], max_sessions: int, stats: Callable[[], Stats] | None
     ) -> None:
         self._sessions = sessions
         self._max_sessions = max_sessions
@@ -63,6 +80,8 @@ class Worker(Collector):
         """The metrics, now."""
         yield GaugeMetricFamily("parley_sessions", "Calls being held", value=self._sessions())
         yield GaugeMetricFamily("parley_sessions_max", "Calls at once", value=self._max_sessions)
+        if self._stats is None:
+            return
         stats = self._stats()
         for name, text in _COUNTS.items():
             yield CounterMetricFamily(f"parley_telemetry_{name}", text, value=getattr(stats, name))

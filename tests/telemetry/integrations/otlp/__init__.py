@@ -1,0 +1,1 @@
+"""Conversations at a collector of OpenTelemetry's."""
