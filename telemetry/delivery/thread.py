@@ -341,6 +341,8 @@ class Delivery:
                 self._take_last_envelopes()
             until = stop.deadline - self._for_the_store(stop)
             while not self._queue.is_empty and (left := until - time.monotonic()) > 0:
+                if self._queue.rests_for > left:
+                    break  # a rate limit outlasts the process
                 self._send_what_is_due(until)
                 self._inbox.tell_store()
                 self._inbox.take(min(left, self._due()))

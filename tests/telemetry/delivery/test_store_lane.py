@@ -127,3 +127,27 @@ def test_old_conversations_go_while_calls_run(
         names = [found.name for found in TraceStore(path).conversations()]
         running.close()
     assert names == ["c-9", "c-8", "c-7", "running"]
+
+
+def test_a_rate_limit_at_the_end_costs_nothing_that_waits(
+    lifecycle: Lifecycle, tmp_path: Path
+) -> None:
+    """A process that ends while one holds leaves all of it in the store; the next sends it."""
+    store = tmp_path / "traces.db"
+    with Ingest() as ingest:
+        ingest.answer(429, {"Retry-After": "3600"})
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
+            for number in range(20):
+                with telemetry.conversation(f"c-{number}") as conversation:
+                    conversation.capture_exception(ValueError(f"in {number}"))
+            runtime.flush(0.5)
+        assert runtime.stats().dropped == {}
+        ingest.heal()
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
+            assert runtime.recover(30)
+            ingest.wait_for(
+                lambda: (
+                    len(ingest.errors) == 20 and len(ingest.transactions) + len(ingest.spans) == 20
+                )
+            )
+        assert runtime.stats().dropped == {}
