@@ -281,13 +281,14 @@ class StoreLane:
 
     def _answer_loads(self) -> None:
         while self._asked_for:
-            most, besides, worths = self._asked_for.popleft()
+            most, besides, worths = self._asked_for[0]
             found: list[Unsent] = []
             key = self._lease.key
             if key is not None:
                 with self.store.reading() as cursor:
                     if cursor is not None:
                         found = unsent.load(cursor, key, most=most, besides=besides, worths=worths)
+            self._asked_for.popleft()  # not before: it is asked but once
             self._messages.put(Loaded(found))
 
     def _forget_old(self) -> None:

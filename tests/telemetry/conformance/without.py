@@ -135,6 +135,16 @@ def _take_it_for_empty(self: asking.Asking, *, found: bool) -> bool:
     return _heard(self, found=found) and found
 
 
+_answer_loads = store_lane.StoreLane._answer_loads
+
+
+def _answer_or_forget(self: store_lane.StoreLane) -> None:
+    try:
+        _answer_loads(self)
+    finally:
+        self._asked_for.clear()
+
+
 def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
     self._pulse.take(change)
     self._pulse.look()
@@ -777,6 +787,14 @@ REMEDIES = (
         "delivery.asking.Asking",
         "../delivery/test_send_queue.py::test_what_a_limit_holds_is_asked_for_when_it_is_over",
         put(asking.Asking, "answered", _take_it_for_empty),
+    ),
+    Remedy(
+        "read-again",
+        "What the store was asked for and couldn't read, it reads when it can",
+        "delivery.store_lane.StoreLane._answer_loads",
+        "../delivery/test_outage.py"
+        "::test_a_store_that_could_not_be_read_is_read_again[{lifecycle}]",
+        put(store_lane.StoreLane, "_answer_loads", _answer_or_forget),
     ),
     Remedy(
         "store-lane",
