@@ -34,7 +34,7 @@ from .flushes import Flushes
 from .inbox import Inbox
 from .kinds import Kinds
 from .lanes import SendLanes, Threads
-from .messages import Answered, Flush, Kept, Loaded, NotKept, Stop, Wake
+from .messages import Answered, Flush, Kept, Loaded, Looked, NotKept, Stop, Wake
 from .outbox import Outbox
 from .processor import Processor, collect
 from .recovered import Notes
@@ -392,7 +392,7 @@ class Delivery:
         match message:
             case Flush() | Stop():
                 message.done.put(False)
-            case Answered() | Wake() | Kept() | NotKept() | Loaded():
+            case Answered() | Wake() | Kept() | NotKept() | Loaded() | Looked():
                 pass
             case _:
                 self._processor.drop(message, SHUTDOWN)

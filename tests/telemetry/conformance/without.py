@@ -145,6 +145,14 @@ def _answer_or_forget(self: store_lane.StoreLane) -> None:
         self._asked_for.clear()
 
 
+_look_round = store_lane.StoreLane._look_round
+
+
+def _know_alone(self: store_lane.StoreLane) -> None:
+    _look_round(self)
+    self.has_looked = True
+
+
 def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
     self._pulse.take(change)
     self._pulse.look()
@@ -795,6 +803,13 @@ REMEDIES = (
         "../delivery/test_outage.py"
         "::test_a_store_that_could_not_be_read_is_read_again[{lifecycle}]",
         put(store_lane.StoreLane, "_answer_loads", _answer_or_forget),
+    ),
+    Remedy(
+        "recovery-told",
+        "Recovery isn't over before delivery knows what others left in the store",
+        "delivery.store_lane.StoreLane._look_round",
+        "../delivery/test_recovered.py::test_recovery_is_over_when_it_is_known_what_waits",
+        put(store_lane.StoreLane, "_look_round", _know_alone),
     ),
     Remedy(
         "store-lane",
