@@ -121,9 +121,10 @@ class StoreLane:
         keys: dict[str, int] = {}
         if isinstance(change, Put):
             keys = {one.key: one.events for one in change.unsent}
-        if self._over or not self._given.add(change, besides=self._rows):
+        is_taken = not self._over and self._given.add(change, besides=self._rows)
+        if not is_taken:
             self._drops.add(STORE, change.rows)
-        if keys and (self._over or not change.unsent):  # type: ignore[union-attr]  # it is a Put
+        if keys and not (is_taken and change.unsent):  # type: ignore[union-attr]  # it is a Put
             self._messages.put(NotKept(keys, OVERFLOW))
         self.wake()
 

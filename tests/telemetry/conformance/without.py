@@ -145,6 +145,12 @@ def _answer_or_forget(self: store_lane.StoreLane) -> None:
         self._asked_for.clear()
 
 
+def _refuse_in_silence(self: store_lane.StoreLane, change: given.Change) -> None:
+    if not self._given.add(change, besides=self._rows):
+        self._drops.add("store_error", change.rows)
+    self.wake()
+
+
 _look_round = store_lane.StoreLane._look_round
 
 
@@ -803,6 +809,14 @@ REMEDIES = (
         "../delivery/test_outage.py"
         "::test_a_store_that_could_not_be_read_is_read_again[{lifecycle}]",
         put(store_lane.StoreLane, "_answer_loads", _answer_or_forget),
+    ),
+    Remedy(
+        "refused-is-told",
+        "Delivery is told of envelopes that the store has no room for",
+        "delivery.store_lane.StoreLane.give",
+        "../delivery/test_store_lane.py"
+        "::test_what_the_store_refuses_is_counted_where_memory_has_no_room_for_it[{lifecycle}]",
+        put(store_lane.StoreLane, "give", _refuse_in_silence),
     ),
     Remedy(
         "recovery-told",

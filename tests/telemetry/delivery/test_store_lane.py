@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import telemetry
-from telemetry.delivery import send_queue, store_lane
+from telemetry.delivery import given, send_queue, store_lane
 from telemetry.store import Limits, TraceStore
 from telemetry.testing import capture
 from tests.ingest import Ingest
@@ -151,3 +151,23 @@ def test_a_rate_limit_at_the_end_costs_nothing_that_waits(
                 )
             )
         assert runtime.stats().dropped == {}
+
+
+def test_what_the_store_refuses_is_counted_where_memory_has_no_room_for_it(
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes it for stored: of three conversations one waits, two are counted as gone."""
+    monkeypatch.setattr(given, "ROWS", 0)
+    monkeypatch.setattr(send_queue, "LIMIT", 1)
+    with Ingest() as ingest:
+        ingest.answer(503)
+        with telemetry.init(
+            dsn=ingest.dsn, lifecycle=lifecycle, store=tmp_path / "t.db"
+        ) as runtime:
+            for number in range(3):
+                telemetry.conversation(f"c-{number}").close()
+            runtime.flush(0.5)
+            assert runtime.stats().dropped == {"store_error": 3, "queue_overflow": 2}
+            ingest.heal()
+            assert runtime.flush(30)
+        assert len(ingest.transactions) + len(ingest.spans) == 1
