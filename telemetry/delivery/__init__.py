@@ -20,6 +20,7 @@
 ``content``      the rule for what may be sent of what people said
 ``redaction``    knows what was said, and finds it in what is to be sent
 ``send_queue``   envelopes that wait for Sentry, in order of worth: paced, tried again
+``asking``       what may be asked of the store, and when
 ``waiting``      an envelope that waits, and what it is worth
 ``kinds``        tells the first error of a kind from its repeats
 ``sender``       one request to Sentry, and what came of it

@@ -7,7 +7,7 @@ import queue
 from typing import TYPE_CHECKING
 
 from .given import Forget
-from .messages import Answered, Kept, Loaded, NotKept, Stop, Wake
+from .messages import Answered, Kept, Loaded, Looked, NotKept, Stop, Wake
 
 if TYPE_CHECKING:
     from .dispatch import Dispatch
@@ -78,6 +78,9 @@ class Inbox:
         match message:
             case Wake():
                 pass
+            case Looked():
+                assert self._store is not None
+                self._store.has_looked = True
             case Stop():
                 self.is_stopping = True
                 self._outbox.taken.append(message)

@@ -116,6 +116,11 @@ class Loaded:
 
 
 @dataclass(slots=True)
+class Looked:
+    """The store has been looked through for what others left; what waits there has been said."""
+
+
+@dataclass(slots=True)
 class LeftBehind:
     """A conversation that a process which is gone didn't send."""
 
@@ -152,7 +157,7 @@ class Stop:
 
 Recorded = HandedOver | Closed | Refused | Late | Error | Event | Logged | Envelope | LeftBehind
 """Messages that say what was recorded, here or by a process that is gone."""
-FromStore = Kept | NotKept | Loaded
+FromStore = Kept | NotKept | Loaded | Looked
 """Messages of the store's lane."""
 Message = Recorded | FromStore | Answered | Wake | Flush | Stop
 

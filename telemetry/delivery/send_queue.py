@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..encoding.envelope import bytes_in
 from ..store import InStore
+from .asking import Asking
 from .drops import OVERFLOW, RATE_LIMITED, SHUTDOWN, events_in, events_of
 from .sender import Delivered, Dropped, Retry
 from .waiting import Waiting, Worth
@@ -73,12 +74,9 @@ class SendQueue:
         self._in_store = InStore()
         self._left: dict[str, tuple[int, int]] = {}
         """Those that only the store has, of what came here: number and events, by key."""
-        self._asked = False
-        """Some of them have been asked for."""
+        self._asking = Asking()
         self._gone_since: set[str] = set()
         """Keys of those that went since."""
-        self._held_until: dict[Worth, float] = {}
-        """Rate limits of what only the store has (monotonic seconds)."""
         self._failing = False
         """The last answer was none, or a server's error: one request at a time finds out more."""
 
@@ -99,9 +97,8 @@ class SendQueue:
         """
         if self._over:
             return None  # whatever it was made of has been counted
-        self.number += 1
         events = events_in(envelope) if events is None else events
-        waiting = Waiting(packed or envelope, self.number, events, self._worth(envelope), key=key)
+        waiting = Waiting(packed or envelope, self._next(), events, self._worth(envelope), key=key)
         waiting.size = bytes_in(packed) if packed else 0
         while self._is_full(waiting):
             if not self._make_room(waiting):
@@ -156,6 +153,11 @@ class SendQueue:
         earliest = min(earliest, self._ask_at())
         return max(0.0, max(self._not_before, earliest) - time.monotonic())
 
+    @property
+    def rests_for(self) -> float:
+        """Seconds in which nothing can go, and no answer comes; infinite for ever."""
+        return 0.0 if self._under_way or self._asking.is_under_way else self.due()
+
     def take(self) -> Waiting | None:
         """Take the one that goes next: of the greatest worth that no rate limit holds back."""
         now = time.monotonic()
@@ -169,18 +171,18 @@ class SendQueue:
         """Take in what came of an envelope: it is gone, dropped, or waits again."""
         if self._under_way.pop(waiting.number, None) is None:
             return  # it was dropped meanwhile
-        if waiting.is_kept and isinstance(sent, Retry) and not self._is_closing:
-            self._leave_for_later(waiting, sent)
-            return
         self._failing = False
-        again = False
+        again, ending = False, self._is_closing
         match sent:
+            case Retry(_, why) if waiting.is_kept and (why == RATE_LIMITED or not ending):
+                self._leave_for_later(waiting, sent)
+                return
             case Delivered(left_out):
                 if left_out:
                     self._drops.add(RATE_LIMITED, sum(map(events_of, left_out)))
             case Dropped(reason):
                 self._drops.add(reason, waiting.events)
-            case Retry(reason=reason) if reason == RATE_LIMITED and self._is_closing:
+            case Retry(_, why) if why == RATE_LIMITED and ending and waiting.key is None:
                 self._drops.add(SHUTDOWN, waiting.events)  # the limit outlasts the process
             case Retry(after=float() as seconds, reason=reason) if reason == RATE_LIMITED:
                 # Others may not be limited: it goes to the back.
@@ -189,7 +191,7 @@ class SendQueue:
                 again = True
             case Retry(after, _):
                 first, longest = BACKOFF_SECONDS
-                if after is None or self._is_closing:
+                if after is None or ending:
                     after = min(first * 2**waiting.attempts, longest)
                 waiting.attempts += 1
                 self._fail(after)
@@ -206,7 +208,7 @@ class SendQueue:
         """Forget the pauses that a server asked for: there is no time for them."""
         self._is_closing = True
         self._not_before = 0.0
-        self._held_until.clear()
+        self._asking.release()
         for waiting in self._all():
             waiting.not_before = 0.0
             waiting.attempts = 0
@@ -232,6 +234,7 @@ class SendQueue:
     def kept(self, keys: Collection[str], in_store: InStore) -> None:
         """The store has these, and so many in all."""
         self._in_store = in_store
+        self._asking.has()
         wanted = {*keys}
         for waiting in [*self._all(), *self._under_way.values()]:
             if waiting.key in wanted:
@@ -259,18 +262,17 @@ class SendQueue:
         nothing."""
         if self._ask_at() > (now := time.monotonic()):
             return None
-        self._asked = True
         self._gone_since.clear()
-        worths = [worth for worth in Worth if self._held_until.get(worth, 0.0) <= now]
-        return 1 if self._failing else IN_HAND, {*self._keys_here, *self.gone}, worths
+        most = 1 if self._failing else IN_HAND
+        return most, {*self._keys_here, *self.gone}, self._asking.begin(now)
 
     def _ask_at(self) -> float:
         """The time at which the store may be asked for more (monotonic seconds)."""
-        if self._asked or self._over or not self._only_in_store:
+        if self._asking.is_under_way or self._over or not self._only_in_store:
             return math.inf
         if len(self._keys_here) > (0 if self._failing else IN_HAND // 2):
             return math.inf
-        return max(self._not_before, min(self._held_until.get(worth, 0.0) for worth in Worth))
+        return max(self._not_before, self._asking.at())
 
     @property
     def _keys_here(self) -> list[str]:
@@ -279,9 +281,9 @@ class SendQueue:
 
     def loaded(self, envelopes: Sequence[tuple[Unsent, Envelope]]) -> None:
         """Take what the store was asked for."""
-        self._asked = False
-        if not envelopes:  # it is as good as empty, until it says otherwise
-            self._in_store = InStore()
+        if not self._asking.answered(found=bool(envelopes)):  # it has but what is here, too
+            told = self._in_store
+            self._in_store = InStore(told.count - self._only_in_store, told.since)
         known = {*self._keys_here, *self._gone_since}  # what came, or went, since it was asked
         for unsent, envelope in envelopes:
             if unsent.key in known:
@@ -314,13 +316,14 @@ class SendQueue:
         assert waiting.key is not None
         self._count_out(waiting)
         self._left[waiting.key] = waiting.number, waiting.events
+        self._asking.has(waiting.worth)
 
     def _leave_for_later(self, waiting: Waiting, again: Retry) -> None:
         """Forget an envelope that the store has and that can't be sent now."""
         self._leave(waiting)
         if again.reason == RATE_LIMITED and again.after is not None:
             self._failing = False
-            self._held_until[waiting.worth] = time.monotonic() + again.after
+            self._asking.hold(waiting.worth, time.monotonic() + again.after)
         else:
             first, longest = BACKOFF_SECONDS
             after = min(first * 2**self._attempts, longest) if again.after is None else again.after

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ..store import Lease, Observer, TraceStoreError, forgetting, lost, unsent
 from .drops import EXPIRED, OVERFLOW, STORE
 from .given import Given, Put
-from .messages import Kept, LeftBehind, Loaded, NotKept, Wake, answer
+from .messages import Kept, LeftBehind, Loaded, Looked, NotKept, Wake, answer
 from .outage import Outage
 from .pulse import Done, Pulse
 from .unobserved import unobserved
@@ -77,6 +77,8 @@ class StoreLane:
         """Conversations of processes that are gone which are still to be sent."""
         self.recovered = 0
         """Conversations that were found open, and closed as aborted."""
+        self.has_looked = False
+        """Delivery knows what others left: it is told of that, and then that this was all."""
         self.outage = Outage(store.path)
         self._messages = messages
         self._threads = threads
@@ -88,7 +90,6 @@ class StoreLane:
         self._observer = Observer()
         self._looked_round_at = float("-inf")
         self._forget_at = 0.0
-        self._has_looked = False
         self._is_feeding = False
         """A conversation that was left is with delivery."""
         self._given = Given()
@@ -120,9 +121,10 @@ class StoreLane:
         keys: dict[str, int] = {}
         if isinstance(change, Put):
             keys = {one.key: one.events for one in change.unsent}
-        if self._over or not self._given.add(change, besides=self._rows):
+        is_taken = not self._over and self._given.add(change, besides=self._rows)
+        if not is_taken:
             self._drops.add(STORE, change.rows)
-        if keys and (self._over or not change.unsent):  # type: ignore[union-attr]  # it is a Put
+        if keys and not (is_taken and change.unsent):  # type: ignore[union-attr]  # it is a Put
             self._messages.put(NotKept(keys, OVERFLOW))
         self.wake()
 
@@ -154,7 +156,7 @@ class StoreLane:
     @property
     def is_recovering(self) -> bool:
         """True until what others left has been looked for, and made into envelopes."""
-        return self.left > 0 or not self._has_looked
+        return self.left > 0 or not self.has_looked
 
     def end(self, deadline: float) -> bool:
         """Write what there is, until the deadline (monotonic seconds); the rest is dropped.
@@ -281,13 +283,14 @@ class StoreLane:
 
     def _answer_loads(self) -> None:
         while self._asked_for:
-            most, besides, worths = self._asked_for.popleft()
+            most, besides, worths = self._asked_for[0]
             found: list[Unsent] = []
             key = self._lease.key
             if key is not None:
                 with self.store.reading() as cursor:
                     if cursor is not None:
                         found = unsent.load(cursor, key, most=most, besides=besides, worths=worths)
+            self._asked_for.popleft()  # not before: it is asked but once
             self._messages.put(Loaded(found))
 
     def _forget_old(self) -> None:
@@ -306,7 +309,7 @@ class StoreLane:
             return
         self._looked_round_at = time.monotonic()
         if not self.store.has_left(self._observer, self._lease.key, sends=self._can_send):
-            self._has_looked = True
+            self._messages.put(Looked())
             return
         with self.store.writing() as cursor:
             process = self._lease.renew(cursor)
@@ -317,7 +320,7 @@ class StoreLane:
         if in_store != self.in_store:
             self.in_store = in_store
             self._messages.put(Kept((), in_store))
-        self._has_looked = True
+        self._messages.put(Looked())
         self._feed()
 
     def _feed(self) -> None:

@@ -34,7 +34,7 @@ from .flushes import Flushes
 from .inbox import Inbox
 from .kinds import Kinds
 from .lanes import SendLanes, Threads
-from .messages import Answered, Flush, Kept, Loaded, NotKept, Stop, Wake
+from .messages import Answered, Flush, Kept, Loaded, Looked, NotKept, Stop, Wake
 from .outbox import Outbox
 from .processor import Processor, collect
 from .recovered import Notes
@@ -341,6 +341,8 @@ class Delivery:
                 self._take_last_envelopes()
             until = stop.deadline - self._for_the_store(stop)
             while not self._queue.is_empty and (left := until - time.monotonic()) > 0:
+                if self._queue.rests_for > left:
+                    break  # a rate limit outlasts the process
                 self._send_what_is_due(until)
                 self._inbox.tell_store()
                 self._inbox.take(min(left, self._due()))
@@ -390,7 +392,7 @@ class Delivery:
         match message:
             case Flush() | Stop():
                 message.done.put(False)
-            case Answered() | Wake() | Kept() | NotKept() | Loaded():
+            case Answered() | Wake() | Kept() | NotKept() | Loaded() | Looked():
                 pass
             case _:
                 self._processor.drop(message, SHUTDOWN)

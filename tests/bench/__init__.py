@@ -8,6 +8,8 @@
 ``sessions``     CPU of fifty paced sessions with telemetry on against off; calls per audio frame
 ``hostile``      what a hostile caller costs the others: lag and memory with each, and without
 ``attackers``    those callers
+``away``         Sentry is away for ten minutes: memory, and the time until all has arrived
+``moods``        what Sentry in trouble, or the store, adds to the lag of the event loop
 ``figures``      medians over rounds in which all take turns, and the table
 ``sink``         somewhere to deliver to
 ===============  =================================================================================

@@ -1,4 +1,7 @@
-"""``python -m tests.bench [--quick] [--json FILE] [PART …]``: measure, and print the table."""
+"""``python -m tests.bench [--quick] [--json FILE] [PART …]``: measure, and print the table.
+
+``away`` and ``moods`` take minutes each, and run only where they are named.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,32 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import density, first_token, hostile, requests, sessions, spans, stall
+from . import away, density, first_token, hostile, moods, requests, sessions, spans, stall
 from .figures import Figure, table
 
 PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
+LONG = ("away", "moods")
+"""Parts that aren't measured unless they are named."""
 
 
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(PARTS)} (these by default), {', '.join(LONG)}",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="one round, fewer sessions: a smoke test"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of away, of moods")
     given = parser.parse_args()
-    if unknown := set(given.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    if unknown := set(given.parts) - {*PARTS, *LONG}:
+        parser.error(f"no such part: {', '.join(unknown)}: choose from {', '.join(PARTS + LONG)}")
+    seconds = 20.0 if given.quick else 60 * given.minutes
     figures: list[Figure] = []
     console = Console(width=120)  # the table's width, also where there is no terminal
     rounds = 1 if given.quick else 5
@@ -49,6 +61,10 @@ def main() -> None:
                         found.append(each)
                     else:
                         console.print(each, markup=False)
+            case "away":
+                found = [*away.measure(seconds)]
+            case "moods":
+                found = [*moods.measure(seconds)]
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 30.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)

@@ -16,6 +16,8 @@ order               does
 ``stall SECONDS``   has the event loop stand still
 ``look``            gives back all memory that is free, and prints, as a line of JSON, how many
                     tasks, threads and blocks of memory there are and what telemetry says of itself
+``watch SECONDS``   prints, after so long and as a line of JSON, how late the event loop was: as
+                    :func:`tests.bench.load.watch` has it
 ==================  =============================================================================
 """
 
@@ -42,6 +44,7 @@ from livekit.agents import Agent, RunContext, function_tool
 from agent.cli import main as parley
 from agent.cli import process
 from agent.providers import CallTool, Reply, Say
+from tests.bench.load import watch
 from tests.bench.sessions import Recognizer, Voice
 
 if TYPE_CHECKING:
@@ -142,6 +145,10 @@ def _look() -> dict[str, Any]:
     }
 
 
+async def _watch(seconds: float) -> None:
+    print(json.dumps(await watch(seconds)), flush=True)  # noqa: T201
+
+
 def _obey(order: str) -> None:
     global _step_seconds
     match order.split():
@@ -151,6 +158,8 @@ def _obey(order: str) -> None:
             _loop.call_soon_threadsafe(time.sleep, float(seconds))
         case ["look"] if _loop is not None:
             _loop.call_soon_threadsafe(lambda: print(json.dumps(_look()), flush=True))  # noqa: T201
+        case ["watch", seconds] if _loop is not None:
+            asyncio.run_coroutine_threadsafe(_watch(float(seconds)), _loop)
         case _:
             raise ValueError(f"no such order now: {order}")
 

@@ -108,6 +108,13 @@ class Gateway(Program):
         seen = json.loads(self.process.stdout.readline())
         return Vitals(at=time.monotonic(), rss_mb=self.rss_mb(), files=self._files(), **seen)
 
+    def watch(self, seconds: float) -> dict[str, float]:
+        """The lag of its event loop, and more, in the time that comes (:mod:`tests.bench.load`)."""
+        self.order("watch", seconds)
+        assert self.process.stdout is not None
+        found: dict[str, float] = json.loads(self.process.stdout.readline())
+        return found
+
     def held(self) -> int:
         """Calls that it holds."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=10) as answer:

@@ -27,6 +27,7 @@ from telemetry import api, configure, headers, runtime, tree, written
 from telemetry.context import chain, node
 from telemetry.context.scopes import OURS
 from telemetry.delivery import (
+    asking,
     client,
     collector_lane,
     flushes,
@@ -113,6 +114,49 @@ def _pass_ours(self: client.Client, event: Any, hint: Any = None, scope: Any = N
 
 def _use_as_it_is(self: thread.Delivery, client: Any) -> None:
     self._client = self.outbox.client = client
+
+
+_leave_for_later = send_queue.SendQueue._leave_for_later
+
+
+def _drop_at_the_end(self: send_queue.SendQueue, waiting: Any, again: Any) -> None:
+    if not self._is_closing:
+        _leave_for_later(self, waiting, again)
+        return
+    self._drops.add("shutdown", waiting.events)
+    self._count_out(waiting)
+    self.gone.append(waiting.key)
+
+
+_heard = asking.Asking.answered
+
+
+def _take_it_for_empty(self: asking.Asking, *, found: bool) -> bool:
+    return _heard(self, found=found) and found
+
+
+_answer_loads = store_lane.StoreLane._answer_loads
+
+
+def _answer_or_forget(self: store_lane.StoreLane) -> None:
+    try:
+        _answer_loads(self)
+    finally:
+        self._asked_for.clear()
+
+
+def _refuse_in_silence(self: store_lane.StoreLane, change: given.Change) -> None:
+    if not self._given.add(change, besides=self._rows):
+        self._drops.add("store_error", change.rows)
+    self.wake()
+
+
+_look_round = store_lane.StoreLane._look_round
+
+
+def _know_alone(self: store_lane.StoreLane) -> None:
+    _look_round(self)
+    self.has_looked = True
 
 
 def _write_at_once(self: store_lane.StoreLane, change: given.Change) -> None:
@@ -742,6 +786,44 @@ REMEDIES = (
         "delivery.refusals.CALM_SECONDS",
         "../delivery/test_refusals.py::test_what_fails_every_other_time_is_told_of_once",
         put(refusals, "CALM_SECONDS", 0.0),
+    ),
+    Remedy(
+        "limit-at-the-end",
+        "What a rate limit holds back when a process ends stays in the store",
+        "delivery.send_queue.SendQueue.answered",
+        "../delivery/test_store_lane.py"
+        "::test_a_rate_limit_at_the_end_costs_nothing_that_waits[{lifecycle}]",
+        put(send_queue.SendQueue, "_leave_for_later", _drop_at_the_end),
+    ),
+    Remedy(
+        "empty-of-all",
+        "A store that has nothing that may go now isn't taken for empty",
+        "delivery.asking.Asking",
+        "../delivery/test_send_queue.py::test_what_a_limit_holds_is_asked_for_when_it_is_over",
+        put(asking.Asking, "answered", _take_it_for_empty),
+    ),
+    Remedy(
+        "read-again",
+        "What the store was asked for and couldn't read, it reads when it can",
+        "delivery.store_lane.StoreLane._answer_loads",
+        "../delivery/test_outage.py"
+        "::test_a_store_that_could_not_be_read_is_read_again[{lifecycle}]",
+        put(store_lane.StoreLane, "_answer_loads", _answer_or_forget),
+    ),
+    Remedy(
+        "refused-is-told",
+        "Delivery is told of envelopes that the store has no room for",
+        "delivery.store_lane.StoreLane.give",
+        "../delivery/test_store_lane.py"
+        "::test_what_the_store_refuses_is_counted_where_memory_has_no_room_for_it[{lifecycle}]",
+        put(store_lane.StoreLane, "give", _refuse_in_silence),
+    ),
+    Remedy(
+        "recovery-told",
+        "Recovery isn't over before delivery knows what others left in the store",
+        "delivery.store_lane.StoreLane._look_round",
+        "../delivery/test_recovered.py::test_recovery_is_over_when_it_is_known_what_waits",
+        put(store_lane.StoreLane, "_look_round", _know_alone),
     ),
     Remedy(
         "store-lane",

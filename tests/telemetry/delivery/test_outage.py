@@ -6,14 +6,15 @@ import shutil
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import telemetry
-from telemetry.delivery import outage
-from telemetry.store import TraceStore
+from telemetry.delivery import outage, send_queue
+from telemetry.store import TraceStore, unsent
 from telemetry.testing import capture
+from tests.ingest import Ingest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,3 +152,30 @@ def test_a_file_that_is_damaged_at_the_start(
         assert len(captured.transactions) == 1
     assert [found.name for found in TraceStore(path).conversations()] == ["second"]
     assert len(_lines(caplog, "it was set aside as")) == 1
+
+
+def test_a_store_that_could_not_be_read_is_read_again(
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in it is sent once it can be: the question for it isn't lost."""
+    monkeypatch.setattr(send_queue, "BACKOFF_SECONDS", (0.05, 0.1))
+    load, failed = unsent.load, threading.Event()
+
+    def fails_once(*given: Any, **options: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise sqlite3.OperationalError("disk I/O error")
+        return load(*given, **options)
+
+    monkeypatch.setattr(unsent, "load", fails_once)
+    with Ingest() as ingest:
+        ingest.refuse()
+        with telemetry.init(
+            dsn=ingest.dsn, lifecycle=lifecycle, store=tmp_path / "traces.db"
+        ) as runtime:
+            telemetry.conversation("host").close()
+            assert failed.wait(30)
+            ingest.heal()
+            assert runtime.flush(30)
+            assert len(ingest.transactions) + len(ingest.spans) == 1
+        assert runtime.stats().dropped == {}

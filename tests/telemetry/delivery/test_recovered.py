@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 import telemetry
+from telemetry.delivery.send_queue import SendQueue
 from telemetry.store import TraceStore
 from tests.ingest import Ingest
 
@@ -99,3 +101,27 @@ def test_a_name_that_stands_in_the_code_is_still_known(
             spans += event["spans"]
         names = {span.get("name") or span["description"] for span in spans}
     assert names - {"conversation"} == {"reply", "agent.speech"}
+
+
+def test_recovery_is_over_when_it_is_known_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the store alone knows: whoever then asks if something waits is told the truth."""
+    store, heard, hear = tmp_path / "traces.db", threading.Event(), SendQueue.kept
+
+    def kept(self: SendQueue, *given: Any) -> None:
+        assert heard.wait(30)
+        hear(self, *given)
+
+    with Ingest() as ingest:
+        ingest.answer(503)
+        with telemetry.init(dsn=ingest.dsn, store=store) as runtime:
+            telemetry.conversation("host").close()
+            runtime.close(1.0)
+        monkeypatch.setattr(SendQueue, "kept", kept)
+        with telemetry.init(dsn=ingest.dsn, store=store) as runtime:
+            assert not runtime.recover(0.5)
+            heard.set()
+            assert runtime.recover(30)
+            assert runtime.stats().waiting == 1
+            ingest.heal()

@@ -418,3 +418,54 @@ def test_a_limit_on_one_kind_holds_it_in_the_store(clock: Clock) -> None:
     assert wanted is not None
     assert Worth.CONVERSATION not in wanted[2]
     assert Worth.ERROR in wanted[2]
+
+
+def test_what_a_limit_holds_is_asked_for_when_it_is_over(clock: Clock) -> None:
+    """That the store has nothing else, which may go now, doesn't make it empty."""
+    queue = SendQueue(Drops(), Kinds())
+    _kept(queue, "limited")
+    queue.answered(taken(queue), Retry(60.0, RATE_LIMITED))
+    assert queue.wants() is not None
+    queue.loaded([])
+    assert queue.waiting == 1
+    assert queue.due() == 60
+    assert queue.wants() is None
+    clock.now += 60
+    assert queue.due() == 0
+    wanted = queue.wants()
+    assert wanted is not None
+    assert Worth.CONVERSATION in wanted[2]
+
+
+def test_what_is_left_to_the_store_is_asked_for_again(clock: Clock) -> None:
+    """Also where the store had nothing besides, while it was on its way."""
+    queue = SendQueue(Drops(), Kinds())
+    _kept(queue, "on its way")
+    queue.kept((), InStore(2, 0.0))  # the other one is gone by the time it is asked for
+    waiting = taken(queue)
+    assert queue.wants() is not None
+    queue.loaded([])
+    queue.answered(waiting, Retry(None, NETWORK_ERROR))
+    assert queue.waiting == 1
+    clock.now += queue.due()
+    assert queue.wants() is not None
+
+
+def test_a_limit_at_the_end_leaves_it_to_the_store(clock: Clock) -> None:
+    """It is neither dropped nor forgotten there: the next process sends it. Nobody waits for it
+    now, or for what the store hasn't said yet that it has."""
+    drops = Drops()
+    queue = SendQueue(drops, Kinds())
+    _kept(queue, "kept")
+    queue.begin_closing()
+    queue.answered(taken(queue), Retry(60.0, RATE_LIMITED))
+    queue.add(conversation("not kept yet"), key="not kept yet")
+    queue.answered(taken(queue), Retry(60.0, RATE_LIMITED))
+    assert queue.take() is None
+    assert (queue.gone, queue.waiting) == ([], 2)
+    if queue.wants() is not None:  # what else there is
+        queue.loaded([])
+    assert queue.rests_for == 60
+    queue.kept(["not kept yet"], InStore(2, 0.0))
+    queue.drop_all()
+    assert drops.read() == {}

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import telemetry
-from telemetry.delivery import send_queue, store_lane
+from telemetry.delivery import given, send_queue, store_lane
 from telemetry.store import Limits, TraceStore
 from telemetry.testing import capture
 from tests.ingest import Ingest
@@ -127,3 +127,47 @@ def test_old_conversations_go_while_calls_run(
         names = [found.name for found in TraceStore(path).conversations()]
         running.close()
     assert names == ["c-9", "c-8", "c-7", "running"]
+
+
+def test_a_rate_limit_at_the_end_costs_nothing_that_waits(
+    lifecycle: Lifecycle, tmp_path: Path
+) -> None:
+    """A process that ends while one holds leaves all of it in the store; the next sends it."""
+    store = tmp_path / "traces.db"
+    with Ingest() as ingest:
+        ingest.answer(429, {"Retry-After": "3600"})
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
+            for number in range(20):
+                with telemetry.conversation(f"c-{number}") as conversation:
+                    conversation.capture_exception(ValueError(f"in {number}"))
+            runtime.flush(0.5)
+        assert runtime.stats().dropped == {}
+        ingest.heal()
+        with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
+            assert runtime.recover(30)
+            ingest.wait_for(
+                lambda: (
+                    len(ingest.errors) == 20 and len(ingest.transactions) + len(ingest.spans) == 20
+                )
+            )
+        assert runtime.stats().dropped == {}
+
+
+def test_what_the_store_refuses_is_counted_where_memory_has_no_room_for_it(
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes it for stored: of three conversations one waits, two are counted as gone."""
+    monkeypatch.setattr(given, "ROWS", 0)
+    monkeypatch.setattr(send_queue, "LIMIT", 1)
+    with Ingest() as ingest:
+        ingest.answer(503)
+        with telemetry.init(
+            dsn=ingest.dsn, lifecycle=lifecycle, store=tmp_path / "t.db"
+        ) as runtime:
+            for number in range(3):
+                telemetry.conversation(f"c-{number}").close()
+            runtime.flush(0.5)
+            assert runtime.stats().dropped == {"store_error": 3, "queue_overflow": 2}
+            ingest.heal()
+            assert runtime.flush(30)
+        assert len(ingest.transactions) + len(ingest.spans) == 1
