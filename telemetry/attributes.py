@@ -81,6 +81,8 @@ DB_SYSTEM_NAME: Final = "db.system.name"
 # -- a conversation and its turns --------------------------------------------------------------
 
 CONVERSATION_OUTCOME: Final = "conversation.outcome"
+CONVERSATION_LIMIT: Final = "conversation.limit"
+"""On a conversation that a limit ended: the limit's name."""
 CONVERSATION_TURNS: Final = "conversation.turns"
 CONVERSATION_INTERRUPTIONS: Final = "conversation.interruptions"
 TURN_INDEX: Final = "conversation.turn.index"

@@ -44,6 +44,7 @@ BEHAVIOURS: Final = {
     "tests/agent/cli/test_surroundings.py": "bad surroundings of a command, by the dozen",
     "tests/agent/desk/test_scenarios.py": "the shipped scenarios, as written and as heard",
     "tests/agent/desk/test_traced.py": "the service's and the client's sides of a trace",
+    "tests/agent/gateway/test_neighbours.py": "bad neighbours of a call: limit, metric, trace",
     "tests/agent/providers/test_traced.py": "requests of every provider in the trace",
     "tests/agent/session/test_conversations.py": "a session's parts together, with real speech",
     "tests/telemetry/test_public_api.py": "only public API of sentry-sdk is used",

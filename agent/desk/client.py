@@ -7,6 +7,7 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import anyio
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -22,6 +23,7 @@ from agent.desk.wire import (
     Seating,
     Week,
 )
+from agent.metrics import Limit, reached
 
 if TYPE_CHECKING:
     import ssl
@@ -66,14 +68,17 @@ class Reservations:
     process: connections are reused, and headers are made for each request.
     """
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, limit: float | None = None) -> None:
         self._http = http
+        self._limit = limit
+        """Seconds that a request may take, from first to last."""
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, url: str, *, patience: float = 4.0) -> AsyncIterator[Reservations]:
         """A client of the service at ``url``; a request fails when the service takes longer
-        than ``patience`` seconds to be connected to, or to send the next part of its answer.
+        than ``patience`` seconds to be connected to, or to send the next part of its answer, or
+        than twice that for all of it.
 
         Raises :class:`~agent.errors.InputError` when it can't be asked as the environment says.
         """
@@ -82,7 +87,7 @@ class Reservations:
                 base_url=url, timeout=patience, limits=_LIMITS, verify=_tls(), trust_env=trusted
             )
         async with http:
-            yield cls(http)
+            yield cls(http, limit=2 * patience)
 
     async def check(self) -> None:
         """Find out whether the service can be reached."""
@@ -130,8 +135,11 @@ class Reservations:
         json: object = None,
     ) -> httpx.Response:
         try:
-            response = await self._http.request(method, path, params=params, json=json)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with anyio.fail_after(self._limit):
+                response = await self._http.request(method, path, params=params, json=json)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            if isinstance(error, httpx.TimeoutException | TimeoutError):
+                reached(Limit.RESERVATIONS)
             log.warning("reservations: %s %s: %s: %s", method, path, type(error).__name__, error)
             raise ReservationsError(_UNREACHABLE) from error
         if response.is_success:

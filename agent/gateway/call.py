@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from websockets.exceptions import ConnectionClosed
 
+from agent.metrics import CALLS, Limit, reached
 from agent.session.line import Outcome, Session
 
 from .budget import TypedTurns
@@ -39,6 +40,8 @@ _CLOSED_BELOW: Final = (
 )
 """Codes that websockets, or our :class:`~agent.gateway.connection.Connection`, closes with before
 this protocol sees the message."""
+_LIMITS: Final = {CloseCode.TOO_SLOW: Limit.UNREAD, CloseCode.TOO_FAST: Limit.TOO_FAST}
+"""Limits that a caller is disconnected for; any other code is for breaking the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class Limits:
     """Limit of the whole call."""
     start_timeout: float = 5.0
     """Limit from connecting to the end of the handshake, and from there to ``start``."""
+    unanswered: float = 20.0
+    """Time between two pings, and limit of waiting for the answer to one: so a caller whose end is
+    gone without a word is noticed within twice that."""
     grace: float = 10.0
     """Limit of a session's closing, once it was asked to end; then it is cancelled."""
 
@@ -62,6 +68,8 @@ class Ending:
     outcome: Outcome
     code: CloseCode = CloseCode.NORMAL
     reason: str = ""
+    limit: Limit | None = None
+    """The limit that was reached, if one was."""
 
 
 _SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, CloseCode.GOING_AWAY, "the gateway is shutting down")
@@ -103,7 +111,9 @@ class Call:
         if self._ending is None:
             self._ending = ending
             self._patience.deadline = anyio.current_time() + self._limits.grace
-            self._session.end(ending.outcome)
+            if ending.limit is not None:
+                reached(ending.limit)
+            self._session.end(ending.outcome, ending.limit)
         elif ending.outcome is Outcome.HUNG_UP:
             self._session.end(ending.outcome)
 
@@ -124,6 +134,7 @@ class Call:
                 await self._written.wait()
             await self._close(ending)
             self._tasks.cancel_scope.cancel()
+        CALLS.labels(outcome.value).inc()
         log.info(
             "gateway: call %s %s after %.1f s (closed %s%s), %d frames dropped: too slow a session",
             session.id,
@@ -144,6 +155,7 @@ class Call:
             self.end(Ending(Outcome.FAILED, CloseCode.INTERNAL_ERROR, "the session failed"))
             return Outcome.FAILED
         if not self._stops.now.is_set():
+            reached(Limit.CLOSE)
             log.warning(
                 "gateway: session %s didn't end within %g s of being asked to, and was cancelled",
                 self._session.id,
@@ -207,9 +219,9 @@ class Call:
             idle_at = self._heard_at + self._limits.idle_timeout
             await anyio.sleep_until(min(idle_at, over_at))
             if anyio.current_time() >= over_at:
-                return self.end(Ending(Outcome.TIME_LIMIT))
+                return self.end(Ending(Outcome.TIME_LIMIT, limit=Limit.DURATION))
             if anyio.current_time() >= self._heard_at + self._limits.idle_timeout:
-                return self.end(Ending(Outcome.IDLE))
+                return self.end(Ending(Outcome.IDLE, limit=Limit.IDLE))
 
     async def _stand_by(self) -> None:
         """End the call when the process is asked to stop, and cut it off when it has to at once."""
@@ -229,7 +241,7 @@ class Call:
     def _refuse(self, code: CloseCode, reason: str) -> None:
         """Disconnect now, without waiting for the session to close."""
         if self._ending is None:
-            ending = Ending(Outcome.REFUSED, code, reason)
+            ending = Ending(Outcome.REFUSED, code, reason, _LIMITS.get(code, Limit.PROTOCOL))
             self.end(ending)
             self._tasks.start_soon(self._close, ending)
 
@@ -241,6 +253,11 @@ class Call:
 def lost(closed: ConnectionClosed) -> Ending:
     """The ending of a call whose connection closed before it had ended."""
     sent = closed.sent
-    if sent is not None and not closed.rcvd_then_sent and sent.code in _CLOSED_BELOW:
-        return Ending(Outcome.REFUSED, CloseCode(sent.code), sent.reason)
+    if sent is None or closed.rcvd_then_sent:
+        return Ending(Outcome.HUNG_UP)
+    if sent.code in _CLOSED_BELOW:
+        code = CloseCode(sent.code)
+        return Ending(Outcome.REFUSED, code, sent.reason, _LIMITS.get(code, Limit.PROTOCOL))
+    if sent.code == CloseCode.INTERNAL_ERROR:  # websockets', for a ping that nobody answers
+        return Ending(Outcome.HUNG_UP, CloseCode.INTERNAL_ERROR, sent.reason, Limit.HALF_OPEN)
     return Ending(Outcome.HUNG_UP)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import CTRL_OPCODES, Frame
 
+from agent.metrics import Limit, reached
+
 from .budget import FramePace
 from .protocol import FRAME_SECONDS, ProtocolError
 
@@ -31,13 +33,21 @@ _CONTROL_SECONDS: Final = 0.2
 
 class Connection(ServerConnection):
     """A connection that is one of the ``strangers`` from its first moment, and is held to the pace
-    of real time (:class:`~agent.gateway.budget.FramePace`)."""
+    of real time (:class:`~agent.gateway.budget.FramePace`). ``patience`` is what the server has
+    with its handshake."""
 
     def __init__(
-        self, strangers: Strangers[ServerConnection], *protocol: Any, **options: Any
+        self,
+        strangers: Strangers[ServerConnection],
+        patience: float,
+        *protocol: Any,
+        **options: Any,
     ) -> None:
         super().__init__(*protocol, **options)
         self._strangers = strangers
+        self._patience = patience
+        """Seconds that its handshake may take."""
+        self._since = self.loop.time()
         self._pace = FramePace()
         self._counted = 0.0
         """Seconds of audio that the latest data's frames count as."""
@@ -52,6 +62,8 @@ class Connection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Be none any more."""
         self._strangers.leave(self)
+        if self.request is None and self.loop.time() - self._since >= self._patience:
+            reached(Limit.HANDSHAKE)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

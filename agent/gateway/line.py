@@ -17,6 +17,7 @@ from livekit import rtc
 from livekit.agents.voice import io
 
 from agent.audio import DETECTION_SECONDS, last_over_noise
+from agent.metrics import Limit, reached
 from agent.session import line as session
 
 from .playout import Playout
@@ -75,6 +76,7 @@ class Microphone(io.AudioInput):
         self._unheard += frame
         if len(self._unheard) > self._room:
             self.dropped += 1
+            reached(Limit.UNHEARD)
             del self._unheard[: len(frame)]
         if len(self._unheard) >= self._window_size:
             self._wake()

@@ -22,11 +22,12 @@ from websockets.typing import Subprotocol
 
 from agent import metrics
 from agent.health import report
+from agent.metrics import Limit
 from agent.session.line import OpenSession, SessionRequest
 from agent.stopping import DRAIN_SECONDS, Stopping, Stops, end_calls
 
 from . import admission
-from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits
+from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits, lost
 from .connection import Connection
 from .exchange import Exchange
 from .line import GatewayLine
@@ -36,6 +37,7 @@ from .protocol import (
     SUBPROTOCOL,
     CloseCode,
     GatewayError,
+    ProtocolError,
     Start,
     TurnedAwayError,
 )
@@ -74,6 +76,7 @@ async def serve(
     max_duration: float = 1800.0,
     start_timeout: float = 5.0,
     max_strangers: int = MAX_STRANGERS,
+    unanswered: float = 20.0,
     grace: float = 10.0,
     stopping: Stopping | None = None,
     drain_timeout: float = DRAIN_SECONDS,
@@ -93,12 +96,7 @@ async def serve(
     Prometheus is answered at the host and port ``metrics_at``, never here. Raises
     :class:`ListenError`, and :class:`~agent.listening.PortError` for that port.
     """
-    limits = Limits(
-        idle_timeout=idle_timeout,
-        max_duration=max_duration,
-        start_timeout=start_timeout,
-        grace=grace,
-    )
+    limits = Limits(idle_timeout, max_duration, start_timeout, unanswered, grace)
     gateway = _Gateway(
         open_session,
         limits,
@@ -110,7 +108,7 @@ async def serve(
         runtime=runtime,
     )
     async with gateway.told(metrics_at):
-        server = await _listen(gateway, host, port, open_timeout=start_timeout)
+        server = await _listen(gateway, host, port, limits)
         try:
             task_status.started(_announce(server, page=page))
             stopping = stopping or Stopping()
@@ -133,18 +131,22 @@ def _announce(server: Server, *, page: bool) -> str:
     return url
 
 
-async def _listen(gateway: _Gateway, host: str, port: int, *, open_timeout: float) -> Server:
+async def _listen(gateway: _Gateway, host: str, port: int, limits: Limits) -> Server:
     """Listen for the gateway. Raises :class:`ListenError`."""
     listening = serve_websockets(
         gateway.hold,
         host,
         port,
         process_request=gateway.check,
-        create_connection=functools.partial(Connection, gateway.strangers),  # type: ignore[arg-type]  # documented: or a wrapper
+        create_connection=functools.partial(  # type: ignore[arg-type]  # documented: or a wrapper
+            Connection, gateway.strangers, limits.start_timeout
+        ),
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         compression=None,  # speech doesn't compress, and trying costs every frame
         max_size=MAX_MESSAGE_BYTES,
-        open_timeout=open_timeout,
+        open_timeout=limits.start_timeout,
+        ping_interval=limits.unanswered,
+        ping_timeout=limits.unanswered,
         close_timeout=CLOSE_TIMEOUT_SECONDS,
         logger=_quiet,
     )
@@ -200,6 +202,7 @@ class _Gateway:
             refusal = admission.check_token(headers, self._token)
         if refusal is None:
             return None
+        metrics.reached(Limit.ADMISSION)
         log.info("gateway: connection refused: %s", refusal.text.strip())
         response = websocket.respond(*refusal)
         if refusal.status is http.HTTPStatus.UNAUTHORIZED:
@@ -266,6 +269,7 @@ class _Gateway:
 
     def _send_away(self, websocket: ServerConnection) -> None:
         """Close a connection that has no call, to make room for another."""
+        metrics.reached(Limit.STRANGERS)
         if (waiting := self._waiting.pop(websocket, None)) is not None:
             waiting.cancel()  # it is told why
         else:
@@ -276,9 +280,13 @@ class _Gateway:
         try:
             await self._admit(websocket)
         except TurnedAwayError as refusal:
+            if isinstance(refusal, ProtocolError):
+                metrics.reached(Limit.PROTOCOL)
             log.info("gateway: connection refused: %s", refusal)
             await _close(websocket, refusal.code, refusal.reason)
-        except ConnectionClosed:
+        except ConnectionClosed as closed:
+            if (limit := lost(closed).limit) is not None:
+                metrics.reached(limit)
             log.info("gateway: connection closed without 'start'")
         except Exception:  # whatever it is, it is this connection's alone
             log.exception("gateway: connection failed")
@@ -304,6 +312,7 @@ class _Gateway:
 
     def _check_room(self) -> None:
         if self._held >= self._max_sessions:
+            metrics.reached(Limit.SESSIONS)
             taken = f"all {self._max_sessions} sessions are taken: try again later"
             raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, taken)
 
@@ -337,6 +346,7 @@ class _Gateway:
         if crowded:
             many = "too many connections without 'start': send it at once, or try again later"
             raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, many)
+        metrics.reached(Limit.START)
         raise TurnedAwayError(CloseCode.NO_START, f"no 'start' within {patience:g} s")
 
 

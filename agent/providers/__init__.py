@@ -24,10 +24,14 @@ inference threads.
     Providers on servers: OpenAI-compatible ones, LiveKit Inference, any LiveKit plugin.
 ``openai``
     LiveKit's OpenAI plugin, on clients that are reused and closed to the last connection.
+``patient``
+    Their HTTP client, which waits for a server no longer than a caller does.
 ``connections``
     HTTP clients that the sessions of an event loop share.
 ``fallback``
     Several of a kind as one, which asks the next when one fails.
+``failures``
+    Failed attempts, counted for Prometheus.
 ``errors``
     :class:`ProviderError`, the one error of loading providers.
 

@@ -16,6 +16,8 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 import telemetry
 from telemetry.attributes import GEN_AI_PROVIDER_NAME, GEN_AI_REQUEST_MODEL
 
+from . import failures
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,9 @@ def language_model(members: Sequence[llm.LLM[Any]], timeout: float) -> llm.LLM[A
     """One model of them all. A reply that has begun isn't begun again."""
     if len(members) == 1:
         return members[0]
-    return LanguageModels([*members], attempt_timeout=timeout, retry_interval=RETRY_AFTER_SECONDS)
+    one = LanguageModels([*members], attempt_timeout=timeout, retry_interval=RETRY_AFTER_SECONDS)
+    failures.count_fallbacks("llm", one)
+    return one
 
 
 class LanguageModels(llm.FallbackAdapter):
@@ -57,7 +61,9 @@ def voice(members: Sequence[tts.TTS[Any]]) -> tts.TTS[Any]:
     """One voice of them all."""
     if len(members) == 1:
         return members[0]
-    return tts.FallbackAdapter([*members], max_retry_per_tts=0)
+    one = tts.FallbackAdapter([*members], max_retry_per_tts=0)
+    failures.count_fallbacks("tts", one)
+    return one
 
 
 def recognition(
@@ -88,6 +94,7 @@ def recognition(
         max_retry_per_stt=0,
         retry_interval=RETRY_AFTER_SECONDS,
     )
+    failures.count_fallbacks("stt", one)
     if adapters:
         return one, [one, *adapters]
     whole = stt.StreamAdapter(stt=one, vad=vad)

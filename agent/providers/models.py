@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
-from . import fallback, remote, scripted, voice_activity
+from . import failures, fallback, remote, scripted, voice_activity
 from .errors import ProviderError
 from .inference import Threads
 
@@ -81,17 +81,20 @@ class Models:
             minds = [make(script or scripted.EchoScript()) for make in self.llm]
             ears = [make() for make in self.stt]
             voices = [make() for make in self.tts]
+        failures.count("llm", minds)
+        failures.count("stt", ears)
+        failures.count("tts", voices)
         mind = fallback.language_model(minds, self.timeout)
         voice = fallback.voice(voices)
         ear, adapters = fallback.recognition(ears, detector, self.timeout)
-        members: tuple[Closeable, ...] = (*adapters, *minds, *ears, *voices)
+        parts: tuple[Closeable, ...] = (*adapters, *minds, *ears, *voices)
         return Plugins(
             vad=detector,
             stt=ear,
             llm=mind,
             tts=voice,
             connect=fallback.patience(self.timeout),
-            members=tuple(part for part in members if part not in (mind, ear, voice)),
+            members=tuple(part for part in parts if part not in (mind, ear, voice)),
         )
 
     def __enter__(self) -> Self:

@@ -1,10 +1,14 @@
-"""LiveKit's OpenAI plugin, on clients that are reused and closed to the last connection.
+"""LiveKit's OpenAI plugin, on clients that are reused, patient for a time, and closed to the last
+connection.
 
 The plugin makes an HTTP client for each of its objects, so for each conversation, and leaves that
 of recognition open. Here the sessions of an event loop share one for each server, if they are made
 with :class:`~agent.providers.connections.Connections`: those of the gateway. In rooms each job has
 a loop of its own, so each call its client. Whose trace a request belongs to is found when it is
 sent.
+
+The plugin gives a hung recognition or voice thirty seconds, whatever the settings say;
+:mod:`~agent.providers.patient` holds every request to its time limit.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from livekit.plugins import openai as plugin
 from agent import certificates, proxies
 
 from . import connections
+from .patient import PatientClient
 
 _POOL: Final = httpx2.Limits(
     max_connections=None,  # how many call at once is decided where they are let in
@@ -84,9 +89,7 @@ def _client(options: dict[str, Any]) -> openai.AsyncClient:
     url = options.get("base_url")
     # without one, openai's client takes this
     with proxies.of_environment(url or os.environ.get("OPENAI_BASE_URL", "")) as trusted:
-        http = httpx2.AsyncClient(
-            follow_redirects=True, limits=_POOL, verify=_TLS, trust_env=trusted
-        )
+        http = PatientClient(follow_redirects=True, limits=_POOL, verify=_TLS, trust_env=trusted)
     return openai.AsyncClient(
         api_key=options.get("api_key"),
         base_url=url,

@@ -21,6 +21,7 @@ from livekit.agents.utils import wait_for_participant
 
 import telemetry
 from agent.gateway import End, FramePace, Gap, ProtocolError, Text, TypedTurns, parse_caller_message
+from agent.metrics import CALLS, Limit, reached
 from agent.session import Outcome
 from telemetry import attributes as names
 
@@ -129,15 +130,17 @@ class Call:
         self._cut_off_at: float | None = None
         """The time of losing the connection to the server, on the loop's clock; None with one."""
 
-    def end(self, outcome: Outcome, why: str) -> None:
-        """Ask the session to end, and give it its time to do so. The first ending stands; a caller
-        who is gone since then needs no farewell."""
+    def end(self, outcome: Outcome, why: str, limit: Limit | None = None) -> None:
+        """Ask the session to end, and give it its time to do so; ``limit`` is what was reached, if
+        anything was. The first ending stands; a caller who is gone since then needs no farewell."""
         if self._ending is None:
             self._ending = outcome, why
             self._patience.deadline = anyio.current_time() + self._limits.grace
             self._asked_to_end.set()
             self._arriving.cancel()
-            self._session.end(outcome)
+            if limit is not None:
+                reached(limit)
+            self._session.end(outcome, limit)
         elif outcome is Outcome.HUNG_UP:
             self._session.end(outcome)
 
@@ -158,6 +161,7 @@ class Call:
         finally:
             if not self._session.conversation.ended:  # cancelled, or a bug of ours
                 outcome = self._close_unheld()
+            CALLS.labels(outcome.value).inc()
             log.info(
                 "rooms: call %s in room %s %s after %.1f s: %s",
                 self._session.id,
@@ -186,7 +190,8 @@ class Call:
                 what = str(error) or f"no answer within {limits.connect:g} s"
                 self._session.conversation.capture_exception(error)
                 self._session.conversation.fail(error)
-                self.end(Outcome.FAILED, f"the room could not be connected to: {what}")
+                late = Limit.CONNECT if isinstance(error, TimeoutError) else None
+                self.end(Outcome.FAILED, f"the room could not be connected to: {what}", late)
                 return None
             await self._introduce()
             with anyio.move_on_after(limits.answer):
@@ -198,7 +203,8 @@ class Call:
                     except RuntimeError:
                         await self._gone()
                     return self._caller
-            self.end(Outcome.HUNG_UP, f"no caller in the room within {limits.answer:g} s")
+            nobody = f"no caller in the room within {limits.answer:g} s"
+            self.end(Outcome.HUNG_UP, nobody, Limit.NO_CALLER)
         return None
 
     async def _introduce(self) -> None:
@@ -228,6 +234,7 @@ class Call:
             outcome = await self._session.run()
         if outcome is None:
             outcome = self._close_unheld() if self._ending else Outcome.SHUTDOWN
+            reached(Limit.CLOSE)
             log.warning("rooms: session %s was cut off", self._session.id)
         if self._room.isconnected():
             told = await self._line.hang_up(outcome, LAST_WORDS_SECONDS)
@@ -293,11 +300,13 @@ class Call:
             if self._stops.goodbye.is_set():
                 self.end(Outcome.SHUTDOWN, "the process is asked to stop")
             elif now >= over_at:
-                self.end(Outcome.TIME_LIMIT, f"it took {limits.duration:g} s")
+                self.end(Outcome.TIME_LIMIT, f"it took {limits.duration:g} s", Limit.DURATION)
             elif self._cut_off_at is not None and now >= self._cut_off_at + limits.reconnect:
-                self.end(Outcome.FAILED, f"no connection to LiveKit for {limits.reconnect:g} s")
+                gone = f"no connection to LiveKit for {limits.reconnect:g} s"
+                self.end(Outcome.FAILED, gone, Limit.RECONNECT)
             elif self._cut_off_at is None and now >= line.heard_at + limits.idle:
-                self.end(Outcome.IDLE, f"no audio from the caller for {limits.idle:g} s")
+                silent = f"no audio from the caller for {limits.idle:g} s"
+                self.end(Outcome.IDLE, silent, Limit.IDLE)
 
     # -- what the room says ------------------------------------------------------------------------
 
@@ -354,6 +363,7 @@ class Call:
         try:
             message = parse_caller_message(packet.data.decode(errors="replace"))
         except ProtocolError as error:
+            reached(Limit.PROTOCOL)
             log.info("rooms: %s: a message is ignored: %s", self._room.name, error)
             return
         match message:
@@ -380,7 +390,7 @@ class Call:
         try:
             count(anyio.current_time())
         except ProtocolError as error:
-            self.end(Outcome.REFUSED, error.reason)
+            self.end(Outcome.REFUSED, error.reason, Limit.TOO_FAST)
         return self._ending is None
 
     def _is_caller(self, identity: str) -> bool:

@@ -9,6 +9,7 @@ import anyio
 from livekit import rtc
 
 from agent.gateway import MAX_TEXT_CHARACTERS
+from agent.metrics import Limit, reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ async def read(reader: rtc.TextStreamReader, hear: Callable[[str], None]) -> Non
                 if len(text) >= MAX_TEXT_CHARACTERS:
                     break
     except (rtc.StreamError, TimeoutError) as error:  # its sender's, and no reason to end the call
+        if isinstance(error, TimeoutError):
+            reached(Limit.TEXT)
         why = str(error) or f"not whole in {READ_TIMEOUT_SECONDS:g} s"
         log.info("rooms: a typed text is ignored: %s", why)
         return

@@ -24,6 +24,7 @@ from agent import gateway
 from agent.audio import audible
 from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
+from agent.metrics import Limit, reached
 from agent.session import line as session
 
 from .ffi_events import AudioSource, frames
@@ -246,6 +247,8 @@ class RoomLine:
                 with anyio.fail_after(SEND_TIMEOUT_SECONDS):
                     await message()
             except Exception as error:  # noqa: BLE001 - the connection's, whatever it is
+                if isinstance(error, TimeoutError):
+                    reached(Limit.UNREAD)
                 if not failed and self._room.isconnected():
                     failed = True
                     why = str(error) or f"not sent within {SEND_TIMEOUT_SECONDS:g} s"
@@ -307,6 +310,8 @@ class _Queue(Generic[T]):
 
     def put(self, item: T) -> None:
         """Add an item at the end."""
+        if len(self._items) == self._items.maxlen:
+            reached(Limit.UNREAD)
         self._items.append(item)
         self._changed.set()
 

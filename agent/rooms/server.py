@@ -230,6 +230,8 @@ class Worker:
         taken = {job.job.room.name for job in self._server.active_jobs}
         if self._draining or self.sessions >= cap:
             why = "draining" if self._draining else f"all {cap} sessions are taken"
+            if not self._draining:
+                metrics.reached(metrics.Limit.SESSIONS)
             log.warning("rooms: room %s is left to another worker: %s", room, why)
             await request.reject(terminate=False)
             return

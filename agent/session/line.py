@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from livekit.agents.voice import io
 
+    from agent.metrics import Limit
+
 
 class Outcome(enum.StrEnum):
     """The way a conversation ended."""
@@ -119,9 +121,10 @@ class Session(Protocol):
         A failure inside is an outcome, not an exception; only cancellation passes through.
         """
 
-    def end(self, outcome: Outcome) -> None:
-        """Ask the conversation to end, for this reason; the first reason stands. A second one cuts
-        the farewell short: the caller has gone, or patience has."""
+    def end(self, outcome: Outcome, limit: Limit | None = None) -> None:
+        """Ask the conversation to end, for this reason, and for the limit that was reached, if one
+        was; the first reason stands. A second one cuts the farewell short: the caller has gone, or
+        patience has."""
 
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
         """Take a turn that the caller typed, with the trace headers it came with."""

@@ -31,7 +31,7 @@ class Manners:
     time_limit: str = "I'm sorry, we have reached the time limit of this call. Goodbye."
     shutdown: str = "I'm sorry, I have to end this call now. Goodbye."
     apology: str = "I'm sorry, something went wrong. Could you say that again?"
-    """Words for a reply that failed with the language model."""
+    """Words for a reply that failed with the language model, or that was given up."""
     patience: str = "One moment, please."
     """Words for a tool that takes its time."""
     patience_after: float = 1.5
@@ -39,6 +39,9 @@ class Manners:
     tool_limit: float | None = 20.0
     """Seconds a tool may take before it is given up; None for agents whose tools hold
     conversations of their own."""
+    reply_limit: float | None = 20.0
+    """Seconds that a reply may take until its first word; then it is given up, with the apology.
+    Waiting for a tool doesn't count. None for no limit."""
     tool_given_up: str = "I'm sorry, that takes longer than it should. Please try again later."
     """The failure of a tool that was given up, for the model or for the caller."""
 

@@ -1,7 +1,7 @@
 """Silence, and its end: no caller is left in it, whatever the agent.
 
 A caller who says nothing is asked again, and in the end let go; one who waits for a tool is told
-so; one whose reply failed hears that it did. The words are the agent's
+so; one whose reply failed, or doesn't come, hears that. The words are the agent's
 :class:`~agent.session.phrases.Manners`.
 """
 
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from livekit import rtc
 from livekit.agents import llm
+
+from agent.metrics import Limit, reached
 
 from .phrases import Manners, manners_of
 
@@ -39,6 +41,9 @@ ASK_AGAIN_AFTER_SECONDS: Final = 8.0
 
 _STUCK_SECONDS: Final = 1.0
 """Time in which an agent that "thinks" has begun to say something, or has nothing to say."""
+
+OP_GIVEN_UP: Final = "reply.given_up"
+"""The op of a reply that was given up."""
 
 _PERIODS_OWED_TO_A_SOUND: Final = 1
 """Number of silences that an answer to something spoken may take: it may have been noise."""
@@ -70,6 +75,8 @@ class SilenceWatch:
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         """Timers that ask the caller for patience, by the call of the tool it waits for."""
         self._stuck: asyncio.TimerHandle | None = None
+        self._thinks_since = 0.0
+        """The time since which the agent has nothing to wait for but its own providers."""
         self._closed = False
         session.on("user_state_changed", self._user_state)
         session.on("agent_state_changed", self._agent_state)
@@ -171,14 +178,27 @@ class SilenceWatch:
             self._stuck.cancel()
             self._stuck = None
         if event.new_state == "thinking" and not self._closed:
-            self._stuck = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._unstick)
+            self._thinks_since = asyncio.get_running_loop().time()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._stuck = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._unstick)
 
     def _unstick(self) -> None:
         self._stuck = None
         if self._closed or self._session.agent_state != "thinking":
             return
-        if self._waiting or self._session.current_speech is not None:
-            self._stuck = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._unstick)
+        now = asyncio.get_running_loop().time()
+        if self._waiting:
+            self._thinks_since = now  # a tool has a limit of its own
+            self._look_again()
+            return
+        if self._session.current_speech is not None:
+            limit = self._manners.reply_limit
+            if limit is not None and now - self._thinks_since >= limit:
+                self._give_up(limit)
+            else:
+                self._look_again()
             return
         with self._conversation.attach():
             try:
@@ -186,6 +206,21 @@ class SilenceWatch:
                 self._session.say("", audio=_silence(), add_to_chat_ctx=False)
             except RuntimeError as error:
                 log.info("conversation %s stays stuck: %s", self._conversation.id, error)
+
+    def _give_up(self, limit: float) -> None:
+        """Cut off a reply whose first word doesn't come, and apologise."""
+        reached(Limit.REPLY)
+        late = TimeoutError(f"no word of a reply within {limit:g} s")
+        log.warning("conversation %s: %s: given up", self._conversation.id, late)
+        with self._conversation.attach():
+            with self._conversation.span(OP_GIVEN_UP, "reply") as span:
+                span.fail(late)
+            try:
+                self._session.interrupt(force=True)
+            except RuntimeError as error:
+                log.info("conversation %s stays stuck: %s", self._conversation.id, error)
+                return
+            self._say(self._manners.apology)
 
 
 async def _silence() -> AsyncIterator[rtc.AudioFrame]:

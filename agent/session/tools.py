@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import Agent, llm
 
+from agent.metrics import Limit, reached
+
 from .phrases import manners_of
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def _limited(
         except TimeoutError as error:
             if not clock.expired():
                 raise
+            reached(Limit.TOOL)
             raise llm.ToolError(manners.tool_given_up) from error
         for part in result if isinstance(result, tuple) else (result,):
             if isinstance(part, Agent):

@@ -14,6 +14,7 @@ import anyio
 from livekit.agents import AgentSession, TurnHandlingOptions
 
 import telemetry
+from agent.metrics import Limit, reached
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 
@@ -128,13 +129,16 @@ class VoiceSession:
         """LiveKit's session, which keeps a history of its own; None until it has started."""
         return self._session
 
-    def end(self, outcome: Outcome) -> None:
-        """Ask the conversation to end, for this reason; the first reason stands. A second one cuts
-        the farewell short: the caller has gone, or patience has."""
+    def end(self, outcome: Outcome, limit: Limit | None = None) -> None:
+        """Ask the conversation to end, for this reason, and for the limit that was reached, if one
+        was; the first reason stands. A second one cuts the farewell short: the caller has gone, or
+        patience has."""
         if self._over.is_set():
             self._leaving.cancel()
         if self._outcome is None:
             self._outcome = outcome
+            if limit is not None:
+                self.conversation.set({names.CONVERSATION_LIMIT: limit.value})
         self._over.set()
 
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:
@@ -206,7 +210,7 @@ class VoiceSession:
             backchannel.attend(agent)
             await limit_tools(agent, prepare)
 
-        watch = SilenceWatch(session, self.conversation, on_idle=lambda: self.end(Outcome.IDLE))
+        watch = SilenceWatch(session, self.conversation, on_idle=self._gone_silent)
         try:
             agent = self._make_agent()
             await prepare(agent)
@@ -226,6 +230,7 @@ class VoiceSession:
                 with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True) as closing:
                     await part.aclose()
                 if closing.cancelled_caught:
+                    reached(Limit.CLOSE)
                     log.warning(
                         "conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT_SECONDS
                     )
@@ -247,6 +252,12 @@ class VoiceSession:
                 await session.say(words, allow_interruptions=False)
             except RuntimeError as error:  # it is closing by itself
                 log.info("conversation %s ends without a farewell: %s", self.id, error)
+
+    def _gone_silent(self) -> None:
+        """End the conversation with a caller who doesn't answer."""
+        if self._outcome is None:
+            reached(Limit.IDLE)
+        self.end(Outcome.IDLE, Limit.IDLE)
 
     def _settle(self) -> Outcome:
         """The outcome, which is set in the trace. None yet: cancelled from outside, with the

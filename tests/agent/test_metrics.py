@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 import telemetry
-from agent.metrics import Worker, served
+from agent.metrics import Limit, Worker, served
 
 
 async def test_metrics_are_there_within_the_block() -> None:
@@ -28,6 +31,14 @@ async def test_metrics_are_there_within_the_block() -> None:
         assert line in lines
     assert "parley_sessions" not in after
     assert "parley_response_latency_seconds" in after
+
+
+@pytest.mark.parametrize("limit", Limit)
+def test_each_limit_is_where_an_operator_looks(limit: Limit) -> None:
+    """It is a figure from the first, and a row of the table in the docs."""
+    assert f'parley_limits_reached_total{{limit="{limit.value}"}}' in generate_latest().decode()
+    table = Path(__file__).parents[2] / "docs" / "deploy.md"
+    assert f"`{limit.value}`" in table.read_text("utf-8")
 
 
 def test_telemetry_in_other_processes() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
+    from agent.metrics import Limit
+
 TRACE_ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -29,6 +31,8 @@ class Echo:
         self.line = line
         self.outcome: Outcome | None = None
         """What it was asked to end by first."""
+        self.limit: Limit | None = None
+        """The limit that it was asked to end for."""
         self.closed = anyio.Event()
         self.cancelled = False
         self.gaps: list[object] = []
@@ -50,10 +54,11 @@ class Echo:
     def trace_id(self) -> str:
         return TRACE_ID
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome, limit: Limit | None = None) -> None:
         if self._over.is_set():
             self._leaving.set()
-        self.outcome = self.outcome or outcome
+        if self.outcome is None:
+            self.outcome, self.limit = outcome, limit
         self._over.set()
 
     def hear(self, text: str, headers: Mapping[str, str] | None = None) -> None:

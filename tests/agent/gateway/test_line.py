@@ -20,7 +20,9 @@ from agent.gateway.protocol import (
     Words,
     encode,
 )
+from agent.metrics import Limit
 from agent.session import line as session
+from tests.agent.counted import reaching
 
 
 def frame(number: int) -> bytes:
@@ -83,8 +85,9 @@ async def test_slow_session() -> None:
     """A session that doesn't take its audio loses the oldest, and the loss is counted."""
     microphone = Microphone(sample_rate=16000)
     kept = round(MAX_UNHEARD_SECONDS / FRAME_SECONDS)
-    for number in range(kept + 7):
-        microphone.push(frame(number))
+    with reaching(Limit.UNHEARD, times=7):
+        for number in range(kept + 7):
+            microphone.push(frame(number))
     microphone.close()
     assert microphone.dropped == 7
     assert await heard(microphone) == b"".join(frame(number) for number in range(7, kept + 7))

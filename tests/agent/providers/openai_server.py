@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email.utils
 import io
 import json
+import math
 import time
 import wave
 from contextlib import asynccontextmanager
@@ -19,7 +21,7 @@ from starlette.routing import Route
 from agent.providers import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from starlette.datastructures import Address
     from starlette.requests import Request
@@ -54,7 +56,10 @@ class Chat:
 class OpenAIServer:
     """Answers those who have the key; https://platform.openai.com/docs/api-reference.
 
-    ``broken`` makes every request fail with 503; ``hangs`` leaves each unanswered.
+    ``broken`` makes every request fail with 503; ``hangs`` leaves each unanswered. ``stops`` has
+    answers stop in the middle, ``drips`` has them come in pieces of so many bytes. ``limited``
+    answers 429 until so many seconds after the first request, and says so in Retry-After: as
+    a number, or as a date; with 0 it always does, and says nothing.
     """
 
     def __init__(
@@ -64,8 +69,17 @@ class OpenAIServer:
         heard: str = "hello",
         broken: bool = False,
         hangs: bool = False,
+        stops: bool = False,
+        drips: int = 0,
+        limited: float | None = None,
+        says_date: bool = False,
     ) -> None:
         self.hangs = hangs
+        self.stops = stops
+        self.drips = drips
+        self.limited = limited
+        self.says_date = says_date
+        self._free_at: float | None = None
         self._over = anyio.Event()
         self._http: uvicorn.Server | None = None
         self.reply = reply
@@ -85,9 +99,23 @@ class OpenAIServer:
             await self._over.wait()
         if self.broken or self.hangs:
             return JSONResponse({"error": {"message": "out of order"}}, status_code=503)
+        if self.limited is not None and (limit := self._limit(self.limited)) is not None:
+            return limit
         if request.headers["authorization"] != "Bearer key":
             return JSONResponse({"error": {"message": "wrong key"}}, status_code=401)
         return None
+
+    def _limit(self, seconds: float) -> Response | None:
+        error = {"error": {"message": "too many requests"}}
+        if not seconds:
+            return JSONResponse(error, status_code=429)
+        self._free_at = self._free_at or time.time() + seconds
+        if time.time() >= self._free_at:
+            return None
+        left = str(math.ceil(self._free_at - time.time()))
+        if self.says_date:
+            left = email.utils.formatdate(self._free_at, usegmt=True)
+        return JSONResponse(error, status_code=429, headers={"Retry-After": left})
 
     async def chat(self, request: Request) -> Response:
         """``/v1/chat/completions``, streamed."""
@@ -95,9 +123,25 @@ class OpenAIServer:
             return refusal
         chat = Chat(await request.json(), dict(request.headers))
         self.chats.append(chat)
-        return StreamingResponse(self._events(chat), media_type="text/event-stream")
+        return self._answer("".join(self._events(chat)).encode(), "text/event-stream")
 
-    async def _events(self, chat: Chat) -> AsyncIterator[str]:
+    def _answer(self, content: bytes, media_type: str, **headers: str) -> Response:
+        """An answer, as whole as it is to be."""
+        return StreamingResponse(self._parts(content), media_type=media_type, headers=headers)
+
+    async def _parts(self, content: bytes) -> AsyncIterator[bytes]:
+        if self.stops:
+            yield content[: len(content) // 2]
+            await self._over.wait()
+        elif self.drips:
+            for at in range(0, len(content), self.drips):
+                yield content[at : at + self.drips]
+                with anyio.move_on_after(0.02):
+                    await self._over.wait()
+        else:
+            yield content
+
+    def _events(self, chat: Chat) -> Iterator[str]:
         head = {"id": "c-1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
         for word in self.reply.split(" "):
             choice = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
@@ -109,7 +153,9 @@ class OpenAIServer:
 
     async def transcribe(self, request: Request) -> Response:
         """``/v1/audio/transcriptions``."""
-        return await self._refusal(request) or JSONResponse({"text": self.heard})
+        if refusal := await self._refusal(request):
+            return refusal
+        return self._answer(json.dumps({"text": self.heard}).encode(), "application/json")
 
     async def speak(self, request: Request) -> Response:
         """``/v1/audio/speech``: half a second of a square wave, as WAV."""
@@ -119,7 +165,7 @@ class OpenAIServer:
         with wave.open(file, "wb") as wav:
             wav.setparams((1, 2, RATE, 0, "NONE", ""))
             wav.writeframes((b"\x00\x20" * 60 + b"\x00\xe0" * 60) * (RATE // 240))
-        return Response(file.getvalue(), media_type="audio/wav", headers={"x-request-id": "r-1"})
+        return self._answer(file.getvalue(), "audio/wav", **{"x-request-id": "r-1"})
 
     async def models(self, request: Request) -> Response:
         """``/v1/models``."""

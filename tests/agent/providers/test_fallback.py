@@ -15,6 +15,7 @@ import telemetry
 from agent import gateway
 from agent.providers import Choice, fallback, load, require
 from agent.worker import worker
+from tests.agent.counted import counted
 
 from .conftest import frames, silence
 from .openai_server import OpenAIServer
@@ -84,8 +85,10 @@ async def test_a_model_that_never_answers_is_given_up() -> None:
         require(choice)
         with load(choice) as models:
             plugins = models.plugins()
+            before = counted("parley_provider_fallbacks", kind="llm")
             chat = plugins.llm.chat(chat_ctx=llm.ChatContext.empty())
             assert (await chat.collect()).text == "Here I am."
+            assert counted("parley_provider_fallbacks", kind="llm") == before + 1
             assert _probes() == 1
             await plugins.aclose()
             assert _probes() == 0

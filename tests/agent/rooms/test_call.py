@@ -12,12 +12,14 @@ from livekit import rtc
 import telemetry
 from agent.gateway import MAX_TEXT_CHARACTERS, Text, encode
 from agent.gateway.budget import MAX_TYPED_CHARACTERS, MAX_TYPED_TURNS
+from agent.metrics import Limit
 from agent.rooms import call, chat
 from agent.rooms.call import Call, Limits
 from agent.rooms.line import TOPIC, RoomLine
 from agent.session import Outcome, SessionRequest
 from agent.stopping import Stops
 from telemetry import attributes as names
+from tests.agent.counted import counted, reaching, times_reached
 
 if TYPE_CHECKING:
     from livekit.agents import JobContext
@@ -63,9 +65,11 @@ class Session:
         self.heard: list[str] = []
         self.gaps: list[object] = []
         self.ended: list[Outcome] = []
+        self.limits: list[Limit | None] = []
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome, limit: Limit | None = None) -> None:
         self.ended.append(outcome)
+        self.limits.append(limit)
 
     def hear(self, text: str, _: object = None) -> None:
         self.heard.append(text)
@@ -87,7 +91,7 @@ async def held(job: Job, said: list[Outcome]) -> None:
         said.append(await a_call(job, session).run())
 
 
-def a_call(job: Job, session: Session) -> Call:
+def a_call(job: Job, session: Session, limits: Limits = Limits()) -> Call:  # noqa: B008 - frozen
     """A call of the job."""
     never = threading.Event()
     return Call(
@@ -95,7 +99,7 @@ def a_call(job: Job, session: Session) -> Call:
         SessionRequest(),
         RoomLine(job.room, on_response=lambda _: None),
         cast("VoiceSession", session),
-        Limits(),
+        limits,
         Stops(never, never),
     )
 
@@ -130,6 +134,40 @@ async def test_a_room_that_goes_for_no_reason(
             job.room.go()
     assert said == [Outcome.FAILED]
     assert outcome(captured) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit", "ended"),
+    [
+        (Limits(connect=0.01), Limit.CONNECT, Outcome.FAILED),
+        (Limits(answer=0.01), Limit.NO_CALLER, Outcome.HUNG_UP),
+        (Limits(reconnect=0.01), Limit.RECONNECT, Outcome.FAILED),
+        (Limits(idle=0.01), Limit.IDLE, Outcome.IDLE),
+        (Limits(duration=0.01), Limit.DURATION, Outcome.TIME_LIMIT),
+    ],
+)
+async def test_a_room_in_which_nothing_happens(
+    job: Job, limits: Limits, limit: Limit, ended: Outcome
+) -> None:
+    """No connection, no caller, a server that is gone, silence, a call without end: each has its
+    limit, which is counted, and so has how the call ended."""
+    if limit is Limit.CONNECT:
+        job.connect = never  # type: ignore[method-assign]  # a server that doesn't answer
+    session = Session()
+    before = counted("parley_calls", outcome=ended.value)
+    with reaching(limit, times=1), session.conversation.attach(), anyio.fail_after(10):
+        the_call = a_call(job, session, limits)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(the_call.run)
+            await anyio.wait_all_tasks_blocked()
+            if limit is Limit.RECONNECT:
+                job.room.emit("reconnecting")
+    assert (session.ended, session.limits) == ([ended], [limit])
+    assert counted("parley_calls", outcome=ended.value) == before + 1
+
+
+async def never(**_: object) -> None:
+    await anyio.sleep_forever()
 
 
 class Participant:
@@ -185,10 +223,13 @@ async def test_more_messages_than_anybody_sends(job: Job, text: bytes) -> None:
         caller = cast("rtc.RemoteParticipant", Participant("me"))
         the_call._caller = caller
         with the_call._listening():
+            before = times_reached(Limit.TOO_FAST)
             for _ in range(1000):
                 job.room.emit("data_received", rtc.DataPacket(text, RELIABLE, caller, TOPIC))
         assert session.ended == [Outcome.REFUSED]
+        assert session.limits == [Limit.TOO_FAST]
         assert sum(map(len, session.heard)) <= MAX_TYPED_CHARACTERS
+        assert times_reached(Limit.TOO_FAST) == before + 1
         session.conversation.close()
 
 

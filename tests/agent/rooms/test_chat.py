@@ -8,7 +8,9 @@ import anyio
 from livekit import rtc
 
 from agent.gateway import MAX_TEXT_CHARACTERS
+from agent.metrics import Limit
 from agent.rooms import chat
+from tests.agent.counted import reaching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,4 +68,5 @@ async def test_a_text_that_is_broken_off() -> None:
 async def test_a_text_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """What isn't whole in time isn't heard."""
     monkeypatch.setattr(chat, "READ_TIMEOUT_SECONDS", 0.01)
-    assert await heard(Reader("A table", ends=False)) == []
+    with reaching(Limit.TEXT, times=1):
+        assert await heard(Reader("A table", ends=False)) == []

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from agent import gateway
+from agent.metrics import Limit
 from agent.rooms import line
 from agent.rooms.line import RoomLine
 from agent.session import Outcome
 from agent.session.line import ToolCalled
+from tests.agent.counted import reaching
 
 if TYPE_CHECKING:
     import pytest
@@ -48,13 +50,23 @@ async def test_what_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(line, "SEND_TIMEOUT_SECONDS", 0.01)
     room = Room(deaf_to="tool")
     told = of(room)
-    with anyio.fail_after(10):
+    with anyio.fail_after(10), reaching(Limit.UNREAD, times=1):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(told._send, told._messages)
             told.send(ToolCalled("book", "{}", ok=True))
             assert await told.hang_up(Outcome.COMPLETED, 5.0)
             tasks.cancel_scope.cancel()
     assert [each["type"] for each in room.heard] == ["ended"]
+
+
+async def test_more_messages_than_are_kept() -> None:
+    """A connection that takes nothing has so many messages waiting, the newest, and no more."""
+    told = of(Room(deaf_to="tool"))
+    with reaching(Limit.UNREAD, times=10):
+        for number in range(line._MAX_UNSENT_MESSAGES + 10):
+            told.send(ToolCalled(f"tool {number}", "{}", ok=True))
+    assert len(told._messages._items) == line._MAX_UNSENT_MESSAGES
+    await told._source.aclose()
 
 
 async def test_an_end_that_can_not_be_told() -> None:

@@ -223,6 +223,7 @@ async def test_a_silent_caller_is_asked_twice_and_let_go(held: Held, captured: C
     ]
     facts = _trace(captured, caller)
     assert facts[names.CONVERSATION_OUTCOME] == "idle"
+    assert facts[names.CONVERSATION_LIMIT] == "idle"
     assert not any(key.startswith("latency.e2e") for key in facts)
 
 
