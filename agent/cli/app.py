@@ -162,6 +162,7 @@ async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtim
                     agent=settings.agent,
                     environ=process.environ(settings),
                     silence=settings.silence_timeout,
+                    record=process.record(settings),
                 )
             )
         started()

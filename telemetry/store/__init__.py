@@ -7,6 +7,7 @@
 ``stored_errors``  errors, each whole, by Sentry's id of it
 ``unsent``         envelopes that wait for Sentry
 ``recordings``     files with the audio of conversations
+``ogg``            how long such a file is
 ``leases``         which processes use the store, and which are gone
 ``lost``           what those that are gone left
 ``limits``         what is kept, and for how long

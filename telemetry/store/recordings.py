@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .ogg import seconds_of
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
@@ -43,7 +45,7 @@ class Recording:
     started_at: float
     """Unix seconds."""
     seconds: float | None
-    """Its length; None while it is being recorded, and if nobody came to say it."""
+    """Its length; None while it is being recorded."""
     channels: int
 
 
@@ -75,7 +77,7 @@ def of_conversation(
 ) -> list[Recording]:
     """The recordings of a conversation whose files are there, the first of them first."""
     rows = cursor.execute(
-        "SELECT file, recording.started_at, seconds, channels FROM recording "
+        "SELECT file, recording.started_at, seconds, channels, ended_at FROM recording "
         "JOIN conversation ON conversation.key = recording.conversation "
         "WHERE trace_id = ? AND id = ? AND conversation.started_at = ? "
         "ORDER BY recording.started_at",
@@ -83,10 +85,16 @@ def of_conversation(
     ).fetchall()
     found = [(_in(folder, row["file"]), row) for row in rows]
     return [
-        Recording(path, row["started_at"], row["seconds"], row["channels"])
+        Recording(path, row["started_at"], _seconds(path, row), row["channels"])
         for path, row in found
         if path.is_file()
     ]
+
+
+def _seconds(path: Path, row: sqlite3.Row) -> float | None:
+    """The length of a recording that is over; its file says so where nobody did."""
+    said: float | None = row["seconds"]
+    return seconds_of(path) if said is None and row["ended_at"] is not None else said
 
 
 def forget(cursor: sqlite3.Cursor, folder: Path, limits: Limits) -> bool:
