@@ -326,6 +326,13 @@ class Settings(BaseSettings):
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in {"", "off"} else value
 
+    @field_validator("record", mode="after")
+    @classmethod
+    def _is_kept_somewhere(cls, value: str, info: ValidationInfo) -> str:
+        if value != "off" and info.data.get("trace_store", True) is None:
+            raise ValueError("needs a trace store, which is off: recordings are kept beside it")
+        return value
+
     @field_validator("propagate_to", "send_attributes", "send_errors", "keep", mode="before")
     @classmethod
     def _names(cls, value: object, info: ValidationInfo) -> object:
