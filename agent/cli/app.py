@@ -61,7 +61,7 @@ app = typer.Typer(
 traces = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List and show conversations from the local trace store; recover what was left in it.",
+    help="List, show and delete conversations in the local trace store; recover what was left.",
 )
 app.add_typer(traces, name="traces", rich_help_panel=LOOK)
 
@@ -162,6 +162,7 @@ async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtim
                     agent=settings.agent,
                     environ=process.environ(settings),
                     silence=settings.silence_timeout,
+                    record=process.record(settings),
                 )
             )
         started()
@@ -239,6 +240,32 @@ def recover_traces(
     process.begin(settings.log_level)
     waits = [trace_store.recover(settings, path, timeout) for path in _stores(store)]
     raise typer.Exit(1 if any(waits) else 0)
+
+
+@traces.command("delete")
+def delete_traces(
+    conversations: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID…", help="Ids of conversations or traces, or starts of one."),
+    ] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="All that began so long ago: 7d, 12h, 30m."),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Delete conversations: words, spans, errors, recordings, and what services did for them.
+
+    What Sentry has got stays there. What is still running stays, too.
+
+    Exit code 1 if something named is running.
+
+    Example: `parley traces delete booking-1-9bbfc0e5`, `parley traces delete --older-than 7d`
+    """
+    from . import deleting
+
+    is_all = deleting.delete(_stores(store), conversations or (), older_than)
+    raise typer.Exit(0 if is_all else 1)
 
 
 rooms.register(app, panel=ANSWER)

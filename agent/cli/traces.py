@@ -61,7 +61,7 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
             raise TelemetryError(f"{where}: no conversation in it yet")
         [found] = named
     else:
-        one = _named(stores, wanted)
+        one = find(stores, wanted)
         if one is None and (errors := [e for each in stores for e in each.errors_by_event(wanted)]):
             terminal.console().print(Text("\n\n".join(map(text_of, errors))), soft_wrap=True)
             return
@@ -141,7 +141,7 @@ def _rows(store: TraceStore) -> Iterator[StoredConversation]:
         before = rows[-1].started_at
 
 
-def _named(stores: Sequence[TraceStore], wanted: str) -> StoredConversation | None:
+def find(stores: Sequence[TraceStore], wanted: str) -> StoredConversation | None:
     """The conversation of this id, or None.
 
     Raises:
