@@ -21,7 +21,7 @@ from starlette.routing import Route
 from agent.providers import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from starlette.datastructures import Address
     from starlette.requests import Request
@@ -123,7 +123,10 @@ class OpenAIServer:
             return refusal
         chat = Chat(await request.json(), dict(request.headers))
         self.chats.append(chat)
-        return self._answer("".join(self._events(chat)).encode(), "text/event-stream")
+        if self.stops or self.drips:
+            events = "".join([event async for event in self._events(chat)])
+            return self._answer(events.encode(), "text/event-stream")
+        return StreamingResponse(self._events(chat), media_type="text/event-stream")
 
     def _answer(self, content: bytes, media_type: str, **headers: str) -> Response:
         """An answer, as whole as it is to be."""
@@ -141,7 +144,7 @@ class OpenAIServer:
         else:
             yield content
 
-    def _events(self, chat: Chat) -> Iterator[str]:
+    async def _events(self, chat: Chat) -> AsyncIterator[str]:
         head = {"id": "c-1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
         for word in self.reply.split(" "):
             choice = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
