@@ -21,13 +21,12 @@ from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
 from telemetry.integrations.httpx2 import Httpx2Integration
 from telemetry.testing import capture
-from tests.agent.providers.openai_server import OpenAIServer, all_openai
+from tests.agent.providers.openai_server import Chat, OpenAIServer, all_openai
 
 from .figures import Figure
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from collections.abc import AsyncIterator
 
     from telemetry.records import SpanRecord
 
@@ -44,9 +43,10 @@ class _Thinking(OpenAIServer):
         super().__init__(reply="Good evening to you.")
         self._random = random.Random(1)
 
-    async def chat(self, request: Request) -> Response:
+    async def _events(self, chat: Chat) -> AsyncIterator[str]:
         await anyio.sleep(self._random.uniform(0.05, 0.5))
-        return await super().chat(request)
+        async for event in super()._events(chat):
+            yield event
 
 
 async def _converse(models: Models, connections: Connections) -> None:
