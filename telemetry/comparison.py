@@ -33,6 +33,8 @@ CHANCE: Final = 0.05
 """The share of comparisons of a program with itself in which anything may be news."""
 MOST_PAIRS: Final = 600
 """Pairs that an interval is computed from; of more, evenly chosen ones."""
+_FOR_THE_WHOLE: Final = 0.8
+"""The share of :data:`CHANCE` for all groups together; the rest is for each of them."""
 _EXACT: Final = 40
 """Pairs up to which p values are exact."""
 _NORMAL: Final = NormalDist()
@@ -72,11 +74,6 @@ class Difference:
         """True if it is more than noise."""
         return self.chance < CHANCE
 
-    @property
-    def share(self) -> float:
-        """The shift as a share of what it was; infinite if it was nothing."""
-        return self.shift_ms / self.before_ms if self.before_ms else math.inf
-
 
 def compare(
     pairs: Sequence[Pair], measures: Iterable[str], *, noise_ms: float = NOISE_MS
@@ -98,8 +95,8 @@ def compare(
             )
         )
     ]
-    # half of the chance to each family: the many groups mustn't hide what all of them show
-    return [*_raised(whole, 2), *_raised(parts, 2)]
+    # most of the chance to the whole: the many groups mustn't hide what all of them show
+    return [*_raised(whole, 1 / _FOR_THE_WHOLE), *_raised(parts, 1 / (1 - _FOR_THE_WHOLE))]
 
 
 def _difference(
@@ -129,13 +126,13 @@ def _difference(
     )
 
 
-def _raised(found: Sequence[Difference], families: int) -> list[Difference]:
-    """The differences with their chances raised for being tested together, by Holm's method."""
+def _raised(found: Sequence[Difference], times: float) -> list[Difference]:
+    """The differences with their chances raised for being tested together (Holm), times so much."""
     raised = [1.0] * len(found)
     so_far = 0.0
     order = sorted(range(len(found)), key=lambda index: found[index].chance)
     for place, index in enumerate(order):
-        so_far = max(so_far, min(1.0, families * (len(found) - place) * found[index].chance))
+        so_far = max(so_far, min(1.0, times * (len(found) - place) * found[index].chance))
         raised[index] = so_far
     return [replace(one, chance=chance) for one, chance in zip(found, raised, strict=True)]
 
@@ -172,7 +169,7 @@ def above(shifts: Sequence[float]) -> float:
     if len(others) <= _EXACT:
         return _exactly(ranks, reached)
     spread = math.sqrt(sum(rank * rank for rank in ranks)) / 2
-    return 1 - _NORMAL.cdf((reached - sum(ranks) / 2 - 0.5) / spread)
+    return 1.0 - _NORMAL.cdf((reached - sum(ranks) / 2 - 0.5) / spread)
 
 
 def _exactly(ranks: Sequence[float], reached: float) -> float:
@@ -184,7 +181,7 @@ def _exactly(ranks: Sequence[float], reached: float) -> float:
         for total, count in enumerate(ways):
             longer[total + rank] += count
         ways = longer
-    return sum(ways[round(2 * reached) :]) / 2 ** len(ranks)
+    return sum(ways[round(2 * reached) :]) / (1 << len(ranks))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

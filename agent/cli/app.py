@@ -188,7 +188,10 @@ def compare(
     after: Annotated[Path, typer.Argument(metavar="B.json", help="Report of the second.")],
     fail_over: Annotated[
         str | None,
-        typer.Option(metavar="10%|50ms", help="Exit with 1 if a response got slower by more."),
+        typer.Option(
+            metavar="10%|50ms",
+            help="Exit with 1 if responses, or a stage, got slower by more.",
+        ),
     ] = None,
 ) -> None:
     """Compare two runs of the simulator: what got slower, and what says or does something else.

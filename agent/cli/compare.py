@@ -25,7 +25,7 @@ _LIMIT: Final = re.compile(r"(\d{1,6}(?:\.\d+)?) ?(%|ms)")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that a response may get slower; one of the two is given."""
+    """The most that a response, or a stage of it, may get slower; one of the two is given."""
 
     ms: float | None = None
     share: float | None = None
@@ -41,7 +41,7 @@ class Limit:
 
 
 def compare(before: Path, after: Path, fail_over: str | None) -> bool:
-    """Show what differs; False if a response got slower by more than ``fail_over`` allows.
+    """Show what differs; False if something got slower by more than ``fail_over`` allows.
 
     Raises:
         InputError: a file is no report, or the limit is none.

@@ -8,6 +8,7 @@ a path of operations in a trace, is news if no call of the scenario had it in th
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -87,14 +88,16 @@ class Comparison:
         return [one for one in self.differences if one.is_news]
 
     def slower_by(self, ms: float | None, share: float | None) -> list[Difference]:
-        """The responses that are slower by more than so much, and more than noise."""
+        """Responses, and stages of them, that are slower by more than so much, and than noise.
+
+        A share is one of the response: a stage's own may be next to nothing.
+        """
+        whole = {one.group: one.before_ms for one in self.differences if one.measure == RESPONSE}
         return [
             one
             for one in self.news
-            if one.measure == RESPONSE
-            and (
-                (ms is not None and one.shift_ms > ms) or (share is not None and one.share > share)
-            )
+            if (ms is not None and one.shift_ms > ms)
+            or (share is not None and one.shift_ms > share * whole.get(one.group, math.inf))
         ]
 
 
