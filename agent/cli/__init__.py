@@ -22,6 +22,8 @@
     ``traces``: conversations from the local trace stores, and an error of theirs.
 ``deleting``
     ``traces delete``: what of them is to be gone.
+``compare``
+    Two runs of the simulator side by side.
 ``check``, ``probes``
     ``check``, and the ways it reaches everything that a worker depends on.
 ``new``

@@ -182,6 +182,30 @@ async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtim
         )
 
 
+@app.command(rich_help_panel=LOOK)
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="Report of the first run.")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="Report of the second.")],
+    fail_over: Annotated[
+        str | None,
+        typer.Option(
+            metavar="10%|50ms",
+            help="Exit with 1 if responses, or a stage, got slower by more.",
+        ),
+    ] = None,
+) -> None:
+    """Compare two runs of the simulator: what got slower, and what says or does something else.
+
+    Turns are paired by scenario. A latency is shown if it differs by more than noise: two runs of
+    the same program differ in nothing, 19 times of 20. More callers find smaller differences.
+
+    Example: `parley simulate --report b.json && parley compare a.json b.json --fail-over 10%`
+    """
+    from . import compare as comparing
+
+    raise typer.Exit(0 if comparing.compare(before, after, fail_over) else 1)
+
+
 app.command("simulate", help=simulate.HELP, rich_help_panel=START)(simulate.command)
 
 

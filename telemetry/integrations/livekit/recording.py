@@ -79,9 +79,10 @@ class Recording(RecorderIO):
         """Put audio of the caller, which was spoken until then, in its place."""
         until -= self._heard_late()
         begins = until - frame.duration
-        if abs(begins - self._placed_until) > MOVED_SECONDS:
+        earliest = max(self._placed_until, self.recording_started_at or 0.0)
+        if abs(begins - earliest) > MOVED_SECONDS:
             self._end_run(channel=0)
-            rest = _without(frame, self._placed_until - begins)
+            rest = _without(frame, earliest - begins)
             if rest is None:
                 return
             frame, begins = rest, until - rest.duration
