@@ -28,6 +28,7 @@
 ``refusals``     Sentry that doesn't take what it is sent, as the log tells it
 ``connections``  by which proxy and with which certificates
 ``client``       Sentry's client, which asks an error where it comes from
+``frames``       a traceback's, which may still run in another thread
 ``logs``         takes what the application logs
 ``loguru_tap``   takes what it logs with loguru
 ``log_events``   makes errors and structured logs of it

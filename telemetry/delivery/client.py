@@ -24,6 +24,7 @@ from ..context.wording import reword, texts_of
 from ..frozen import frozen
 from ..written import Written, here
 from .content import mark
+from .frames import ask_for_no_locals, have_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ class Client(sentry_sdk.Client):
 
     def __init__(self, delivery: Delivery, **options: Any) -> None:
         self._delivery = delivery
+        ask_for_no_locals()
         before = options.pop("before_breadcrumb", None)
         super().__init__(before_breadcrumb=_as_value(before), **options)
         watch(lambda: delivery.is_own_thread)
@@ -111,6 +113,8 @@ class Client(sentry_sdk.Client):
     ) -> str:
         """Have an event built by the delivery thread; returns the id that it will have."""
         as_values(merged)
+        if self.options["include_local_variables"]:
+            have_locals(hint["exc_info"][1])
         event_id: str = event.setdefault("event_id", uuid.uuid4().hex)
         isolation, scope = scopes or chain.forked(*chain.sentrys())
         hint = {**hint, _TEXTS: texts_of(hint["exc_info"][1]), _AUTHOR: next(iter(here()), None)}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..stats import Tally
 from ..trace.registry import Registry
 from .drops import OVERFLOW, SHUTDOWN, Drops, events_in
+from .frames import have_locals
 from .messages import (
     Closed,
     Error,
@@ -117,6 +118,8 @@ class Outbox:
         self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
     ) -> None:
         """An error was reported."""
+        if self.client is not None and self.client.options["include_local_variables"]:
+            have_locals(error)
         self._put_or_drop(Error(error, isolation, scope))
 
     def event(

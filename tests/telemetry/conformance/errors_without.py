@@ -8,7 +8,7 @@ import sentry_sdk
 
 from telemetry import api
 from telemetry.context import chain, origin, surfacing
-from telemetry.delivery import client, log_events, logs
+from telemetry.delivery import client, log_events, logs, outbox
 from telemetry.encoding import envelope
 from telemetry.trace import span_set, transaction
 from telemetry.trace.sentry_streamed import SegmentMarker, StreamedMarker
@@ -224,5 +224,20 @@ ERRORS_AND_VALUES: Final = (
         "../test_options.py::test_a_logger_that_is_ignored_for_structured_logs"
         "[{lifecycle}-quiet.*]",
         put(logs, "makes_structured_logs", lambda name: True),
+    ),
+    Remedy(
+        "frames-unasked",
+        "Delivery asks no frame that may still run for its variables",
+        "delivery.frames.ask_for_no_locals",
+        "../delivery/test_frames.py::test_a_frame_that_runs_is_not_asked_for_its_variables[logged]",
+        put(client, "ask_for_no_locals", lambda: None),
+    ),
+    Remedy(
+        "frames-asked-here",
+        "Variables that are to be sent are asked for in the thread of their frame",
+        "delivery.frames.have_locals",
+        "../delivery/test_frames.py"
+        "::test_variables_that_are_sent_are_asked_for_in_their_thread[captured]",
+        put_in([client, logs, outbox], "have_locals", lambda error: None),
     ),
 )
