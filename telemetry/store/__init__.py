@@ -5,6 +5,7 @@
 ``rows``           conversations and spans as rows
 ``pieces``         long texts, each piece of them once
 ``stored_errors``  errors, each whole, by Sentry's id of it
+``several``        stores read as one
 ``unsent``         envelopes that wait for Sentry
 ``leases``         which processes use the store, and which are gone
 ``lost``           what those that are gone left
@@ -21,6 +22,7 @@ from .leases import Lease, Observer
 from .limits import Limits
 from .lost import Left
 from .rows import Owed, SpanRow, StoredConversation
+from .several import Stores
 from .sqlite_file import TraceStoreError
 from .stored_errors import StoredError, bounded
 from .trace_store import AmbiguousId, TraceStore
@@ -37,6 +39,7 @@ __all__ = [
     "SpanRow",
     "StoredConversation",
     "StoredError",
+    "Stores",
     "TraceStore",
     "TraceStoreError",
     "Unsent",
