@@ -20,6 +20,8 @@
     The lines from simulated callers to the agent: the gateway, or rooms.
 ``traces``, ``stored_error``
     ``traces``: conversations from the local trace stores, and an error of theirs.
+``viewer``
+    ``viewer``: conversations in a browser.
 ``check``, ``probes``
     ``check``, and the ways it reaches everything that a worker depends on.
 ``new``

@@ -27,7 +27,7 @@ from telemetry import TelemetryError
 from telemetry.printable import printable
 from telemetry.store import TraceStore
 
-from . import rooms, simulate, terminal
+from . import rooms, simulate, terminal, viewer
 
 if TYPE_CHECKING:
     from config import Settings
@@ -241,6 +241,7 @@ def recover_traces(
     raise typer.Exit(1 if any(waits) else 0)
 
 
+viewer.register(app, panel=LOOK)
 rooms.register(app, panel=ANSWER)
 
 

@@ -1,11 +1,18 @@
 """The viewer: see and hear conversations in a browser, from the local trace stores.
 
-================  ===============================================================
-``app``           the application: its routes, and all that they share
-``access``        who may ask, and the headers of each answer
-``pages``         templates: everything shown is escaped, and printable
-``listing``       the page of conversations
-================  ===============================================================
+============  =====================================================================
+``serving``   the viewer on a port
+``app``       the application: its routes, and all that they share
+``access``    who may ask, and the headers of each answer
+``pages``     templates: everything shown is escaped, and printable
+``listing``   the page of conversations
+``search``    full-text search over what was said
+``health``    the health of the telemetry itself
+``index``     what the stores hold, in tables made for the views
+``tables``    those tables
+``seen``      how far each store was read
+``figures``   a conversation in figures and words
+============  =====================================================================
 
 ``templates/`` and ``static/`` are plain files, sent as they are: no build step, nothing from
 elsewhere. It needs starlette, jinja2 and uvicorn.
@@ -14,5 +21,6 @@ elsewhere. It needs starlette, jinja2 and uvicorn.
 from __future__ import annotations
 
 from .app import app
+from .serving import Addresses, serve
 
-__all__ = ["app"]
+__all__ = ["Addresses", "app", "serve"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ..store import Stores
-from . import listing, pages
+from . import health, listing, pages
 from .access import Guard
+from .health import Looks
+from .index import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from ..store import TraceStore
 
@@ -26,7 +29,7 @@ def app(
 ) -> Starlette:
     """An application that shows what is in these stores.
 
-    Its ``state.sources`` are the stores as one.
+    Its ``state.sources`` are the stores as one, ``state.index`` what is listed and searched.
 
     Args:
         stores: the stores; they may be written to meanwhile.
@@ -35,9 +38,20 @@ def app(
     """
     static = StaticFiles(directory=str(resources.files(__package__) / "static"))
     made = Starlette(
-        routes=[*listing.routes, Mount("/static", static, name="static")],
+        routes=[*listing.routes, *health.routes, Mount("/static", static, name="static")],
         middleware=[Middleware(Guard, token=token, host=host)],
         exception_handlers={HTTPException: pages.refused, 500: pages.failed},
+        lifespan=_lifespan,
     )
     made.state.sources = Stores(stores)
+    made.state.index = Index(made.state.sources.all)
+    made.state.looks = Looks(made.state.sources.all)
     return made
+
+
+@asynccontextmanager
+async def _lifespan(made: Starlette) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        made.state.index.close()

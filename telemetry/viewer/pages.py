@@ -5,6 +5,7 @@ text's direction would notice: see :mod:`..printable`.
 from __future__ import annotations
 
 import http
+import json
 import time
 from datetime import datetime
 from importlib import resources
@@ -18,9 +19,12 @@ from ..printable import printable
 from .access import HEADERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
 
+_FINE: Final = frozenset({"ok", "cancelled", "open", "unknown"})
 NOTHING: Final = "\N{EN DASH}"
 """Stands for a figure that there isn't."""
 
@@ -100,6 +104,42 @@ def cost(dollars: float | None) -> str:
     return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.4f}"
 
 
+def words(name: str) -> str:
+    """A name as words: ``hung_up`` is ``hung up``."""
+    return name.replace("_", " ")
+
+
+def pairs(tags: str) -> list[tuple[str, str]]:
+    """Tags, as they are stored."""
+    try:
+        found = json.loads(tags)
+    except ValueError:
+        return []
+    return [(str(name), str(value)) for name, value in found.items()]
+
+
+def speed(seconds: float | None) -> Markup:
+    """The class of a latency's cell: a person takes a gap of over 0.8 s for a broken line."""
+    if seconds is None:
+        return Markup("")
+    name = "good" if seconds <= 0.8 else "fair" if seconds <= 1.5 else "slow"
+    return Markup(' class="{}"').format(name)
+
+
+def outcome(row: Mapping[str, Any]) -> Markup:
+    """What became of a conversation, as a chip."""
+    status = row["status"]
+    if row["runs"]:
+        kind, said = "live", "running"
+    elif row["ended_at"] is None or status == "aborted":
+        kind, said = "bad", "cut off"
+    elif row["errors"] or status not in _FINE:
+        kind, said = "bad", row["outcome"] or status
+    else:
+        kind, said = "good", row["outcome"] or status
+    return Markup('<span class="chip {}">{}</span>').format(kind, printable(words(said)))
+
+
 def _finalize(value: Any) -> Any:
     """Each value on its way into a page."""
     if isinstance(value, Markup) or not isinstance(value, str):
@@ -116,5 +156,6 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(
-    milliseconds=milliseconds, duration=duration, moment=moment, count=count, cost=cost
+    {each.__name__: each for each in (milliseconds, duration, moment, count, cost)}
+    | {each.__name__: each for each in (words, pairs, speed, outcome)}
 )
