@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config import SettingsError, load
+from telemetry.store import TraceStore, TraceStoreError
 
 from . import terminal
 
 if TYPE_CHECKING:
     from config import Settings
     from telemetry.viewer import Addresses
+
+
+RECEIVED = "received.db"
 
 
 def register(app: typer.Typer, *, panel: str) -> None:
@@ -28,6 +32,13 @@ def viewer(
             "--store",
             help="A trace store, instead of PARLEY_TRACE_STORE. Several, if services have their "
             "own.",
+        ),
+    ] = None,
+    received: Annotated[
+        Path | None,
+        typer.Option(
+            help="The viewer's own store, for what other processes deliver to it.",
+            show_default="received.db beside the first store",
         ),
     ] = None,
     host: Annotated[
@@ -47,20 +58,21 @@ def viewer(
     """See conversations in a browser, live while calls run.
 
     Find them by what was said, see where their time went, and whether the telemetry itself is
-    whole. Ends at Ctrl-C.
+    whole. Any process with a Sentry SDK may deliver to it, too: the DSN is printed. Ends at Ctrl-C.
 
     Example: `parley viewer --store traces.db --store service/traces.db`
     """
     settings = load(viewer_token=token)
-    from telemetry.store import TraceStore
     from telemetry.viewer import serve
 
     from . import process
 
     process.begin(settings.log_level, warns=False)
     secret = settings.viewer_token
+    paths = _stores(settings, store)
     serve(
-        [TraceStore(path) for path in _stores(settings, store)],
+        [TraceStore(path) for path in paths],
+        received=_received(received, paths[0]),
         host=host,
         port=port,
         token=None if secret is None else secret.get_secret_value(),
@@ -71,6 +83,17 @@ def viewer(
 def _told(at: Addresses) -> None:
     terminal.say(f"The viewer: {at.page}")
     terminal.say(f"Any process with a Sentry SDK may deliver to it: SENTRY_DSN={at.dsn}")
+
+
+def _received(path: Path | None, beside: Path) -> TraceStore | None:
+    """The store for what is delivered; none where one can't be and wasn't asked for."""
+    if path is not None:
+        return TraceStore(path)
+    try:
+        return TraceStore(beside.with_name(RECEIVED))
+    except TraceStoreError as error:
+        terminal.warn(f"parley: nothing can be delivered to the viewer: {error}")
+        return None
 
 
 def _stores(settings: Settings, paths: list[Path] | None) -> list[Path]:

@@ -40,7 +40,7 @@ class Stores:
         listed: dict[tuple[object, ...], StoredConversation] = {}
         for row in rows:  # read as far as needed: most of a service's are passed over
             if row.op == OP_CONVERSATION or not has_conversation(row.trace_id):
-                listed[_identity(row)] = row
+                listed.setdefault(_identity(row), row)
             if len(listed) == limit:
                 break
         return list(listed.values())
@@ -123,9 +123,14 @@ def _shown(trace: Sequence[StoredConversation], found: StoredConversation) -> St
 
 
 def _once(conversations: Iterable[StoredConversation]) -> list[StoredConversation]:
-    """Each conversation once, even if it is in two stores."""
-    return list({_identity(each): each for each in conversations}.values())
+    """Each conversation once, even if it is in two stores: as the first has it."""
+    found: dict[tuple[object, ...], StoredConversation] = {}
+    for each in conversations:
+        found.setdefault(_identity(each), each)
+    return list(found.values())
 
 
 def _identity(each: StoredConversation) -> tuple[object, ...]:
-    return each.trace_id, each.root_span_id, each.id, each.started_at
+    if each.root_span_id is not None:
+        return each.trace_id, each.root_span_id
+    return each.trace_id, each.id, each.started_at

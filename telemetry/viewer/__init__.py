@@ -8,6 +8,9 @@
 ``listing``   the page of conversations
 ``search``    full-text search over what was said
 ``health``    the health of the telemetry itself
+``ingest``    Sentry's envelope protocol: other processes deliver here
+``envelopes``  their bytes, as transactions, spans and errors
+``received``  those in a store of the viewer's own
 ``index``     what the stores hold, in tables made for the views
 ``tables``    those tables
 ``seen``      how far each store was read

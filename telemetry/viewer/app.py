@@ -13,10 +13,11 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ..store import Stores
-from . import health, listing, pages
+from . import health, ingest, listing, pages
 from .access import Guard
 from .health import Looks
 from .index import Index
+from .received import Received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,27 +26,44 @@ if TYPE_CHECKING:
 
 
 def app(
-    stores: Sequence[TraceStore], *, token: str | None = None, host: str = "127.0.0.1"
+    stores: Sequence[TraceStore],
+    *,
+    received: TraceStore | None = None,
+    token: str | None = None,
+    host: str = "127.0.0.1",
 ) -> Starlette:
-    """An application that shows what is in these stores.
+    """An application that shows what is in these stores, and what is delivered to it.
 
     Its ``state.sources`` are the stores as one, ``state.index`` what is listed and searched.
 
     Args:
         stores: the stores; they may be written to meanwhile.
+        received: a store of its own, for what other processes deliver; without it nothing is taken.
         token: asked of everybody who comes. None for nobody but this machine.
         host: the name that it is listened on.
     """
     static = StaticFiles(directory=str(resources.files(__package__) / "static"))
     made = Starlette(
-        routes=[*listing.routes, *health.routes, Mount("/static", static, name="static")],
+        routes=[
+            *listing.routes,
+            *health.routes,
+            *ingest.routes,
+            Mount("/static", static, name="static"),
+        ],
         middleware=[Middleware(Guard, token=token, host=host)],
         exception_handlers={HTTPException: pages.refused, 500: pages.failed},
         lifespan=_lifespan,
     )
-    made.state.sources = Stores(stores)
-    made.state.index = Index(made.state.sources.all)
-    made.state.looks = Looks(made.state.sources.all)
+    # whatever is in two of them, the first has more of: what people said isn't delivered
+    shown = [*stores, *([] if received is None else [received])]
+    state = made.state
+    state.sources = Stores(shown)
+    state.index = Index(shown)
+    state.looks = Looks(tuple(shown))
+    state.received = None if received is None else Received(received)
+    state.token = token
+    state.taking = 0
+    """Envelopes that are being read."""
     return made
 
 
@@ -55,3 +73,5 @@ async def _lifespan(made: Starlette) -> AsyncIterator[None]:
         yield
     finally:
         made.state.index.close()
+        if made.state.received is not None:
+            made.state.received.store.close()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ..store import TraceStore
+    from .received import Received
 
 _FRESH_SECONDS: Final = 2.0
 """What waits in the stores is counted no more often."""
@@ -149,7 +150,14 @@ def of(app: Starlette) -> Health:
             "coalesce(sum(status = 'aborted' OR (ended_at IS NULL AND NOT runs)), 0) AS cut_off "
             "FROM entry"
         ).fetchone()
-    return Health(**dict(found), stores=state.looks.now(), pending=state.index.pending)
+    received: Received | None = state.received
+    return Health(
+        **dict(found),
+        stores=state.looks.now(),
+        pending=state.index.pending,
+        dropped={} if received is None else received.dropped,
+        refused={} if received is None else received.refused,
+    )
 
 
 def health(request: Request) -> Response:

@@ -38,6 +38,7 @@ class Addresses(NamedTuple):
 def serve(
     stores: Sequence[TraceStore],
     *,
+    received: TraceStore | None = None,
     host: str = "127.0.0.1",
     port: int = 8790,
     token: str | None = None,
@@ -47,6 +48,7 @@ def serve(
 
     Args:
         stores: the stores.
+        received: a store of its own, for what other processes deliver.
         host: the address to listen on. If others than this machine reach it there is a token.
         port: the port; 0 is any free one.
         token: asked of everybody who comes; made up where one is needed.
@@ -58,7 +60,7 @@ def serve(
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(_TOKEN_BYTES)
     with _listening(host, port) as listener:
-        shown = app(stores, token=token, host=host)
+        shown = app(stores, received=received, token=token, host=host)
         server = _Server(
             uvicorn.Config(
                 shown,

@@ -64,8 +64,9 @@ LISTED: Final = f"""(e.op = '{OP_CONVERSATION}' OR NOT EXISTS (
     AND (other.op = '{OP_CONVERSATION}' OR (other.started_at, other.number)
         < (e.started_at, e.number))
 )) AND NOT EXISTS (
-    SELECT 1 FROM entry AS same WHERE same.trace_id = e.trace_id AND same.number < e.number
-    AND same.id = e.id AND same.started_at = e.started_at AND same.root IS e.root
+    SELECT 1 FROM entry AS same WHERE same.trace_id = e.trace_id
+    AND (same.store, same.number) < (e.store, e.number) AND (same.root = e.root
+        OR (e.root IS NULL AND same.id = e.id AND same.started_at = e.started_at))
 )"""  # noqa: S608 - names of ours
 """What a list shows: conversations, and of a trace without one the first of its transactions; what
 is in two stores, once."""

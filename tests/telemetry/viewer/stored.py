@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from telemetry import attributes as names
@@ -14,10 +18,13 @@ from telemetry.store import TraceStore
 from telemetry.viewer import app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from starlette.applications import Starlette
+
 START = 1_795_000_000.0
+ROOT = "f" * 16
 HOST = "http://127.0.0.1:8790"
 
 
@@ -42,7 +49,7 @@ class Turn:
             known[names.MODELS] = list(self.models)
         return SpanRecord(
             span_id=f"{number:016x}",
-            parent_span_id="f" * 16,
+            parent_span_id=ROOT,
             op=names.OP_TURN,
             name=f"turn {number}",
             started_at=at,
@@ -63,7 +70,7 @@ def conversation(
     """A conversation that began this many minutes after the first and has ended."""
     began = START + 60 * number
     root = SpanRecord(
-        span_id="f" * 16,
+        span_id=ROOT if op == names.OP_CONVERSATION else f"{len(op):016}",
         parent_span_id=None,
         op=op,
         name="call",
@@ -107,3 +114,26 @@ def viewed(*stores: TraceStore, **options: Any) -> Iterator[TestClient]:
     with TestClient(made, base_url=HOST, follow_redirects=False) as client:
         assert made.state.index.wait(20)
         yield client
+
+
+@contextmanager
+def served(made: Starlette) -> Iterator[str]:
+    """A viewer on a port of its own; yields the host and the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(made, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until something another process does has come true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)

@@ -166,8 +166,8 @@ def test_a_services_part_is_listed_where_its_conversation_is_not(tmp_path: Path)
     agent = store(tmp_path / "a.db", conversation(1))
     service = store(
         tmp_path / "b.db",
-        conversation(1, op="http.server", id="GET /1"),
-        conversation(2, op="http.server", id="GET /2"),
+        conversation(1, op="http.server", name="GET /1"),
+        conversation(2, op="http.server", name="GET /2"),
     )
     with viewed(agent, service) as client:
         assert listed(client) == ["GET /2", "c-1"]
