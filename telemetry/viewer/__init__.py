@@ -7,6 +7,8 @@
 ``pages``     templates: everything shown is escaped, and printable
 ``listing``   the page of conversations
 ``search``    full-text search over what was said
+``latency``   the page of latency
+``charts``    its charts, as geometry
 ``health``    the health of the telemetry itself
 ``ingest``    Sentry's envelope protocol: other processes deliver here
 ``envelopes``  their bytes, as transactions, spans and errors

@@ -13,7 +13,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ..store import Stores
-from . import health, ingest, listing, pages
+from . import health, ingest, latency, listing, pages
 from .access import Guard
 from .health import Looks
 from .index import Index
@@ -46,6 +46,7 @@ def app(
     made = Starlette(
         routes=[
             *listing.routes,
+            *latency.routes,
             *health.routes,
             *ingest.routes,
             Mount("/static", static, name="static"),

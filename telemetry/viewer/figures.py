@@ -143,18 +143,18 @@ def _responses(
     turns: Iterable[tuple[float, Mapping[str, Any]]], providers: Mapping[str, str]
 ) -> Iterator[Response]:
     for at, turn in turns:
-        latency = turn.get(names.RESPONSE_LATENCY)
-        if not isinstance(latency, (int, float)):
+        latency = _number(turn.get(names.RESPONSE_LATENCY))
+        if latency is None:
             continue
         models = turn.get(names.MODELS)
         named = tuple(one for one in models if type(one) is str) if type(models) is list else ()
         yield Response(
             at=at,
-            latency=float(latency),
+            latency=latency,
             stages={
-                stage: float(seconds)
+                stage: seconds
                 for stage in names.STAGES
-                if isinstance(seconds := turn.get(names.LATENCY_STAGE + stage), (int, float))
+                if (seconds := _number(turn.get(names.LATENCY_STAGE + stage))) is not None
             },
             models=named,
             providers=tuple(dict.fromkeys(providers[one] for one in named if one in providers)),
@@ -174,7 +174,7 @@ def _count_usage(
     def total(name: str) -> float | None:
         name = names.USAGE + name
         given = [known[name]] if name in known else [turn.get(name) for turn in turns]
-        numbers = [one for one in given if isinstance(one, (int, float))]
+        numbers = [number for one in given if (number := _number(one)) is not None]
         return sum(numbers) if numbers else None
 
     found.input_tokens = int(total("input_tokens") or 0)
@@ -195,8 +195,8 @@ def _count_requests(found: Figures, cursor: sqlite3.Cursor, key: int) -> list[st
             request = pieces.whole(request, parts)
         found.input_tokens += _whole(request.get(names.GEN_AI_USAGE_INPUT_TOKENS))
         found.output_tokens += _whole(request.get(names.GEN_AI_USAGE_OUTPUT_TOKENS))
-        price = request.get(names.GEN_AI_COST)
-        if isinstance(price, (int, float)):
+        price = _number(request.get(names.GEN_AI_COST))
+        if price is not None:
             found.cost = (found.cost or 0.0) + price
         for name in _SAID:
             said.update(dict.fromkeys(_texts(request.get(name))))
@@ -222,8 +222,15 @@ def _texts(value: Any, deep: int = 8) -> Iterator[str]:
             yield from _texts(value.get(name), deep - 1)
 
 
+def _number(value: Any) -> float | None:
+    """A number that somebody may have counted or measured."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < _MOST else None  # nor is NaN less than anything
+
+
 def _whole(value: Any) -> int:
-    return value if type(value) is int and abs(value) < _MOST else 0
+    return int(_number(value) or 0)
 
 
 def _text(value: Any) -> str | None:

@@ -162,6 +162,7 @@ def of(app: Starlette) -> Health:
 
 def health(request: Request) -> Response:
     """``GET /health``: all that is known of it."""
+    request.app.state.index.settle()
     return pages.page(request, "health.html", health=of(request.app))
 
 

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 FRESH_SECONDS: Final = 0.2
 """The stores are looked at no more often."""
+_PATIENCE_SECONDS: Final = 0.1
 _AT_ONCE: Final = 50
 """Conversations whose spans are read between two looks at what is newer."""
 _COLUMNS: Final = (
@@ -122,6 +123,12 @@ class Index:
         self.refresh(at_once=True)
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending, timeout)
+
+    def settle(self) -> None:
+        """Wait a moment, so that a page that is opened shows what was just said."""
+        self.refresh()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._pending, _PATIENCE_SECONDS)
 
     def touch(self, store: TraceStore, keys: Sequence[int]) -> None:
         """Look again at conversations of a store that have ended: something was added to them."""

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from . import health, pages, search
-from .tables import LISTED
+from .tables import LISTED, SCENARIO
 
 if TYPE_CHECKING:
     import sqlite3
@@ -49,10 +49,6 @@ ONLY: Final = {
     "lost": ("cut off", "(e.status = 'aborted' OR (e.ended_at IS NULL AND NOT e.runs))"),
 }
 """Names of filters, with what they are called and their condition."""
-_SCENARIO: Final = """(
-    SELECT caller.name FROM entry AS caller WHERE caller.trace_id = e.trace_id
-    AND caller.op = 'caller' LIMIT 1
-)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ def find(index: Index, asked: Asked) -> Listed:
     direction = "DESC" if asked.sort.startswith("-") else "ASC"
     with index.reading() as cursor:
         rows = cursor.execute(
-            f"SELECT e.*, {_SCENARIO} AS scenario FROM entry AS e WHERE {where} "  # noqa: S608
+            f"SELECT e.*, {SCENARIO} AS scenario FROM entry AS e WHERE {where} "  # noqa: S608
             f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
             "LIMIT :limit OFFSET :offset",
             {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
@@ -177,6 +173,7 @@ def _excerpts(
 def conversations(request: Request) -> Response:
     """``GET /``: conversations, those that run first."""
     index: Index = request.app.state.index
+    index.settle()
     listed = find(index, Asked.of(request.query_params))
     return pages.page(
         request,

@@ -59,14 +59,21 @@ CREATE VIRTUAL TABLE words USING fts5 (said, about, tokenize = 'unicode61 remove
 The columns from ``outcome`` on are None until its spans were read. ``words`` has a row of the
 same number."""
 
+ONCE: Final = """NOT EXISTS (
+    SELECT 1 FROM entry AS same WHERE same.trace_id = e.trace_id
+    AND (same.store, same.number) < (e.store, e.number) AND (same.root = e.root
+        OR (e.root IS NULL AND same.id = e.id AND same.started_at = e.started_at))
+)"""
+"""Of what is in two stores, the one that the first of them has."""
 LISTED: Final = f"""(e.op = '{OP_CONVERSATION}' OR NOT EXISTS (
     SELECT 1 FROM entry AS other WHERE other.trace_id = e.trace_id AND other.number <> e.number
     AND (other.op = '{OP_CONVERSATION}' OR (other.started_at, other.number)
         < (e.started_at, e.number))
-)) AND NOT EXISTS (
-    SELECT 1 FROM entry AS same WHERE same.trace_id = e.trace_id
-    AND (same.store, same.number) < (e.store, e.number) AND (same.root = e.root
-        OR (e.root IS NULL AND same.id = e.id AND same.started_at = e.started_at))
-)"""  # noqa: S608 - names of ours
+)) AND {ONCE}"""  # noqa: S608 - names of ours
 """What a list shows: conversations, and of a trace without one the first of its transactions; what
 is in two stores, once."""
+SCENARIO: Final = """(
+    SELECT caller.name FROM entry AS caller WHERE caller.trace_id = e.trace_id
+    AND caller.op = 'caller' LIMIT 1
+)"""
+"""The scenario of a simulated call: what its caller calls it."""

@@ -56,7 +56,4 @@ async function look() {
 }
 
 document.addEventListener("visibilitychange", () => { last = null; });
-for (const select of document.querySelectorAll(".filters select")) {
-  select.addEventListener("change", () => select.form.requestSubmit());
-}
 setTimeout(look, EVERY_MS);
