@@ -15,6 +15,7 @@
 ``received``  those in a store of the viewer's own
 ``index``     what the stores hold, in tables made for the views
 ``tables``    those tables
+``entries``   their rows
 ``seen``      how far each store was read
 ``figures``   a conversation in figures and words
 ============  =====================================================================

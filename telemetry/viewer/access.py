@@ -1,4 +1,4 @@
-"""Who may ask, and the headers of each answer.
+"""Admission: who may ask, and the headers of each answer.
 
 * **Host**, where only this machine is listened to: a page from elsewhere whose name was made to
   resolve to this machine (DNS rebinding) has that name in it, and is sent away.

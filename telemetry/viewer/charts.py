@@ -43,7 +43,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How values are spread."""
+    """The spread of values."""
 
     bars: list[Bar]
     ticks: list[Tick]
@@ -64,7 +64,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How values went over time."""
+    """The course of values over time."""
 
     points: list[Point]
     ticks: list[Tick]

@@ -204,7 +204,7 @@ def _count_requests(found: Figures, cursor: sqlite3.Cursor, key: int) -> list[st
 
 
 def _texts(value: Any, deep: int = 8) -> Iterator[str]:
-    """What messages say, in whatever form a library gives them."""
+    """The texts of messages, in whatever form a library gives them."""
     if type(value) is str:
         try:
             inner = json.loads(value) if value[:1] in ("[", "{") else None

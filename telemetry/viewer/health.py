@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .received import Received
 
 _FRESH_SECONDS: Final = 2.0
-"""What waits in the stores is counted no more often."""
+"""The stores' own health is looked at no more often."""
 
 
 @dataclass(frozen=True, slots=True)

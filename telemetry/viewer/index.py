@@ -8,20 +8,18 @@ to another file by that, and is gone with the process.
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ..printable import printable
 from ..store import TraceStoreError
+from . import entries
 from .figures import figures_of
-from .search import BETWEEN
 from .seen import ROWS, Seen, mark
-from .tables import STAGE_COLUMNS, TABLES
+from .tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,46 +32,10 @@ log = logging.getLogger(__name__)
 FRESH_SECONDS: Final = 0.2
 """The stores are looked at no more often."""
 _PATIENCE_SECONDS: Final = 0.1
+_AT_FIRST: Final = 300
+"""Rows that are looked at before the first page is shown, and at a time of those before them."""
 _AT_ONCE: Final = 50
 """Conversations whose spans are read between two looks at what is newer."""
-_COLUMNS: Final = (
-    "outcome",
-    "turns",
-    "interruptions",
-    "input_tokens",
-    "output_tokens",
-    "cost",
-    "heard_seconds",
-    "spoken_seconds",
-    "spans",
-    "orphans",
-    "late",
-    "open_at_finish",
-)
-"""Columns of an entry that have the names of its figures."""
-_VALUES: Final = (
-    "key",
-    "id",
-    "trace_id",
-    "root_span_id",
-    "op",
-    "name",
-    "started_at",
-    "ended_at",
-    "status",
-    "tags",
-    "release",
-)
-_PUT: Final = """
-INSERT INTO entry (store, runs, key, id, trace_id, root, op, name, started_at, ended_at, status,
-    tags, release)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (store, key) DO UPDATE SET id = excluded.id, trace_id = excluded.trace_id,
-    root = excluded.root, op = excluded.op, name = excluded.name,
-    started_at = excluded.started_at, ended_at = excluded.ended_at, status = excluded.status,
-    runs = excluded.runs, tags = excluded.tags, release = excluded.release
-RETURNING number
-"""
 
 
 class Index:
@@ -92,6 +54,8 @@ class Index:
         self._refreshed_at = -FRESH_SECONDS
         self._pending: dict[tuple[int, int], int] = {}
         """Of what is to be read: store and key, with the entry's number."""
+        self._at_work: list[tuple[tuple[int, int], int]] = []
+        """Of that, what is being read."""
         self._changed = threading.Condition(threading.Lock())
         self._filling: threading.Thread | None = None
         self._closed = False
@@ -111,7 +75,7 @@ class Index:
     def pending(self) -> int:
         """The number of conversations whose spans are still to be read."""
         with self._changed:
-            return len(self._pending)
+            return len(self._pending) + len(self._at_work) + self._unseen()
 
     @property
     def problems(self) -> list[str]:
@@ -122,13 +86,16 @@ class Index:
         """Wait until the spans of all that is there were read; False if they weren't in time."""
         self.refresh(at_once=True)
         with self._changed:
-            return self._changed.wait_for(lambda: not self._pending, timeout)
+            return self._changed.wait_for(self._is_done, timeout)
 
     def settle(self) -> None:
         """Wait a moment, so that a page that is opened shows what was just said."""
         self.refresh()
         with self._changed:
-            self._changed.wait_for(lambda: not self._pending, _PATIENCE_SECONDS)
+            self._changed.wait_for(self._is_done, _PATIENCE_SECONDS)
+
+    def _is_done(self) -> bool:
+        return not (self._pending or self._at_work or self._unseen())
 
     def touch(self, store: TraceStore, keys: Sequence[int]) -> None:
         """Look again at conversations of a store that have ended: something was added to them."""
@@ -171,34 +138,61 @@ class Index:
     def _look_at(self, number: int, store: TraceStore) -> None:
         with store.reading() as cursor:
             if cursor is None or self._seen[number].is_another(cursor):
-                self._forget(number)
+                with self._writing() as index:
+                    entries.forget(index, number)
                 self._seen[number] = Seen()
             if cursor is None:
                 return
             seen = self._seen[number]
+            if seen.first_key is None:
+                (last,) = cursor.execute("SELECT max(key) FROM conversation").fetchone()
+                seen.first_key = max((last or 0) - _AT_FIRST, 0)
             rows = cursor.execute(
-                f"{ROWS} WHERE key > ? OR ended_at IS NULL ORDER BY key", (seen.last_key,)
+                f"{ROWS} WHERE key > ? ORDER BY key", (max(seen.last_key, seen.first_key),)
             ).fetchall()
             for key in seen.again({row["key"] for row in rows}):
                 rows += cursor.execute(f"{ROWS} WHERE key = ?", (key,)).fetchall()
-            running = any(row["ended_at"] is None for row in rows)
-            gone = set(seen.observer.gone(cursor, None)) if running else set()
-            (count,) = cursor.execute("SELECT count(*) FROM conversation").fetchone()
-            errors = self._errors(cursor, seen)
-            self._take(number, seen, rows, gone, errors)
-            with self._lock:
-                (have,) = self._connection.execute(
-                    "SELECT count(*) FROM entry WHERE store = ?", (number,)
-                ).fetchone()
-            if have != count:  # some were forgotten, or deleted
-                keys = {key for (key,) in cursor.execute("SELECT key FROM conversation")}
-                self._forget(number, keys)
+            self._take(number, cursor, rows)
+            self._forget_deleted(number, cursor)
 
-    def _errors(self, cursor: sqlite3.Cursor, seen: Seen) -> list[tuple[int, int]] | None:
-        """The number of errors of each conversation; None if there are no new ones."""
+    def _look_back(self) -> None:
+        """Look at some of what was there before the first look."""
+        with self._refreshing:
+            for number, (store, seen) in enumerate(zip(self._stores, self._seen, strict=True)):
+                if seen.first_key:
+                    last, seen.first_key = seen.first_key, max(seen.first_key - _AT_FIRST, 0)
+                    with store.reading() as cursor:
+                        if cursor is not None and not seen.is_another(cursor):
+                            between = (seen.first_key, last)
+                            rows = cursor.execute(
+                                f"{ROWS} WHERE key > ? AND key <= ? ORDER BY key", between
+                            ).fetchall()
+                            self._take(number, cursor, rows)
+                    return
+
+    def _forget_deleted(self, number: int, cursor: sqlite3.Cursor) -> None:
+        """Forget what isn't in a store any more, if there is less in it than there was."""
+        above = (self._seen[number].first_key,)
+        (count,) = cursor.execute(
+            "SELECT count(*) FROM conversation WHERE key > ?", above
+        ).fetchone()
+        with self._lock:
+            (have,) = self._connection.execute(
+                "SELECT count(*) FROM entry WHERE store = ?", (number,)
+            ).fetchone()
+        if have != count:
+            keys = {
+                key
+                for (key,) in cursor.execute("SELECT key FROM conversation WHERE key > ?", above)
+            }
+            with self._writing() as index:
+                entries.forget(index, number, keys)
+
+    def _errors(self, cursor: sqlite3.Cursor, seen: Seen, *, again: bool) -> list[tuple[int, int]]:
+        """The number of errors of each conversation, if there are new ones, or ``again``."""
         (last,) = cursor.execute("SELECT coalesce(max(rowid), 0) FROM error").fetchone()
-        if last == seen.last_error:
-            return None
+        if last == seen.last_error and not again:
+            return []
         seen.last_error = last
         return [
             (key, count)
@@ -207,140 +201,91 @@ class Index:
             )
         ]
 
-    def _take(
-        self,
-        store: int,
-        seen: Seen,
-        rows: Sequence[sqlite3.Row],
-        gone: set[int],
-        errors: list[tuple[int, int]] | None,
-    ) -> None:
+    def _take(self, store: int, cursor: sqlite3.Cursor, rows: Sequence[sqlite3.Row]) -> None:
         """Put rows of a store into the index, and note that their spans are to be read."""
+        seen = self._seen[store]
+        are_open = any(row["ended_at"] is None for row in rows)
+        gone = set(seen.observer.gone(cursor, None)) if are_open else set()
+        errors = self._errors(cursor, seen, again=bool(rows))
+        if not rows and not errors:
+            return
         pending: dict[tuple[int, int], int] = {}
-        with self._lock:
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN")
+        with self._writing() as index:
             for row in rows:
-                key, is_open = row["key"], row["ended_at"] is None
-                runs = is_open and row["process"] not in gone
-                values = (row[name] for name in _VALUES)
-                (number,) = cursor.execute(_PUT, (store, runs, *values)).fetchone()
-                pending[store, key] = number
-                about = [row["id"], row["name"], row["trace_id"], row["user"], row["tags"]]
-                _put_about(cursor, number, " ".join(map(str, about)))
-                seen.settle(key, is_open=is_open)
-            if errors is not None:
-                cursor.executemany(
-                    "UPDATE entry SET errors = ?3 WHERE store = ?1 AND key = ?2",
-                    ((store, key, count) for key, count in errors),
-                )
-            cursor.execute("COMMIT")
-            for row in rows:
-                if row["key"] >= seen.last_key:
-                    seen.last_key, seen.last = row["key"], mark(row)
+                key = row["key"]
+                runs = row["ended_at"] is None and row["process"] not in gone
+                pending[store, key] = entries.put(index, store, row, runs=runs)
+                seen.settle(key, is_open=runs)
+                if key >= seen.last_key:
+                    seen.last_key, seen.last = key, mark(row)
+            entries.put_errors(index, store, errors)
+            entries.relist(index, {row["trace_id"] for row in rows})
         with self._changed:
             self._pending.update(pending)
             self._changed.notify_all()
 
-    def _forget(self, store: int, but: set[int] | None = None) -> None:
-        """Delete the entries of a store, but for those of some keys."""
-        with self._lock:
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Cursor]:
+        """One transaction of the index: all of it or, after an error, nothing."""
+        with self._lock, self._connection:
             cursor = self._connection.cursor()
-            numbers = [
-                (number,)
-                for number, key in cursor.execute(
-                    "SELECT number, key FROM entry WHERE store = ?", (store,)
-                )
-                if but is None or key not in but
-            ]
             cursor.execute("BEGIN")
-            cursor.executemany("DELETE FROM words WHERE rowid = ?", numbers)
-            cursor.executemany("DELETE FROM entry WHERE number = ?", numbers)
-            cursor.execute("COMMIT")
+            yield cursor
 
     # -- the thread that reads spans -------------------------------------------------------------
 
     def _fill(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._closed)
+                self._changed.wait_for(lambda: self._pending or self._closed or self._unseen() > 0)
                 if self._closed:
                     return
-                newest = sorted(self._pending.items(), key=lambda one: one[1], reverse=True)
-            self._read(newest[:_AT_ONCE])
+                # the last that were noted are the newest
+                self._at_work = [
+                    self._pending.popitem() for _ in range(min(_AT_ONCE, len(self._pending)))
+                ]
+            try:
+                if self._at_work:
+                    self._read(self._at_work)
+                else:
+                    self._look_back()
+            except TraceStoreError:
+                log.exception("a store can't be read")
+            with self._changed:
+                self._at_work = []
+                self._changed.notify_all()
+
+    def _unseen(self) -> int:
+        """The number of conversations that weren't looked at yet, or more."""
+        return sum(seen.first_key or 0 for seen in self._seen)
 
     def _read(self, wanted: Sequence[tuple[tuple[int, int], int]]) -> None:
         """Read the spans of some conversations, and note what they say."""
-        done: list[tuple[tuple[int, int], int, Figures]] = []
+        done: list[tuple[int, str, Figures]] = []
         for store in {place[0] for place, _ in wanted}:
             try:
                 with self._stores[store].reading() as cursor:
                     for place, number in wanted:
-                        if cursor is None or place[0] != store:
-                            continue
-                        if (found := _figures(cursor, place[1])) is not None:
-                            done.append((place, number, found))
+                        if cursor is not None and place[0] == store:
+                            found = _figures(cursor, place[1])
+                            done += [] if found is None else [(number, *found)]
+                            time.sleep(0)  # whoever asks for a page goes first
             except TraceStoreError as error:
                 self._seen[store].problem = str(error)
-        with self._lock:
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN")
-            for _, number, found in done:
-                _put(cursor, number, found)
-            cursor.execute("COMMIT")
-        with self._changed:
-            for place, number in wanted:
-                if self._pending.get(place) == number:
-                    del self._pending[place]
-            self._changed.notify_all()
+        with self._writing() as index:
+            for number, about, figures in done:
+                entries.put_figures(index, number, about, figures)
 
 
-def _figures(cursor: sqlite3.Cursor, key: int) -> Figures | None:
-    """The figures of a conversation; None if it isn't there any more, or nobody can read it."""
-    row = cursor.execute(
-        "SELECT root_span_id, ended_at FROM conversation WHERE key = ?", (key,)
-    ).fetchone()
+def _figures(cursor: sqlite3.Cursor, key: int) -> tuple[str, Figures] | None:
+    """The names and the figures of a conversation; None if it isn't there any more, or nobody can
+    read it."""
+    row = cursor.execute(f"{ROWS} WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
+    about = " ".join(str(row[name]) for name in ("id", "name", "trace_id", "user", "tags"))
     try:
-        return figures_of(cursor, key, row["root_span_id"], row["ended_at"])
+        return about, figures_of(cursor, key, row["root_span_id"], row["ended_at"])
     except (ArithmeticError, LookupError, TypeError, ValueError):  # whoever wrote it
         log.exception("conversation %d can't be read", key)
         return None
-
-
-def _put_about(cursor: sqlite3.Cursor, number: int, about: str) -> None:
-    about = printable(about)
-    if not cursor.execute("UPDATE words SET about = ? WHERE rowid = ?", (about, number)).rowcount:
-        cursor.execute("INSERT INTO words (rowid, said, about) VALUES (?, '', ?)", (number, about))
-
-
-def _put(cursor: sqlite3.Cursor, number: int, found: Figures) -> None:
-    values: dict[str, Any] = {name: getattr(found, name) for name in _COLUMNS}
-    values |= {"p50": found.percentile(0.5), "p95": found.percentile(0.95)}
-    assignments = ", ".join(f"{name} = ?" for name in values)
-    there = cursor.execute(
-        f"UPDATE entry SET {assignments} WHERE number = ?",  # noqa: S608 - names of ours
-        (*values.values(), number),
-    ).rowcount
-    if not there:  # it was forgotten meanwhile
-        return
-    said = f" {BETWEEN} ".join(printable(line) for line in found.words.splitlines())
-    cursor.execute("UPDATE words SET said = ? WHERE rowid = ?", (said, number))
-    cursor.execute("DELETE FROM response WHERE entry = ?", (number,))
-    columns = ("entry", "at", "latency", *STAGE_COLUMNS, "models", "providers")
-    marks = ", ".join("?" * len(columns))
-    cursor.executemany(
-        f"INSERT INTO response ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608 - ours
-        (
-            (
-                number,
-                each.at,
-                each.latency,
-                *(each.stages.get(name.removeprefix("stage_")) for name in STAGE_COLUMNS),
-                json.dumps(each.models),
-                json.dumps(each.providers),
-            )
-            for each in found.responses
-        ),
-    )

@@ -7,6 +7,7 @@ fewer than a hundred is the slowest of them, no more.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from ..attributes import STAGES
 from . import charts, pages
 from .figures import percentile
-from .tables import ONCE, SCENARIO, STAGE_COLUMNS
+from .tables import STAGE_COLUMNS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,9 +40,9 @@ SPANS: Final = {"hour": 3_600.0, "day": 86_400.0, "week": 604_800.0, "all": None
 BY: Final = ("scenario", "provider", "model", "release")
 _RESPONSES: Final = f"""
 SELECT r.at, r.latency, {", ".join(f"r.{name}" for name in STAGE_COLUMNS)}, r.models, r.providers,
-    e.tags, e.release, {SCENARIO} AS scenario
+    e.tags, e.release, e.scenario
 FROM response AS r JOIN entry AS e ON e.number = r.entry
-WHERE r.at >= ? AND {ONCE} ORDER BY r.at DESC LIMIT {_MOST}
+WHERE r.at >= ? AND e.listed ORDER BY r.at DESC LIMIT {_MOST}
 """  # noqa: S608 - names of ours
 
 
@@ -138,7 +139,7 @@ def view(index: Index, asked: Asked) -> View:
     kept: list[sqlite3.Row] = []
     answers = _Answers()
     for row in rows:
-        said = json.loads(row["tags"]) if row["tags"] != "{}" else {}
+        said = _json(row["tags"])
         tags.update(said)
         names = _groups(asked.by, row, said)
         if (took := row[column]) is not None:
@@ -179,10 +180,16 @@ def _groups(by: str, row: sqlite3.Row, tags: Mapping[str, Any]) -> list[str]:
         case "scenario" | "release":
             return [row[by] or "none"]
         case "provider" | "model":
-            return json.loads(row[f"{by}s"]) or ["none"]
+            return _json(row[f"{by}s"]) or ["none"]
         case _ if by:
             return [str(tags.get(by.removeprefix("tag:"), "none"))]
     return []
+
+
+@functools.lru_cache(1_000)
+def _json(text: str) -> Any:
+    """The tags or the models of an answer: many have the same."""
+    return json.loads(text)
 
 
 def latency(request: Request) -> Response:

@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from . import health, pages, search
-from .tables import LISTED, SCENARIO
 
 if TYPE_CHECKING:
     import sqlite3
@@ -120,9 +119,9 @@ class Listed:
 
 def find(index: Index, asked: Asked) -> Listed:
     """The list that is asked for."""
-    conditions, values = [LISTED], {"now": time.time()}
+    conditions = ["e.listed"]
     wanted = search.expression(asked.q)
-    found: dict[str, Any] = dict(values)
+    found: dict[str, Any] = {"now": time.time()}
     if wanted is not None:
         conditions.append("e.number IN (SELECT rowid FROM words WHERE words MATCH :q)")
         found["q"] = wanted
@@ -138,7 +137,7 @@ def find(index: Index, asked: Asked) -> Listed:
     direction = "DESC" if asked.sort.startswith("-") else "ASC"
     with index.reading() as cursor:
         rows = cursor.execute(
-            f"SELECT e.*, {SCENARIO} AS scenario FROM entry AS e WHERE {where} "  # noqa: S608
+            f"SELECT e.* FROM entry AS e WHERE {where} "  # noqa: S608 - conditions of ours
             f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
             "LIMIT :limit OFFSET :offset",
             {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
@@ -148,13 +147,12 @@ def find(index: Index, asked: Asked) -> Listed:
             found,
         ).fetchone()
         total, running = cursor.execute(
-            f"SELECT count(*), coalesce(sum(e.runs), 0) FROM entry AS e WHERE {LISTED}"  # noqa: S608
+            "SELECT count(*), coalesce(sum(runs), 0) FROM entry WHERE listed"
         ).fetchone()
         outcomes = [
             outcome
             for (outcome,) in cursor.execute(
-                "SELECT DISTINCT coalesce(outcome, status) FROM entry WHERE op = 'conversation' "
-                "ORDER BY 1"
+                "SELECT DISTINCT coalesce(outcome, status) FROM entry WHERE listed ORDER BY 1"
             )
         ]
         excerpts = _excerpts(cursor, wanted, rows)

@@ -127,7 +127,7 @@ def speed(seconds: float | None) -> Markup:
 
 
 def outcome(row: Mapping[str, Any]) -> Markup:
-    """What became of a conversation, as a chip."""
+    """The outcome of a conversation, as a chip."""
     status = row["status"]
     if row["runs"]:
         kind, said = "live", "running"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 OP_ERROR: Final = "error"
 """The op of an error's own row."""
 SILENT_SECONDS: Final = 600.0
-"""What hasn't ended and was silent for so long is taken for cut off."""
+"""A transaction that hasn't ended and was silent for so long is taken for cut off."""
 _LIMITS: Final = Limits(bytes=500_000_000)
 _FORGET_EVERY: Final = 50
 """Envelopes between two rounds of forgetting."""
@@ -60,7 +60,7 @@ class Received:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """What other processes say that they dropped, by reason."""
+        """Drops that other processes report, by reason."""
         with self._lock:
             return dict(self._dropped)
 

@@ -1,4 +1,4 @@
-"""What the index knows of one store: how far it was read, and what may change yet."""
+"""The index's knowledge of one store: how far it was read, and what may change yet."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ FROM conversation
 
 
 class Seen:
-    """What is known of one store."""
+    """The knowledge of one store."""
 
     def __init__(self) -> None:
         self.last_key = 0
         self.last: tuple[str, float] | None = None
         """Trace and start of the conversation of that key."""
+        self.first_key: int | None = None
+        """All up to it are still to be looked at; None before the first look."""
         self.last_error = 0
         self.unsettled: dict[int, float] = {}
         """Keys of conversations that may change, each with the time (monotonic) at which it was

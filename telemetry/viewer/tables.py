@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..attributes import OP_CONVERSATION, STAGES
+from ..attributes import OP_CALLER, OP_CONVERSATION, STAGES
 
 STAGE_COLUMNS: Final = tuple(f"stage_{name}" for name in STAGES)
 
@@ -22,6 +22,8 @@ CREATE TABLE entry (
     ended_at REAL,
     status TEXT NOT NULL,
     runs INTEGER NOT NULL,
+    listed INTEGER NOT NULL DEFAULT 0,
+    scenario TEXT,
     tags TEXT NOT NULL,
     release TEXT,
     errors INTEGER NOT NULL DEFAULT 0,
@@ -42,7 +44,8 @@ CREATE TABLE entry (
     UNIQUE (store, key)
 );
 CREATE INDEX entry_by_trace ON entry (trace_id, op);
-CREATE INDEX entry_by_start ON entry (started_at);
+CREATE INDEX entry_listed ON entry (runs, started_at) WHERE listed;
+CREATE TEMP TABLE touched (trace_id TEXT PRIMARY KEY);
 CREATE TABLE response (
     entry INTEGER NOT NULL REFERENCES entry ON DELETE CASCADE,
     at REAL NOT NULL,
@@ -56,24 +59,23 @@ CREATE INDEX response_by_time ON response (at);
 CREATE VIRTUAL TABLE words USING fts5 (said, about, tokenize = 'unicode61 remove_diacritics 2');
 """
 """``entry.store``: the position of its store among the sources. ``entry.runs``: 1 while it runs.
-The columns from ``outcome`` on are None until its spans were read. ``words`` has a row of the
-same number."""
+``entry.listed``: 1 if a list shows it. ``entry.scenario``: of a simulated call, what its caller
+calls it. The columns from ``outcome`` on are None until its spans were read. ``words`` has a row of
+the same number. ``touched``: traces that :data:`RELIST` is about."""
 
-ONCE: Final = """NOT EXISTS (
-    SELECT 1 FROM entry AS same WHERE same.trace_id = e.trace_id
-    AND (same.store, same.number) < (e.store, e.number) AND (same.root = e.root
-        OR (e.root IS NULL AND same.id = e.id AND same.started_at = e.started_at))
-)"""
-"""Of what is in two stores, the one that the first of them has."""
-LISTED: Final = f"""(e.op = '{OP_CONVERSATION}' OR NOT EXISTS (
+RELIST: Final = f"""
+UPDATE entry AS e SET listed = (op = '{OP_CONVERSATION}' OR NOT EXISTS (
     SELECT 1 FROM entry AS other WHERE other.trace_id = e.trace_id AND other.number <> e.number
     AND (other.op = '{OP_CONVERSATION}' OR (other.started_at, other.number)
         < (e.started_at, e.number))
-)) AND {ONCE}"""  # noqa: S608 - names of ours
-"""What a list shows: conversations, and of a trace without one the first of its transactions; what
-is in two stores, once."""
-SCENARIO: Final = """(
+)) AND NOT EXISTS (
+    SELECT 1 FROM entry AS same WHERE same.trace_id = e.trace_id
+    AND (same.store, same.number) < (e.store, e.number) AND (same.root = e.root
+        OR (e.root IS NULL AND same.id = e.id AND same.started_at = e.started_at))
+), scenario = (
     SELECT caller.name FROM entry AS caller WHERE caller.trace_id = e.trace_id
-    AND caller.op = 'caller' LIMIT 1
-)"""
-"""The scenario of a simulated call: what its caller calls it."""
+    AND caller.op = '{OP_CALLER}' LIMIT 1
+) WHERE trace_id IN (SELECT trace_id FROM touched)
+"""  # noqa: S608 - names of ours
+"""A list shows conversations, and of a trace without one the first of its transactions; of what is
+in two stores, the one that the first of them has."""

@@ -8,6 +8,7 @@
 ``sessions``     CPU of fifty paced sessions with telemetry on against off; calls per audio frame
 ``hostile``      what a hostile caller costs the others: lag and memory with each, and without
 ``attackers``    those callers
+``viewer``       server time of the viewer's pages over many conversations
 ``figures``      medians over rounds in which all take turns, and the table
 ``sink``         somewhere to deliver to
 ===============  =================================================================================

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import density, first_token, hostile, requests, sessions, spans, stall
+from . import density, first_token, hostile, requests, sessions, spans, stall, viewer
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile", "viewer")
 
 
 def main() -> None:
@@ -49,6 +49,8 @@ def main() -> None:
                         found.append(each)
                     else:
                         console.print(each, markup=False)
+            case "viewer":
+                found = [*viewer.measure(viewer.SIZES[:1] if given.quick else viewer.SIZES)]
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 30.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)
