@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .index import Index
 
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-_MOST: Final = 50_000
+_MOST: Final = 20_000
 """Answers that are looked at, the newest."""
 _MOST_GROUPS: Final = 50
 _LONGEST: Final = 200

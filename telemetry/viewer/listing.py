@@ -137,15 +137,18 @@ def find(index: Index, asked: Asked) -> Listed:
     direction = "DESC" if asked.sort.startswith("-") else "ASC"
     with index.reading() as cursor:
         rows = cursor.execute(
-            f"SELECT e.* FROM entry AS e WHERE {where} "  # noqa: S608 - conditions of ours
+            f"SELECT e.*, count(*) OVER () AS count FROM entry AS e WHERE {where} "  # noqa: S608
             f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
             "LIMIT :limit OFFSET :offset",
             {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
         ).fetchall()
-        (count,) = cursor.execute(
-            f"SELECT count(*) FROM entry AS e WHERE {where}",  # noqa: S608 - conditions of ours
-            found,
-        ).fetchone()
+        if rows:
+            count = rows[0]["count"]
+        else:  # past the last page
+            (count,) = cursor.execute(
+                f"SELECT count(*) FROM entry AS e WHERE {where}",  # noqa: S608 - ours
+                found,
+            ).fetchone()
         total, running = cursor.execute(
             "SELECT count(*), coalesce(sum(runs), 0) FROM entry WHERE listed"
         ).fetchone()

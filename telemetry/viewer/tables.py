@@ -45,6 +45,9 @@ CREATE TABLE entry (
 );
 CREATE INDEX entry_by_trace ON entry (trace_id, op);
 CREATE INDEX entry_listed ON entry (runs, started_at) WHERE listed;
+CREATE INDEX entry_health ON entry (
+    runs, ended_at, status, spans, orphans, late, open_at_finish
+);
 CREATE TEMP TABLE touched (trace_id TEXT PRIMARY KEY);
 CREATE TABLE response (
     entry INTEGER NOT NULL REFERENCES entry ON DELETE CASCADE,
