@@ -85,7 +85,7 @@ async def test_everybody_can_use_every_view(address: str) -> None:
             for screen in SCREENS.values():
                 await page.set_viewport_size(screen)  # type: ignore[arg-type]  # two numbers
                 for scheme in ("light", "dark"):
-                    await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                    await page.emulate_media(color_scheme=scheme)
                     await page.goto(address + view)
                     if grievances := await grave(page, axe):
                         found[f"{view} {scheme} {screen['width']}"] = grievances

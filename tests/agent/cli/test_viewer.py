@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
 import socket
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 import httpx
 
 from telemetry.store import TraceStore
-from tests.telemetry.viewer.stored import conversation, store
+from tests.telemetry.viewer.stored import conversation, store, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,3 +94,27 @@ def test_a_file_that_is_no_store_is_one_line(tmp_path: Path) -> None:
     [line] = ended.stderr.splitlines()
     assert "notes.txt" in line
     assert TraceStore(tmp_path / "new.db").conversations() == []
+
+
+DELIVERS = """
+import sys, sentry_sdk
+sentry_sdk.init(dsn=sys.argv[1], traces_sample_rate=1.0)
+with sentry_sdk.start_transaction(op="task", name="nightly"):
+    pass
+"""
+
+
+def _shows(page: str, text: str) -> bool:
+    return text in httpx.get(page, trust_env=False).text
+
+
+def test_another_process_delivers_by_the_dsn_that_is_printed(tmp_path: Path) -> None:
+    """Into a store beside the first, which the next viewer shows again."""
+    for tries in range(2):
+        with viewer(folder=tmp_path) as (process, page):
+            line = cast("IO[str]", process.stdout).readline()
+            dsn = line.partition("SENTRY_DSN=")[2].strip()
+            if tries == 0:
+                subprocess.run([sys.executable, "-c", DELIVERS, dsn], check=True, timeout=50)
+            until(functools.partial(_shows, page, "nightly"))
+    assert (tmp_path / "received.db").exists()
