@@ -189,6 +189,7 @@ def conversations(request: Request) -> Response:
 
 def rows(request: Request) -> Response:
     """``GET /rows``: what of that page changes."""
+    request.app.state.index.settle()
     listed = find(request.app.state.index, Asked.of(request.query_params))
     return pages.page(request, "rows.html", listed=listed, asked=listed.asked, now=time.time())
 

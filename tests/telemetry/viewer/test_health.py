@@ -71,7 +71,8 @@ def test_faults_of_spans_are_counted(
 
 
 KILLED = """
-import os, sys, telemetry
+import os, sys
+import telemetry
 runtime = telemetry.init(store=sys.argv[1])
 telemetry.conversation("call", id="c-killed").__enter__()
 runtime.flush(5)
@@ -96,7 +97,8 @@ def test_what_a_killed_process_left_is_cut_off(tmp_path: Path) -> None:
 
 
 WAITING = """
-import sys, telemetry
+import sys
+import telemetry
 with telemetry.init(dsn="http://key@127.0.0.1:9/1", store=sys.argv[1]) as runtime:
     with telemetry.conversation("call", id="c-1"):
         pass

@@ -170,6 +170,56 @@ def test_ten_lines_of_somebody_elses_appear(tmp_path: Path, script: str) -> None
             ]
 
 
+OURS = """
+import sys
+import telemetry
+with telemetry.init(dsn=sys.argv[1], lifecycle=sys.argv[2], store=sys.argv[3]) as runtime:
+    with telemetry.conversation("call", id="c-1", tags={"tenant": "acme"}) as conversation:
+        for number in range(1200):
+            with telemetry.span("gen_ai.chat" if number % 2 else "work", f"step {number}"):
+                pass
+        conversation.capture_exception(ValueError("no such table"))
+    assert runtime.flush(20)
+"""
+
+
+def spans_in(store: TraceStore) -> set[str]:
+    """The ids of the spans of the only conversation of a store."""
+    found = store.conversation("c-1")
+    assert found is not None
+    return {span.span_id for span in found.spans}
+
+
+@pytest.mark.parametrize("lifecycle", ["transaction", "stream"])
+def test_a_conversation_of_ours_arrives_whole(tmp_path: Path, lifecycle: str) -> None:
+    """Long as it is, in parts and beside its transaction: the same spans as in its own store, once
+    in the list where both are looked at, and what was said is the store's."""
+    own = TraceStore(tmp_path / "own.db")
+    made = app([own], received=TraceStore(tmp_path / "received.db"))
+    with served(made) as where:
+        command = [sys.executable, "-c", OURS, f"http://{ingest_key(None)}@{where}/1", lifecycle]
+        subprocess.run([*command, str(own.path)], check=True, timeout=50)
+        received = made.state.received.store
+        until(lambda: [each.span_count for each in received.conversations()] == [1201])
+        [row], [kept] = received.conversations(), own.conversations()
+        assert (
+            (row.id, row.op, row.name)
+            == (kept.id, kept.op, kept.name)
+            == (
+                "c-1",
+                "conversation",
+                "call",
+            )
+        )
+        assert (row.root_span_id, row.error_count) == (kept.root_span_id, 1)
+        assert spans_in(received) == spans_in(own)
+        assert made.state.index.wait(20)
+        with made.state.index.reading() as cursor:
+            listed = cursor.execute("SELECT store FROM entry WHERE listed").fetchall()
+        assert [tuple(one) for one in listed] == [(0,)]
+        assert (made.state.received.refused, made.state.received.dropped) == ({}, {})
+
+
 def test_a_transaction_is_shown_with_all_that_it_says(viewer: Viewer) -> None:
     """Times as numbers or as texts, tags as pairs."""
     assert viewer.post(envelope(("transaction", TRANSACTION))) == 200
