@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Mount
@@ -71,6 +72,7 @@ def app(
 @asynccontextmanager
 async def _lifespan(made: Starlette) -> AsyncIterator[None]:
     try:
+        await run_in_threadpool(made.state.index.refresh)  # most is read before anybody asks
         yield
     finally:
         made.state.index.close()
