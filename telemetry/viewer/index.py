@@ -98,8 +98,9 @@ class Index:
         return not (self._pending or self._at_work or self._unseen())
 
     def touch(self, store: TraceStore, keys: Sequence[int]) -> None:
-        """Look again at conversations of a store that have ended: something was added to them."""
+        """Look again at conversations of a store: something was added to them."""
         with self._refreshing:
+            self._refreshed_at = -FRESH_SECONDS
             for one, seen in zip(self._stores, self._seen, strict=True):
                 if one is store:
                     seen.unsettled.update(dict.fromkeys(keys, time.monotonic()))
