@@ -21,7 +21,7 @@ setup: .venv/ready ## Prepare .venv with everything the other targets need
 	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv
 
 simulate: setup ## Hold spoken conversations with the agent, eight at a time, and check all of it
-	$(RUN)/parley simulate --at-once 8
+	$(RUN)/parley simulate --at-once 8 --record
 
 test: setup ## Run the tests: side by side, then those whose calls are held in real time
 	$(RUN)/pytest -m "not system" --numprocesses 2 --dist loadfile --ignore tests/agent tests

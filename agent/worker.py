@@ -17,7 +17,7 @@ from livekit.agents.utils import http_context
 from telemetry.integrations.livekit import Prices
 
 from . import providers
-from .session import VoiceSession, load_agent, resources
+from .session import Record, VoiceSession, load_agent, resources
 from .session.agents import script_of
 from .session.silence import ASK_AGAIN_AFTER_SECONDS
 
@@ -47,6 +47,8 @@ class Loaded:
     """Told of each session as it is opened, on the session's event loop."""
     prices: Prices | None = None
     """Prices of the models, where conversations are to say what they cost."""
+    record: Record = Record.OFF
+    """Which sessions are recorded."""
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
@@ -69,6 +71,7 @@ class Loaded:
                     plugins=lambda: self.models.plugins(script, connections=connections),
                     silence=self.silence,
                     prices=self.prices,
+                    record=self.record,
                 )
                 self.opened(session)
                 return session
@@ -81,6 +84,7 @@ def load(
     *,
     agent: str,
     silence: float = ASK_AGAIN_AFTER_SECONDS,
+    record: Record = Record.OFF,
     opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> Loaded:
     """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
@@ -91,6 +95,7 @@ def load(
         choice: which providers to use.
         agent: the agent's class, ``module:Class``.
         silence: seconds of mutual silence before a caller is asked again; 0 for never.
+        record: which sessions are recorded.
         opened: told of each session as it is opened, on the session's event loop.
 
     Raises:
@@ -98,7 +103,7 @@ def load(
         ProviderError: a provider can't be.
     """
     prices = Prices(choice.speech_prices)
-    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened, prices)
+    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened, prices, record)
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()
@@ -113,6 +118,7 @@ async def worker(
     agent: str,
     environ: Mapping[str, str],
     silence: float = ASK_AGAIN_AFTER_SECONDS,
+    record: Record = Record.OFF,
     opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> AsyncIterator[OpenSession]:
     """Load everything that is loaded once, and yield the opener of sessions on this event loop.
@@ -122,7 +128,7 @@ async def worker(
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
     loaded = await anyio.to_thread.run_sync(
-        lambda: load(choice, agent=agent, silence=silence, opened=opened)
+        lambda: load(choice, agent=agent, silence=silence, record=record, opened=opened)
     )
     try:
         # plugins that need an HTTP client share the process's one, as in a job of LiveKit's

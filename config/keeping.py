@@ -68,6 +68,19 @@ UNSENT: Any = Field(
     description="How long, and up to which size, what Sentry doesn't take waits in the local "
     "store, for each process; what is worth least goes first.",
 )
+RECORD: Any = Field(
+    "off",
+    validation_alias="PARLEY_RECORD",
+    description="Which calls are recorded, caller and agent in stereo, beside the local trace "
+    "store: none, those in which something failed, or all. A recording is deleted with its "
+    "conversation.",
+)
+RECORDED: Any = Field(
+    Keep(seconds=30 * DAY_SECONDS, bytes=2 * GIGABYTE),
+    validation_alias="PARLEY_RECORD_KEEP",
+    description="How long, and up to which size of all together, recordings stay; the oldest go "
+    "first, their conversations stay.",
+)
 
 
 def _in(value: int, units: dict[str, int]) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
-from .keeping import KEPT, UNSENT, Kept
+from .keeping import KEPT, RECORD, RECORDED, UNSENT, Kept
 from .listening import (
     HEALTH_PORT,
     METRICS_HOST,
@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     )
     trace_keep: Kept = KEPT
     trace_keep_unsent: Kept = UNSENT
+    record: Literal["off", "failed", "all"] = RECORD
+    record_keep: Kept = RECORDED
     send_content: bool = Field(
         False,
         validation_alias="PARLEY_SEND_CONTENT",
@@ -331,6 +333,13 @@ class Settings(BaseSettings):
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in {"", "off"} else value
+
+    @field_validator("record", mode="after")
+    @classmethod
+    def _is_kept_somewhere(cls, value: str, info: ValidationInfo) -> str:
+        if value != "off" and info.data.get("trace_store", True) is None:
+            raise ValueError("needs a trace store, which is off: recordings are kept beside it")
+        return value
 
     @field_validator("propagate_to", "send_attributes", "send_errors", "keep", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ application, and is renamed by renaming it. The map:
 ``printable``     text of other people's, as it can be shown
 ``attributes``    every attribute name and op, and which of them are content
 ``options``       options of ``sentry_sdk.init`` that aren't simply passed on
+``comparison``    two runs side by side: what differs by more than noise
 ``errors``        the errors of telemetry
 ``frozen``        values that can't change after they are handed over
 ``written``       texts that know what of them stands in the code

@@ -1,4 +1,4 @@
-"""Finished spans and conversations as plain, frozen values.
+"""Finished spans, conversations and their audio as plain, frozen values.
 
 Delivery encodes them for Sentry, the store keeps them, the tree prints them. Times are Unix
 seconds; identifiers are Sentry's (16 hex digits for a span, 32 for a trace).
@@ -53,3 +53,17 @@ class ConversationRecord:
     user: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
     spans: tuple[SpanRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRecord:
+    """A file with the audio of a conversation, in the folder of the store's recordings."""
+
+    file: str
+    """Its name."""
+    started_at: float
+    """The time of its first sample."""
+    seconds: float | None = None
+    """Its length; None while it is being recorded."""
+    channels: int = 2
+    """Of two, the left is the caller, the right the agent."""

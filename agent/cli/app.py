@@ -25,9 +25,8 @@ from agent.stopping import until_started
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 from telemetry.printable import printable
-from telemetry.store import TraceStore
 
-from . import rooms, simulate, terminal, viewer
+from . import rooms, simulate, terminal, trace_commands, viewer
 
 if TYPE_CHECKING:
     from config import Settings
@@ -58,20 +57,6 @@ app = typer.Typer(
     "`parley COMMAND --help` has examples. Exit codes: 0 all is well, 1 something isn't, 2 the "
     "input can't be used.",
 )
-traces = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="List and show conversations from the local trace store; recover what was left in it.",
-)
-app.add_typer(traces, name="traces", rich_help_panel=LOOK)
-
-StoreOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--store",
-        help="A trace store, instead of PARLEY_TRACE_STORE. Several, if services have their own.",
-    ),
-]
 
 
 @app.command(rich_help_panel=START)
@@ -162,6 +147,7 @@ async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtim
                     agent=settings.agent,
                     environ=process.environ(settings),
                     silence=settings.silence_timeout,
+                    record=process.record(settings),
                 )
             )
         started()
@@ -181,66 +167,34 @@ async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtim
         )
 
 
+@app.command(rich_help_panel=LOOK)
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="Report of the first run.")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="Report of the second.")],
+    fail_over: Annotated[
+        str | None,
+        typer.Option(
+            metavar="10%|50ms",
+            help="Exit with 1 if responses, or a stage, got slower by more.",
+        ),
+    ] = None,
+) -> None:
+    """Compare two runs of the simulator: what got slower, and what says or does something else.
+
+    Turns are paired by scenario. A latency is shown if it differs by more than noise: two runs of
+    the same program differ in nothing, 19 times of 20. More callers find smaller differences.
+
+    Example: `parley simulate --report b.json && parley compare a.json b.json --fail-over 10%`
+    """
+    from . import compare as comparing
+
+    raise typer.Exit(0 if comparing.compare(before, after, fail_over) else 1)
+
+
 app.command("simulate", help=simulate.HELP, rich_help_panel=START)(simulate.command)
 
 
-@traces.command("list")
-def list_traces(
-    store: StoreOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
-) -> None:
-    """List conversations, newest first."""
-    from . import traces as trace_store
-
-    trace_store.list_conversations(_stores(store), limit)
-
-
-@traces.command("show")
-def show_trace(
-    conversation: Annotated[
-        str | None,
-        typer.Argument(
-            help="Id of a conversation or trace, or the start of one. The newest if not given."
-        ),
-    ] = None,
-    store: StoreOption = None,
-    words: Annotated[bool, typer.Option(help="What was said, too.")] = True,
-) -> None:
-    """Show a conversation as a timed tree, with its words, and all that was done for it.
-
-    The tree is that of the whole trace: who called, what services did. Where the clock of another
-    machine is wrong, that is said; no time is corrected.
-
-    Example: `parley traces show booking-1 --no-words --store traces.db --store service/traces.db`
-    """
-    from . import traces as trace_store
-
-    trace_store.show_conversation(_stores(store), conversation, words=words)
-
-
-@traces.command("recover")
-def recover_traces(
-    store: StoreOption = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that sending to Sentry may take.")
-    ] = 60.0,
-) -> None:
-    """Close what killed processes left open, and send to Sentry what it hasn't got.
-
-    The next start of any command that uses the store does the same. What a process that lives has
-    is left to it.
-
-    Exit code 1 if something still waits.
-    """
-    settings = load()
-    from . import process
-    from . import traces as trace_store
-
-    process.begin(settings.log_level)
-    waits = [trace_store.recover(settings, path, timeout) for path in _stores(store)]
-    raise typer.Exit(1 if any(waits) else 0)
-
-
+trace_commands.register(app, panel=LOOK)
 viewer.register(app, panel=LOOK)
 rooms.register(app, panel=ANSWER)
 
@@ -322,13 +276,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _refused(error: BaseException) -> int:
     terminal.warn(f"parley: {error}")
     return 2
-
-
-def _stores(paths: list[Path] | None) -> list[Path]:
-    found = paths or [path for path in (load().trace_store,) if path is not None]
-    if not found:
-        raise SettingsError("PARLEY_TRACE_STORE is off: give the store with --store")
-    for path in found:
-        if not TraceStore(path).path.exists():
-            raise SettingsError(f"{path}: no trace store there yet; hold a conversation first")
-    return found

@@ -27,6 +27,7 @@ from .ending import Ending
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from agent.session import Record
     from config import Settings
     from telemetry.integrations.httpx2 import Httpx2Integration
     from telemetry.integrations.otlp import Collector
@@ -182,7 +183,16 @@ def limits(settings: Settings) -> Limits:
         bytes=settings.trace_keep.bytes,
         unsent_seconds=settings.trace_keep_unsent.seconds,
         unsent_bytes=settings.trace_keep_unsent.bytes,
+        recording_seconds=settings.record_keep.seconds,
+        recording_bytes=settings.record_keep.bytes,
     )
+
+
+def record(settings: Settings) -> Record:
+    """The calls that are recorded."""
+    from agent.session import Record
+
+    return Record(settings.record)
 
 
 def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:

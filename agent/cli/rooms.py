@@ -133,6 +133,8 @@ def options(settings: Settings) -> Options:
     """The worker's options, as the settings say."""
     from agent import rooms
 
+    from . import process
+
     return rooms.Options(
         agent_name=settings.agent_name,
         max_sessions=settings.max_sessions,
@@ -142,5 +144,6 @@ def options(settings: Settings) -> Options:
         health_port=settings.health_port,
         metrics_port=settings.metrics_port,
         silence=settings.silence_timeout,
+        record=process.record(settings),
         limits=rooms.Limits(idle=settings.idle_timeout, duration=settings.max_duration),
     )

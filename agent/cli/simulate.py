@@ -48,6 +48,7 @@ def command(
     repeat: given.Repeat = 1,
     line: given.Line = None,
     transport: given.TransportOption = Transport.GATEWAY,
+    record: given.Record = False,
     report: given.ReportFile = None,
     junit: given.JunitFile = None,
     schema: given.Schema = False,
@@ -59,6 +60,8 @@ def command(
         terminal.say(simulator.schema(), end="")
         return
     settings = load()
+    if record and settings.trace_store is not None:
+        settings = settings.model_copy(update={"record": "all"})
     from . import process, simulation
 
     process.begin("WARNING")

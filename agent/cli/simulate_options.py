@@ -110,6 +110,13 @@ TransportOption: TypeAlias = Annotated[
     Transport,
     typer.Option(help="The line that callers and the agent talk over; livekit needs LIVEKIT_*."),
 ]
+Record: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--record",
+        help="Record every call, as PARLEY_RECORD=all does, where there is a trace store.",
+    ),
+]
 ReportFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write the JSON report here.")]
 JunitFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write a JUnit report (XML) here.")]
 Schema: TypeAlias = Annotated[

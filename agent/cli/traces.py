@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config import Settings
+    from telemetry.store import StoredConversation
 
 
 def list_conversations(paths: Sequence[Path], limit: int) -> None:
@@ -50,21 +51,14 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
     """Print a conversation and all else of its trace as a timed tree; the newest if none is
     named. An error goes by Sentry's id of its event."""
     stores = _stores(paths)
-    where = ", ".join(map(str, paths))
-    if wanted is None:
-        named = stores.newest(1)
-        if not named:
-            raise TelemetryError(f"{where}: no conversation in it yet")
-        [found] = named
-    else:
-        one = stores.named(wanted)
-        if one is None and (errors := stores.errors_by_event(wanted)):
-            terminal.console().print(Text("\n\n".join(map(text_of, errors))), soft_wrap=True)
-            return
-        if one is None:
-            raise TelemetryError(f"{where}: no conversation {wanted!r}; see `parley traces list`")
-        found = one
-    shown, others = stores.whole(found)
+    if (
+        wanted is not None
+        and stores.named(wanted) is None
+        and (errors := stores.errors_by_event(wanted))
+    ):
+        terminal.console().print(Text("\n\n".join(map(text_of, errors))), soft_wrap=True)
+        return
+    shown, others = stores.whole(_named(stores, paths, wanted))
     console = terminal.console()
     width = console.width if console.is_terminal else None
     tree = render(shown, others=others, words=words, width=width)
@@ -92,6 +86,19 @@ def recover(settings: Settings, path: Path, timeout: float) -> bool:
         lines.append("nothing waits for Sentry")
     terminal.say(printable("; ".join(lines)))
     return stats.waiting > 0
+
+
+def _named(stores: Stores, paths: Sequence[Path], wanted: str | None) -> StoredConversation:
+    """The conversation that goes by this; the newest if nothing is asked for."""
+    where = ", ".join(map(str, paths))
+    if wanted is None:
+        for newest in stores.newest(1):
+            return newest
+        raise TelemetryError(f"{where}: no conversation in it yet")
+    found = stores.named(wanted)
+    if found is None:
+        raise TelemetryError(f"{where}: no conversation {wanted!r}; see `parley traces list`")
+    return found
 
 
 def _stores(paths: Sequence[Path]) -> Stores:

@@ -66,6 +66,7 @@ async def gateway(
             agent=settings.agent,
             environ=environ,
             silence=ASK_AGAIN_AFTER_SECONDS,
+            record=process.record(settings),
             opened=histories.keep,
         ) as open_session,
         anyio.create_task_group() as tasks,

@@ -175,6 +175,10 @@ class GatewayLine:
         self._spoke_until = self.microphone.voiced_until()
         return self._spoke_until
 
+    def heard_late(self) -> float:
+        """None: the clock of a call over a WebSocket is that of its audio's arrival."""
+        return 0.0
+
     def on_audible(self, function: Callable[[float], None]) -> None:
         """Call ``function`` with the Unix time of each speech's first audible sample."""
 

@@ -41,6 +41,12 @@ class _Segment:
     """Samples sent."""
     audible: bool = False
     """True once a sent sample could be heard."""
+    run_at: float = 0.0
+    """The Unix time at which the current run began to be sent: frames without a pause between."""
+    run_from: int = 0
+    """Samples sent before it."""
+    run_until: float = 0.0
+    """Its end so far, on the loop's clock."""
 
 
 class Playout(io.AudioOutput):
@@ -50,6 +56,7 @@ class Playout(io.AudioOutput):
     block. ``sample_rate`` is the call's, in Hz; other rates are resampled and channels mixed down.
     ``max_buffered`` is how many seconds may wait before ``capture_frame`` holds its caller.
     :meth:`run` must be running for anything to be sent. ``now`` gives Unix seconds.
+    ``heard_after`` is how many seconds after its sending a frame is heard.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Playout(io.AudioOutput):
         *,
         sample_rate: int,
         max_buffered: float = 10.0,
+        heard_after: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(
@@ -72,6 +80,7 @@ class Playout(io.AudioOutput):
         self._rate = sample_rate
         self._frame_size = frame_size(sample_rate)
         self._max_buffered = max_buffered
+        self._heard_after = heard_after
         self._segments: deque[_Segment] = deque()
         """Segments that have not finished; the first is the one being played."""
         self._capturing: _Segment | None = None
@@ -168,9 +177,14 @@ class Playout(io.AudioOutput):
         at, first = self._now(), segment.sent == 0
         if first:
             self._send(AudioStarted())
+            segment.run_at = at
+        elif self._next_at > segment.run_until:  # it was held, or can't be caught up with
+            self._played(segment, self._seconds(segment.sent))
+            segment.run_at, segment.run_from = at, segment.sent
         self._send(frame.ljust(self._frame_size, b"\0"))
         segment.sent += len(frame) // _BYTES_PER_SAMPLE
         self._next_at += FRAME_SECONDS
+        segment.run_until = self._next_at
         if self._room is not None and self.buffered <= self._max_buffered:
             self._make_room()
         if first:
@@ -193,7 +207,18 @@ class Playout(io.AudioOutput):
             # the frame sent last is still playing until the next one would be due
             played = max(0.0, played - max(0.0, self._next_at - anyio.current_time()))
             self._send(AudioEnded(interrupted=interrupted))
+            self._played(segment, played)
         self.on_playback_finished(playback_position=played, interrupted=interrupted)
+
+    def _played(self, segment: _Segment, until: float) -> None:
+        """Report the current run, up to so many seconds of the segment: a recorder places it."""
+        offset = self._seconds(segment.run_from)
+        if until > offset:
+            self.on_playback_progressed(
+                started_at=segment.run_at + self._heard_after,
+                offset=offset,
+                duration=until - offset,
+            )
 
     def _converted(self, frame: rtc.AudioFrame, segment: _Segment) -> bytes:
         """A frame's audio as mono PCM16 at the playout's rate."""

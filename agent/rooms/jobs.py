@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from livekit.agents import JobContext, JobProcess
 
+    from agent.session import Record
     from agent.stopping import Stops
     from agent.worker import Loaded
     from telemetry import Runtime
@@ -50,6 +51,7 @@ class Jobs:
     agent: str
     environ: Mapping[str, str]
     silence: float
+    record: Record
     limits: Limits
     stops: Stops[Stop]
     traced: Callable[[], AbstractContextManager[Runtime]]
@@ -68,7 +70,9 @@ def prepare_process(jobs: Jobs, process: JobProcess) -> None:
     resources = ExitStack()
     userdata["runtime"] = resources.enter_context(jobs.traced())
     providers.require(jobs.choice)
-    userdata["loaded"] = loaded = load(jobs.choice, agent=jobs.agent, silence=jobs.silence)
+    userdata["loaded"] = loaded = load(
+        jobs.choice, agent=jobs.agent, silence=jobs.silence, record=jobs.record
+    )
     resources.callback(loaded.models.close)
     userdata["resources"] = resources
 

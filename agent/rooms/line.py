@@ -80,7 +80,9 @@ class RoomLine:
 
     def __init__(self, room: rtc.Room, *, on_response: Callable[[float], None]) -> None:
         self.microphone = Microphone(sample_rate=HEARD_RATE_HZ)
-        self.playout = Playout(self._say, sample_rate=SPOKEN_RATE_HZ)
+        self.playout = Playout(
+            self._say, sample_rate=SPOKEN_RATE_HZ, heard_after=LEAD_SECONDS + CODEC_SECONDS
+        )
         self.first_audible_at: float | None = None
         """The Unix time at which the caller could first hear the agent: the greeting."""
         self.on_first_audible: Callable[[], None] = lambda: None
@@ -121,8 +123,12 @@ class RoomLine:
     def voiced_until(self) -> float | None:
         """The Unix time at which the caller was last heard."""
         arrived = self.microphone.voiced_until()
-        self._spoke_until = None if arrived is None else arrived - self._held_back - CODEC_SECONDS
+        self._spoke_until = None if arrived is None else arrived - self.heard_late()
         return self._spoke_until
+
+    def heard_late(self) -> float:
+        """The seconds between the caller's speaking and its audio's arrival here."""
+        return self._held_back + CODEC_SECONDS
 
     def on_audible(self, function: Callable[[float], None]) -> None:
         """Call ``function`` with the Unix time of each speech's first audible sample."""

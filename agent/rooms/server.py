@@ -25,7 +25,7 @@ from livekit.agents import AgentServer, JobExecutorType
 from agent import metrics, providers
 from agent.errors import InputError
 from agent.health import report
-from agent.session import load_agent
+from agent.session import Record, load_agent
 from agent.session.silence import ASK_AGAIN_AFTER_SECONDS
 from agent.stopping import DRAIN_SECONDS, FAREWELL_SECONDS, Stops, end_calls, until_started
 from agent.worker import load
@@ -97,6 +97,8 @@ class Options:
     metrics_port: int | None = None
     silence: float = ASK_AGAIN_AFTER_SECONDS
     """Time of mutual silence before a caller is asked again; 0 for never."""
+    record: Record = Record.OFF
+    """Which calls are recorded."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -123,7 +125,12 @@ async def serve(
         async with until_started(stopping) as started:
             await check(livekit)
             loading = functools.partial(
-                load, choice, agent=agent, silence=options.silence, opened=opened
+                load,
+                choice,
+                agent=agent,
+                silence=options.silence,
+                record=options.record,
+                opened=opened,
             )
             worker = await _worker(
                 livekit, choice, agent, environ, traced, options, loading, resources
@@ -151,7 +158,9 @@ async def _worker(
     # forkserver, and not fork: other threads run here, and hold locks
     event = threading.Event if threads else multiprocessing.get_context("forkserver").Event
     stops = Stops[Stop](goodbye=event(), now=event())
-    work = jobs.Jobs(choice, agent, environ, options.silence, options.limits, stops, traced)
+    work = jobs.Jobs(
+        choice, agent, environ, options.silence, options.record, options.limits, stops, traced
+    )
     if threads:
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         runtime = resources.enter_context(traced())

@@ -13,6 +13,8 @@
     Leaves out a listener's "mm-hm" over the agent's speech.
 ``heard``
     Cuts the agent's words to what was heard of them.
+``recorded``
+    Says which calls are recorded: :class:`Record`.
 ``tools``
     Gives tools a time limit.
 ``agents``
@@ -34,6 +36,7 @@ from .line import (
     Words,
 )
 from .phrases import Manners
+from .recorded import Record
 from .voice import VoiceSession
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "Manners",
     "OpenSession",
     "Outcome",
+    "Record",
     "Session",
     "SessionEvent",
     "SessionRequest",

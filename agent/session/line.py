@@ -94,6 +94,10 @@ class Line(Protocol):
         seconds; None when there is none. Asked once a turn: speech detection notices the end of
         speech late, the audio itself says when it was."""
 
+    def heard_late(self) -> float:
+        """The seconds between the caller's speaking and the arrival of that audio here, as far as
+        they are known: :meth:`voiced_until` has taken them off."""
+
     def on_audible(self, function: Callable[[float], None]) -> None:
         """Call ``function`` when the first audible sample of each agent speech is sent, with the
         time that was (Unix seconds). Synthesis begins with silence; the caller waits through it."""

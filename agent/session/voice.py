@@ -21,6 +21,7 @@ from .backchannel import Backchannel
 from .heard import HeardOutput
 from .line import Outcome, StateChanged, ToolCalled, Words
 from .phrases import manners_of
+from .recorded import Record
 from .silence import ASK_AGAIN_AFTER_SECONDS, SilenceWatch
 from .tools import limit_tools
 
@@ -81,6 +82,7 @@ class VoiceSession:
         plugins: makes this session's own plugin objects; likewise.
         silence: seconds of mutual silence before the caller is asked again; 0 for never.
         prices: prices of the models, where the conversation is to say what it costs.
+        record: whether the call is recorded.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class VoiceSession:
         plugins: Callable[[], Plugins],
         silence: float = ASK_AGAIN_AFTER_SECONDS,
         prices: Prices | None = None,
+        record: Record = Record.OFF,
     ) -> None:
         self._line = line
+        self._recorder = record.recorder(line)
         self._prices = prices
         self._silence = silence
         self._make_agent = agent
@@ -194,6 +198,7 @@ class VoiceSession:
             conversation=self.conversation,
             voiced_until=self._line.voiced_until,
             prices=self._prices,
+            recorder=self._recorder,
         )
         self._line.on_audible(
             lambda at: livekit_telemetry.audible(self.conversation, at),
@@ -222,13 +227,18 @@ class VoiceSession:
             await self._take_leave(session)
         finally:
             watch.close()
-            for part in (session, plugins):  # each has its time, whatever the other does
-                with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True) as closing:
-                    await part.aclose()
-                if closing.cancelled_caught:
-                    log.warning(
-                        "conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT_SECONDS
-                    )
+            await self._close(session, plugins)
+
+    async def _close(self, session: AgentSession[None], plugins: Plugins) -> None:
+        """Close the session and what it used; each has its time, whatever the others do."""
+        closers = [session.aclose, plugins.aclose]
+        if self._recorder is not None:
+            closers.append(self._recorder.aclose)
+        for close in closers:
+            with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True) as closing:
+                await close()
+            if closing.cancelled_caught:
+                log.warning("conversation %s did not close in %s s", self.id, CLOSE_TIMEOUT_SECONDS)
 
     async def _take_leave(self, session: AgentSession[None]) -> None:
         """Say goodbye, if this end has a farewell; nobody can interrupt it."""

@@ -25,6 +25,7 @@
 :mod:`.record_tree`         the spans of a record as a tree
 :mod:`.report`              the results, and the figures computed from them
 :mod:`.report_json`         the report as JSON
+:mod:`.two_runs`            what differs between two reports
 :mod:`.junit`               the report for CI systems
 :mod:`.display`             the report on a terminal
 ==========================  =====================================================================
@@ -45,10 +46,13 @@ from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report, T
 from agent.simulator.report_json import as_json
 from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
+from agent.simulator.two_runs import Comparison, compare_runs
+from agent.simulator.two_runs import read as read_run
 
 __all__ = [
     "AGREEMENT_MS",
     "CallResult",
+    "Comparison",
     "Conditions",
     "Connect",
     "Load",
@@ -59,9 +63,11 @@ __all__ = [
     "Simulation",
     "TurnResult",
     "as_json",
+    "compare_runs",
     "find_scenarios",
     "junit",
     "load_scenario",
+    "read_run",
     "render",
     "scenario_files",
     "schema",

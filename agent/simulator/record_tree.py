@@ -22,6 +22,16 @@ def root_of(record: ConversationRecord) -> SpanRecord | None:
     return next((span for span in record.spans if span.op == names.OP_CONVERSATION), None)
 
 
+def shape_of(record: ConversationRecord) -> tuple[str, ...]:
+    """The paths of operations in a record, each once: ``conversation > conversation.turn > …``."""
+    spans = by_id(record)
+    paths = set()
+    for span in record.spans:
+        above = [each.op for each in ancestors(span, spans)]
+        paths.add(" > ".join([*above[::-1], span.op]))
+    return tuple(sorted(paths))
+
+
 def turn_of(span: SpanRecord, spans: Mapping[str, SpanRecord]) -> SpanRecord | None:
     """The turn that a span is or belongs to; None outside of turns."""
     return next(

@@ -117,6 +117,8 @@ class CallResult:
     late_ms: float = 0.0
     """Worst lateness of the caller's own audio: with more than a few tens, this machine was too
     busy for the figures to mean much."""
+    shape: tuple[str, ...] = ()
+    """Paths of operations that its trace has, each once."""
     stopped: bool = False
     """True when the caller was told to hang up before it had said everything."""
     failures: tuple[str, ...] = ()

@@ -53,6 +53,7 @@ def _call(call: CallResult) -> dict[str, Any]:
         "seconds": _rounded(call.seconds, 3),
         "talk_over_ms": _rounded(call.talk_over_ms),
         "late_ms": _rounded(call.late_ms),
+        "shape": list(call.shape),
         "failures": list(call.failures),
         "trace_failures": list(call.trace_failures),
         "turns": [_turn(turn) for turn in call.turns],

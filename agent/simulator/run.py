@@ -15,6 +15,7 @@ from agent.simulator.caller import Caller, Connect
 from agent.simulator.check_history import check_history
 from agent.simulator.check_reservations import check_reservations
 from agent.simulator.check_trace import Account, check_trace
+from agent.simulator.record_tree import shape_of
 from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ def _judged(result: CallResult, caller: Caller, record: ConversationRecord) -> C
         wrong.append(f"it is trace {record.trace_id}, the caller was told {result.trace_id}")
     return replace(
         result,
+        shape=shape_of(record),
         trace_failures=tuple(wrong),
         turns=tuple(
             turn

@@ -10,6 +10,7 @@
 ``store_lane``   the thread that writes to the store
 ``given``        what delivery gives the store
 ``pulse``        what the store is to be told, of running transactions too
+``chosen_audio``  which recordings stay when their conversation is over
 ``outage``       a store that can't be written to
 ``recovered``    a conversation whose process is gone
 ``processor``    makes envelopes of the messages

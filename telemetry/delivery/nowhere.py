@@ -35,6 +35,11 @@ class Nowhere:
         return False
 
     @property
+    def audio_folder(self) -> None:
+        """None: it keeps nothing."""
+        return
+
+    @property
     def holds(self) -> bool:
         """False: it sends nothing."""
         return False

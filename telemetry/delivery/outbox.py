@@ -35,6 +35,7 @@ from .messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import sentry_sdk
     from sentry_sdk.client import BaseClient
@@ -54,7 +55,8 @@ class Outbox:
     Args:
         drops: where what is refused is counted.
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
-        stores: whether there is a store, which takes spans for itself.
+        audio_folder: the folder of the store's recordings; None if there is no store, which takes
+            spans for itself.
         holds: whether nothing of a transaction is sent before it has ended.
 
     Attributes:
@@ -68,7 +70,14 @@ class Outbox:
             logged before the end.
     """
 
-    def __init__(self, drops: Drops, *, streaming: bool, stores: bool, holds: bool = False) -> None:
+    def __init__(
+        self,
+        drops: Drops,
+        *,
+        streaming: bool,
+        audio_folder: Path | None,
+        holds: bool = False,
+    ) -> None:
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.registry = Registry()
         self.streaming = streaming
@@ -79,8 +88,9 @@ class Outbox:
         self.takes_envelopes = True
         self.wake_store: Callable[[], None] = lambda: None
         self._drops = drops
-        self.stores = stores
+        self.stores = audio_folder is not None
         self.holds = holds
+        self.audio_folder = audio_folder
 
     def opened(self, transaction: Transaction) -> None:
         """A transaction began."""

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding.values import paced
 from ..frozen import freeze
-from ..store import Owed, SpanRow, lost, rows, stored_errors, unsent
-from . import given
+from ..store import Owed, SpanRow, lost, recordings, rows, stored_errors, unsent
+from . import chosen_audio, given
 from .given import Error, Forget, Late, Put
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
+    from pathlib import Path
 
-    from ..records import ConversationRecord
+    from ..records import AudioRecord, ConversationRecord
     from ..store import Unsent
     from ..trace.registry import Registry
     from ..trace.span import Span
@@ -51,6 +52,8 @@ class _News:
     spans: list[Span]
     """Those, and the root. Rows are made of them one by one: many objects at once would have
     garbage collected, which stops every loop of the process."""
+    audio: tuple[AudioRecord, ...]
+    """Its recordings."""
     is_over: bool
 
 
@@ -65,6 +68,7 @@ class _Running:
         """Its end is stored."""
         self.record: ConversationRecord | None = None
         self.notes: str | None = None
+        self.audio: tuple[AudioRecord, ...] = ()
         self._noted_at = 0.0
         self._open: dict[str, tuple[Any, ...]] = {}
 
@@ -80,6 +84,7 @@ class _Running:
     def forget_what_is_stored(self) -> None:
         """Have all of it written that is still known."""
         self.record = self.notes = None
+        self.audio = ()
         self.is_over = False
         self._noted_at = 0.0
         self._open.clear()
@@ -95,10 +100,12 @@ class _Running:
         if record is None:
             return None  # it is just ending, in another thread
         noted = self._notes(notes, is_over=is_over)
-        if not finished and not opened and record == self.record and noted == self.notes:
+        audio = tuple(file.record for file in transaction.audio if file.record is not None)
+        known = record == self.record and noted == self.notes and audio == self.audio
+        if not finished and not opened and known:
             return None
         still = [span for span in transaction.spans.open() if span.id in opened]
-        return _News(record, noted, finished, opened, [*finished, *still, root], is_over)
+        return _News(record, noted, finished, opened, [*finished, *still, root], audio, is_over)
 
     def written(self, news: _News) -> None:
         """All of it is stored now."""
@@ -106,7 +113,7 @@ class _Running:
             self.finished.popleft()
             self._open.pop(span.id, None)
         self._open |= news.opened
-        self.record, self.notes = news.record, news.notes
+        self.record, self.notes, self.audio = news.record, news.notes, news.audio
         self.is_over = news.is_over
 
     def _opened(self) -> dict[str, tuple[Any, ...]]:
@@ -176,14 +183,20 @@ class Pulse:
         registry: the transactions of the process.
         notes: says how they are to be sent by whoever finds them.
         sends: whether a transaction is to be sent at all.
+        audio_folder: the folder of the store's recordings.
     """
 
     def __init__(
-        self, registry: Registry, notes: Notes, sends: Callable[[Transaction], bool]
+        self,
+        registry: Registry,
+        notes: Notes,
+        sends: Callable[[Transaction], bool],
+        audio_folder: Path,
     ) -> None:
         self._registry = registry
         self._notes = notes
         self._sends = sends
+        self._audio_folder = audio_folder
         self._running: dict[int, _Running] = {}
         self._changes: deque[Change] = deque()
 
@@ -321,6 +334,7 @@ class Pulse:
             facts=news.notes,
         )
         rows.put_spans(cursor, key, map(running.row, paced(news.spans)))
+        recordings.put(cursor, key, news.audio)
         return key
 
     def _apply(
@@ -340,6 +354,7 @@ class Pulse:
                     rows.put_handed(cursor, key, change.handed)
                     if change.settles:
                         rows.settle(cursor, key)
+                        chosen_audio.choose(cursor, key, transaction, self._audio_folder)
                         done.settled.append(id(transaction))
                 if left is not None:
                     lost.sent(cursor, left)

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ..store import Lease, Observer, TraceStoreError, forgetting, lost, unsent
+from ..store import Lease, Observer, TraceStoreError, forgetting, lost, recordings, unsent
 from .drops import EXPIRED, OVERFLOW, STORE
 from .given import Given, Put
 from .messages import Kept, LeftBehind, Loaded, NotKept, Wake, answer
@@ -83,7 +83,7 @@ class StoreLane:
         self._drops = drops
         self._can_send = can_send
         self._limits = limits
-        self._pulse = Pulse(registry, notes, sends)
+        self._pulse = Pulse(registry, notes, sends, store.audio_folder)
         self._lease = Lease()
         self._observer = Observer()
         self._looked_round_at = float("-inf")
@@ -291,11 +291,14 @@ class StoreLane:
             self._messages.put(Loaded(found))
 
     def _forget_old(self) -> None:
-        """Now and then, a few of the conversations that are past the limits."""
+        """Now and then, a few of the conversations and recordings that are past the limits."""
         if self._lease.key is None or time.monotonic() < self._forget_at:
             return
         with self.store.writing() as cursor:
             more = forgetting.forget(cursor, self._limits)
+            folder = self.store.audio_folder
+            more = recordings.forget(cursor, folder, self._limits) or more
+            recordings.sweep(cursor, folder, orphans=True)
         self._forget_at = time.monotonic() + (0.0 if more else FORGET_SECONDS)
 
     # -- what others left --------------------------------------------------------------------------

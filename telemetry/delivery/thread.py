@@ -111,16 +111,16 @@ class Delivery:
     def _begin(self) -> None:
         self._drops = Drops()
         self._threads = Threads()
-        stores = self._trace_store is not None
-        holds = self._keep is not None
-        self.outbox = Outbox(self._drops, streaming=self.streaming, stores=stores, holds=holds)
+        store, holds = self._trace_store, self._keep is not None
+        audio = None if store is None else store.audio_folder
+        self.outbox = Outbox(self._drops, streaming=self.streaming, audio_folder=audio, holds=holds)
         self.outbox.client = self._client
         messages = self.outbox.messages
         self._store: StoreLane | None = None
-        if self._trace_store is not None:
+        if store is not None:
             delivers = self._outlet is not None
             self._store = StoreLane(
-                self._trace_store,
+                store,
                 messages,
                 self._threads,
                 self._drops,

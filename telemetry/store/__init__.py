@@ -7,10 +7,13 @@
 ``stored_errors``  errors, each whole, by Sentry's id of it
 ``several``        stores read as one
 ``unsent``         envelopes that wait for Sentry
+``recordings``     files with the audio of conversations
+``ogg``            how long such a file is
 ``leases``         which processes use the store, and which are gone
 ``lost``           what those that are gone left
 ``limits``         what is kept, and for how long
 ``forgetting``     what is past that goes
+``deleting``       what somebody asks to be gone goes
 ``schema``         the tables
 ``sqlite_file``    the file, and how it is shared
 =================  ===================================================
@@ -21,6 +24,7 @@ from __future__ import annotations
 from .leases import Lease, Observer
 from .limits import Limits
 from .lost import Left
+from .recordings import Recording
 from .rows import Owed, SpanRow, StoredConversation
 from .several import Stores
 from .sqlite_file import TraceStoreError
@@ -36,6 +40,7 @@ __all__ = [
     "Limits",
     "Observer",
     "Owed",
+    "Recording",
     "SpanRow",
     "StoredConversation",
     "StoredError",

@@ -19,3 +19,7 @@ class Limits:
     """The age up to which envelopes wait for Sentry."""
     unsent_bytes: int = 500_000_000
     """Of envelopes of a process that wait for Sentry, compressed."""
+    recording_seconds: float = 30 * 86_400.0
+    """The age up to which recordings are kept; they go with their conversation in any case."""
+    recording_bytes: int = 2_000_000_000
+    """Of all recordings together, past which the oldest go."""

@@ -14,7 +14,7 @@ from .sqlite_file import text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _AT_ONCE: Final = 20
 """Rows that are made before they are written."""
@@ -227,6 +227,19 @@ def spans_of(cursor: sqlite3.Cursor, row: sqlite3.Row) -> tuple[SpanRecord, ...]
     rows = found.fetchall()
     parts = pieces.of_conversation(cursor, row["key"])
     return tuple(_span(span, parts) for span in rows)
+
+
+def ended_spans(cursor: sqlite3.Cursor, conversation: int, *, besides: str) -> Iterator[SpanRecord]:
+    """The spans of a conversation that have ended, but for one, with long texts in pieces."""
+    found = cursor.execute(
+        "SELECT span_id, parent_span_id, op, name, started_at, ended_at, status, origin, "
+        "attributes FROM span WHERE conversation = ? AND span_id <> ? AND ended_at IS NOT NULL",
+        (conversation, besides),
+    )
+    for row in found:
+        fields = dict(zip(row.keys(), row, strict=True))
+        fields["attributes"] = json.loads(fields["attributes"])
+        yield SpanRecord(**fields)
 
 
 def _span(row: sqlite3.Row, parts: Mapping[int, str]) -> SpanRecord:

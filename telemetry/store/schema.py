@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION: Final = 0x56545243  # "VTRC": tells our files from other SQLite files
-VERSION: Final = 4
+VERSION: Final = 5
 
 TABLES: Final = """
 CREATE TABLE process (
@@ -89,8 +89,20 @@ CREATE TABLE unsent (
     envelope BLOB NOT NULL
 );
 CREATE INDEX unsent_by_worth ON unsent (process, worth, recorded_at, size);
+CREATE TABLE recording (
+    conversation INTEGER NOT NULL REFERENCES conversation ON DELETE CASCADE,
+    file TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    seconds REAL,
+    channels INTEGER NOT NULL,
+    PRIMARY KEY (conversation, file)
+) WITHOUT ROWID;
+CREATE TABLE unwanted (file TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TRIGGER recording_deleted AFTER DELETE ON recording
+BEGIN INSERT OR IGNORE INTO unwanted VALUES (old.file); END;
 """
 """``process``: leases, see :mod:`.leases`. ``conversation.process``: the one that records it.
 ``conversation.owed``: see :class:`.rows.Owed`. ``conversation.facts`` and ``span.code``: what is
 needed to send them later, see :mod:`.lost`. ``piece``: see :mod:`.pieces`. ``handed``: spans of a
-conversation that is owed which are in an envelope already. ``unsent``: see :mod:`.unsent`."""
+conversation that is owed which are in an envelope already. ``unsent``: see :mod:`.unsent`.
+``recording``, ``unwanted``: see :mod:`.recordings`."""

@@ -180,7 +180,7 @@ class SqliteFile:
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute("BEGIN IMMEDIATE")
             if not self._check(cursor):
-                for statement in TABLES.split(";"):
+                for statement in TABLES.split(";\n"):  # a trigger has others in it
                     cursor.execute(statement)
                 cursor.execute(f"PRAGMA application_id = {APPLICATION}")
                 cursor.execute(f"PRAGMA user_version = {VERSION}")

@@ -68,6 +68,14 @@ def add(
     )
 
 
+def count(cursor: sqlite3.Cursor, conversation: int) -> int:
+    """The number of errors of a conversation."""
+    (found,) = cursor.execute(
+        "SELECT count(*) FROM error WHERE conversation = ?", (conversation,)
+    ).fetchone()
+    return int(found)
+
+
 def of_conversation(
     cursor: sqlite3.Cursor, trace_id: str, id: str, started_at: float
 ) -> list[StoredError]:

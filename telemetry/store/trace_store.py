@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..attributes import OP_CONVERSATION
 from ..printable import printable
-from . import stored_errors
+from . import deleting, recordings, stored_errors
 from .forgetting import by_number
 from .leases import Observer
 from .rows import (
@@ -25,6 +25,7 @@ from .rows import (
     StoredConversation,
     add_spans,
     conversation_of,
+    key_of,
     put_conversation,
     put_spans,
     spans_of,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from ..records import ConversationRecord, SpanRecord
+    from ..records import AudioRecord, ConversationRecord, SpanRecord
+    from .recordings import Recording
     from .stored_errors import StoredError
 
 __all__ = ["AmbiguousId", "StoredConversation", "TraceStore"]
@@ -115,6 +117,11 @@ class TraceStore:
         """The file; it may not exist yet."""
         return self._file.path
 
+    @property
+    def audio_folder(self) -> Path:
+        """The folder of its recordings; it may not exist yet."""
+        return recordings.folder_of(self.path)
+
     # -- writing, from one thread --------------------------------------------------------------
 
     def open_conversation(self, record: ConversationRecord) -> None:
@@ -156,6 +163,32 @@ class TraceStore:
         """
         with self._file.writing() as cursor:
             stored_errors.add(cursor, conversation_id, error, event)
+
+    def add_recording(self, record: ConversationRecord, audio: AudioRecord) -> None:
+        """Add a file of :attr:`audio_folder` to a conversation, or say more of it."""
+        with self._file.writing() as cursor:
+            recordings.put(cursor, key_of(cursor, record), [audio])
+
+    def delete(self, trace_id: str) -> int:
+        """Delete all that there is of a trace, recordings too; the number of its transactions.
+
+        What is still running stays, and isn't counted.
+        """
+        with self._file.writing() as cursor:
+            deleted = deleting.trace(cursor, trace_id)
+            recordings.sweep(cursor, self.audio_folder)
+            return deleted
+
+    def delete_before(self, started_at: float) -> int:
+        """Delete what began before this Unix time, and has ended; the number of transactions."""
+        deleted = 0
+        while True:
+            with self._file.writing() as cursor:  # others write between two of these
+                some = deleting.before(cursor, started_at)
+                recordings.sweep(cursor, self.audio_folder)
+            deleted += some
+            if not some:
+                return deleted
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Cursor]:
@@ -280,6 +313,22 @@ class TraceStore:
                 return []
             return stored_errors.of_conversation(
                 cursor, record.trace_id, record.id, record.started_at
+            )
+
+    def recordings(self, conversation: ConversationRecord) -> list[Recording]:
+        """The audio of a conversation, the earliest first: one file, as a rule, or none.
+
+        While it is running the file grows, and can be read as far as it goes.
+        """
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return []
+            return recordings.of_conversation(
+                cursor,
+                self.audio_folder,
+                conversation.trace_id,
+                text(conversation.id),
+                conversation.started_at,
             )
 
     def errors_by_event(self, id_or_prefix: str) -> list[StoredError]:

@@ -5,6 +5,7 @@
 ``transaction``      a unit of work that owns its scopes and its spans
 ``conversation``     the transaction of a conversation
 ``orphan``           the transaction of a span that has no conversation
+``audio``            files with the audio of a transaction
 ``span_set``         the spans of one transaction: open, finished, taken by delivery
 ``registry``         the transactions of a process: running, over, left to a parent process
 ``binding``          carries a conversation and a span across a boundary

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import sentry_sdk
     from sentry_sdk.client import BaseClient
 
@@ -25,6 +27,7 @@ class Sink(Protocol[T_contra]):
         streaming: whether Sentry gets spans (the stream lifecycle) instead of transactions.
         stores: whether there is a store, which takes spans for itself.
         holds: whether nothing of a transaction is sent before it has ended.
+        audio_folder: the folder of its recordings; None where there is no store to know them.
         tally: the running counts.
         client: Sentry's client, which a conversation keeps whatever becomes of the process's.
     """
@@ -39,6 +42,10 @@ class Sink(Protocol[T_contra]):
     @property
     def stores(self) -> bool:
         """True if there is a store."""
+
+    @property
+    def audio_folder(self) -> Path | None:
+        """The folder of recordings."""
 
     @property
     def holds(self) -> bool:

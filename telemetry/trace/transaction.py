@@ -25,6 +25,7 @@ from ..headers import valid
 from ..records import ConversationRecord
 from ..summary import Verdict
 from ..written import Written, starter
+from .audio import AudioFile
 from .binding import Attached, bound
 from .conversation_scope import ConversationScope, TaggedScope
 from .sentry_span import TransactionMarker
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..context.node import Link
+    from ..summary import Keep
     from .sink import Sink
 
 P = ParamSpec("P")
@@ -67,6 +69,7 @@ class Transaction:
             copy, of what it had then. Late code still runs under the live ones.
         ended: whether it has been closed.
         spans: its spans, until delivery has taken them.
+        audio: files with the audio of it.
         sink: the place that it and its spans are handed over to.
         verdict: delivery's decision on whether it is sent, where that falls at its end.
     """
@@ -89,6 +92,7 @@ class Transaction:
         self.ended = False
         self.verdict: Verdict | None = None
         self.spans = SpanSet(streaming=sink.streaming and not sink.holds, stores=sink.stores)
+        self.audio: tuple[AudioFile, ...] = ()
         self._closing = itertools.count()
         self._link: Link | None = None
         self._on_close: list[Callable[[], object]] = []
@@ -278,6 +282,22 @@ class Transaction:
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    # -- what can be heard of it -----------------------------------------------------------------
+
+    def record_audio(self, *, keep: Keep | None = None) -> AudioFile | None:
+        """Get a place for a recording, which the store keeps and deletes with the conversation.
+
+        None where there is no store, or it is over. ``keep`` is asked when it has ended, in the
+        store's thread; a recording that it doesn't choose is deleted.
+        """
+        folder = self.sink.audio_folder
+        if folder is None or self.ended:
+            return None
+        number = f"-{len(self.audio) + 1}" if self.audio else ""
+        file = AudioFile(folder / f"{self.trace_id}-{self.root.id}{number}.ogg", keep)
+        self.audio = (*self.audio, file)
+        return file
 
     # -- what its events say -----------------------------------------------------------------------
 

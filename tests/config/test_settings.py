@@ -62,6 +62,16 @@ def test_trace_store_can_be_turned_off(value: str, monkeypatch: pytest.MonkeyPat
     assert config.load().trace_store is None
 
 
+def test_recordings_are_kept_beside_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one there is no place for them, and that is said when a command starts."""
+    assert config.load().record == "off"
+    monkeypatch.setenv("PARLEY_RECORD", "failed")
+    assert config.load().record == "failed"
+    monkeypatch.setenv("PARLEY_TRACE_STORE", "off")
+    with pytest.raises(config.SettingsError, match=r"PARLEY_RECORD.*needs a trace store"):
+        config.load()
+
+
 def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are separated by commas, levels have any case, secrets stay out of the repr."""
     monkeypatch.setenv("PARLEY_PROPAGATE_TO", "api.example, 10.0.0.1,[::1],")

@@ -24,6 +24,8 @@ LiveKit names about thirteen spans a turn.
 ``recognition``   the span that LiveKit lacks
 ``charges``       puts down the cost of a call; ``prices`` are what models cost
 ``latency``       tiles each turn's response latency
+``recorder``      has a session recorded
+``recording``     LiveKit's recorder; ``arrivals`` tell it when the caller spoke
 ``gaps``          holds what callers say they waited against it
 ``repeats``       sees to it that an error is reported once
 ================  =================================================================================
@@ -33,6 +35,17 @@ from __future__ import annotations
 
 from .latency import Marks, Stage, tile
 from .prices import Prices
+from .recorder import Recorder
 from .session import asked_from, audible, caller_gap, trace
 
-__all__ = ["Marks", "Prices", "Stage", "asked_from", "audible", "caller_gap", "tile", "trace"]
+__all__ = [
+    "Marks",
+    "Prices",
+    "Recorder",
+    "Stage",
+    "asked_from",
+    "audible",
+    "caller_gap",
+    "tile",
+    "trace",
+]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from ...trace.transaction import Transaction
     from .prices import Prices
+    from .recorder import Recorder
 
 ASKED = (
     "clear_user_turn",
@@ -56,6 +57,7 @@ def trace(
     conversation: Conversation | None = None,
     voiced_until: Callable[[], float | None] = lambda: None,
     prices: Prices | None = None,
+    recorder: Recorder | None = None,
     name: str = "conversation",
     id: str | None = None,
     user: Mapping[str, Any] | None = None,
@@ -82,6 +84,7 @@ def trace(
             heard came in (Unix seconds), if whoever has the audio knows. Speech detection alone
             is up to 0.1 s late, and latency that much too short.
         prices: prices of models: with them, spans and the conversation say what they cost.
+        recorder: records the session; nothing is recorded without.
         name: the transaction's name.
         id: the conversation's id; made up when None.
         user: whose conversation it is.
@@ -101,9 +104,9 @@ def trace(
     conversation.__enter__()  # closed by the session's end, not by a block's
     record = Record(conversation)
     _listen(session, record, prices, voiced_until)
-    _watch_start(session, record)
+    _watch_start(session, record, recorder)
     if job is not None:
-        job.add_shutdown_callback(_delivered(record))
+        job.add_shutdown_callback(_delivered(record, recorder))
         if (entrypoint := current_task()) is not None:
             entrypoint.add_done_callback(functools.partial(_crashed, conversation))
     return conversation
@@ -170,7 +173,7 @@ def asked_from(
         refused_headers.add()
 
 
-def _watch_start(session: AgentSession[Any], record: Record) -> None:
+def _watch_start(session: AgentSession[Any], record: Record, recorder: Recorder | None) -> None:
     """Start the session inside its conversation, wherever that is done, and end it if it fails.
 
     LiveKit has no event for a session that doesn't start, and never ends its span.
@@ -182,6 +185,8 @@ def _watch_start(session: AgentSession[Any], record: Record) -> None:
         with conversation.attach():
             token = tracer.starting.set([conversation])
             try:
+                if recorder is not None:
+                    await recorder.begin(session, conversation)
                 return await start(*args, **kwargs)
             except BaseException as error:
                 record.close(error)
@@ -223,7 +228,7 @@ def _crashed(conversation: Conversation, entrypoint: asyncio.Task[Any]) -> None:
         conversation.fail(error)
 
 
-def _delivered(record: Record) -> Callable[[], Any]:
+def _delivered(record: Record, recorder: Recorder | None) -> Callable[[], Any]:
     """A job's last step: let the session close, end the conversation, deliver it.
 
     The callbacks of a job run side by side, and one of them closes the session.
@@ -236,6 +241,8 @@ def _delivered(record: Record) -> Callable[[], Any]:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(closed.wait(), JOB_TIMEOUT)
         record.close()
+        if recorder is not None:
+            await recorder.aclose()
         await runtime.active().aflush()
 
     return deliver_conversation

@@ -283,3 +283,55 @@ def test_with_an_agent_session() -> None:
             await session.aclose()
 
     virtual_time.run(main)
+
+
+def test_what_was_heard_when() -> None:
+    """For a recorder: each stretch of a speech between pauses, told before the speech's end."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with playing(loop) as heard:
+            told: list[tuple[float, float, float]] = []
+            ended_after: list[int] = []
+            heard.playout.on(
+                "playback_progressed",
+                lambda event: told.append(
+                    (round(event.started_at, 6), round(event.offset, 6), round(event.duration, 6))
+                ),
+            )
+            heard.playout.on("playback_finished", lambda _: ended_after.append(len(told)))
+            await heard.playout.capture_frame(speech(0.1))
+            heard.playout.flush()
+            await anyio.sleep(0.05)
+            heard.playout.pause()
+            await anyio.sleep(0.05)
+            heard.playout.resume()
+            await heard.playout.wait_for_playout()
+            assert heard.frames == [0.0, 0.02, 0.04, 0.1, 0.12]
+            assert told == [(0.0, 0.0, 0.06), (0.1, 0.06, 0.04)]
+            await heard.playout.capture_frame(speech(1.0))
+            await anyio.sleep(0.05)
+            heard.playout.clear_buffer()
+            assert told[2:] == [(0.14, 0.0, 0.05)]
+            assert ended_after == [2, 3]
+
+    virtual_time.run(main)
+
+
+def test_heard_later_than_it_is_sent() -> None:
+    """Where a frame takes a known time to the caller, that is when it was heard."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with anyio.create_task_group() as tasks:
+            playout = Playout(
+                lambda _: None, sample_rate=RATE, heard_after=0.066, now=lambda: loop.time() + 5
+            )
+            told: list[float] = []
+            playout.on("playback_progressed", lambda event: told.append(event.started_at))
+            tasks.start_soon(playout.run)
+            await playout.capture_frame(speech(0.1))
+            playout.flush()
+            await playout.wait_for_playout()
+            assert told == pytest.approx([5.066])
+            tasks.cancel_scope.cancel()
+
+    virtual_time.run(main)

@@ -14,6 +14,7 @@ import anyio
 
 from agent import desk, gateway, providers
 from agent.audio import audible
+from agent.session import Record
 from agent.worker import worker
 
 if TYPE_CHECKING:
@@ -139,7 +140,11 @@ async def phone(url: str) -> AsyncIterator[Phone]:
 
 @asynccontextmanager
 async def desk_worker(
-    db: Path, *, agent: str = "agent.desk:FrontDesk", silence: float = 8.0
+    db: Path,
+    *,
+    agent: str = "agent.desk:FrontDesk",
+    silence: float = 8.0,
+    record: Record = Record.OFF,
 ) -> AsyncIterator[OpenSession]:
     """A worker with real models, and the service, with its faults."""
     async with anyio.create_task_group() as services:
@@ -148,7 +153,7 @@ async def desk_worker(
         )
         environ = {"PARLEY_RESERVATIONS_URL": service}
         async with worker(
-            providers.Choice(), agent=agent, environ=environ, silence=silence
+            providers.Choice(), agent=agent, environ=environ, silence=silence, record=record
         ) as open_session:
             yield open_session
         services.cancel_scope.cancel()

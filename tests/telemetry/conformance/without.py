@@ -220,6 +220,20 @@ def _believe_every_caller() -> None:
     put(gaps, "bounds", lambda marks, now: (-math.inf, math.inf))()
 
 
+def _take_reading_for_speaking() -> None:
+    from livekit.agents.voice.recorder_io import RecorderIO
+
+    from telemetry.integrations.livekit import recording
+
+    put(recording.Recording, "record_input", RecorderIO.record_input)()
+
+
+def _say_it_as_livekit_does() -> None:
+    from telemetry.integrations.livekit import recording
+
+    put(recording, "_in_one_line", lambda record: True)()
+
+
 def _ask_in_the_latest_turn_only() -> None:
     from telemetry.integrations.livekit import turns
 
@@ -713,6 +727,20 @@ REMEDIES = (
         "integrations.livekit.gaps.bounds",
         "../integrations/livekit/test_gaps.py::test_what_can_not_be_costs_nothing[{lifecycle}]",
         _believe_every_caller,
+    ),
+    Remedy(
+        "spoken-at",
+        "A recording has the caller's audio where it was spoken, not where it was read",
+        "integrations.livekit.recording.Recording.record_input",
+        "../integrations/livekit/test_recorder.py::test_a_line_that_stands_still_moves_nothing",
+        _take_reading_for_speaking,
+    ),
+    Remedy(
+        "recording-in-trouble",
+        "A recording that can't go on is one line, and no error of the call's",
+        "integrations.livekit.recording.prepare",
+        "../integrations/livekit/test_recorder.py::test_a_disk_that_is_full",
+        _say_it_as_livekit_does,
     ),
     Remedy(
         "decided-by",

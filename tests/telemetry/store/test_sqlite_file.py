@@ -109,7 +109,7 @@ def test_files_that_are_not_stores(tmp_path: Path) -> None:
     expected = {
         text: "is not a trace store",
         foreign: "another program's database",
-        newer: "format 9, this program knows 4",
+        newer: "format 9, this program knows 5",
         tmp_path: "can't be used",
         text / "traces.db": "not a folder that can be written to",
     }
