@@ -25,7 +25,7 @@ from .leases import Lease, Observer
 from .limits import Limits
 from .lost import Left
 from .recordings import Recording
-from .rows import Owed, SpanRow, StoredConversation
+from .rows import OPEN, Owed, SpanRow, StoredConversation
 from .several import Stores
 from .sqlite_file import TraceStoreError
 from .stored_errors import StoredError, bounded
@@ -33,6 +33,7 @@ from .trace_store import AmbiguousId, TraceStore
 from .unsent import InStore, Unsent
 
 __all__ = [
+    "OPEN",
     "AmbiguousId",
     "InStore",
     "Lease",

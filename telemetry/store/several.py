@@ -16,6 +16,7 @@ from .trace_store import AmbiguousId
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from .recordings import Recording
     from .rows import StoredConversation
     from .stored_errors import StoredError
     from .trace_store import TraceStore
@@ -97,6 +98,21 @@ class Stores:
         found = [error for store in self.all for error in store.errors(conversation)]
         once = {(each.event_id or id(each)): each for each in found}
         return sorted(once.values(), key=lambda each: each.time)
+
+    def trace_errors(self, trace_id: str) -> list[StoredError]:
+        """The errors of everything in a trace, in order of time."""
+        found = [error for store in self.all for error in store.trace_errors(trace_id)]
+        once = {(each.event_id or id(each)): each for each in found}
+        return sorted(once.values(), key=lambda each: each.time)
+
+    def runs(self, conversation: StoredConversation) -> bool:
+        """True if it has not ended, and its process isn't known to be gone."""
+        return any(store.runs(conversation) for store in self.all)
+
+    def recordings(self, conversation: StoredConversation) -> list[Recording]:
+        """The audio of a conversation, the earliest first."""
+        found = [each for store in self.all for each in store.recordings(conversation)]
+        return sorted({each.path: each for each in found}.values(), key=lambda r: r.started_at)
 
     def errors_by_event(self, wanted: str) -> list[StoredError]:
         """The errors that Sentry knows by an id, or by the beginning of one."""
