@@ -18,6 +18,11 @@
 ``entries``   their rows
 ``seen``      how far each store was read
 ``figures``   a conversation in figures and words
+``document``  one conversation as one document: all that its page draws
+``turns``     its turns: who said what and when, answers in tiles
+``words``     words, placed in time
+``waterfall`` its spans as rows, across processes
+``waveform``  recordings, as they are drawn
 ============  =====================================================================
 
 ``templates/`` and ``static/`` are plain files, sent as they are: no build step, nothing from
