@@ -18,11 +18,13 @@
 ``entries``   their rows
 ``seen``      how far each store was read
 ``figures``   a conversation in figures and words
+``timeline``  the page of one conversation, and what it asks for
 ``document``  one conversation as one document: all that its page draws
 ``turns``     its turns: who said what and when, answers in tiles
 ``words``     words, placed in time
 ``waterfall`` its spans as rows, across processes
 ``waveform``  recordings, as they are drawn
+``export``    one conversation as one file
 ============  =====================================================================
 
 ``templates/`` and ``static/`` are plain files, sent as they are: no build step, nothing from
@@ -32,6 +34,7 @@ elsewhere. It needs starlette, jinja2 and uvicorn.
 from __future__ import annotations
 
 from .app import app
+from .export import exported, file_name
 from .serving import Addresses, serve
 
-__all__ = ["Addresses", "app", "serve"]
+__all__ = ["Addresses", "app", "exported", "file_name", "serve"]

@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ..store import Stores
-from . import health, ingest, latency, listing, pages
+from . import health, ingest, latency, listing, pages, timeline
 from .access import Guard
 from .health import Looks
 from .index import Index
@@ -47,6 +47,7 @@ def app(
     made = Starlette(
         routes=[
             *listing.routes,
+            *timeline.routes,
             *latency.routes,
             *health.routes,
             *ingest.routes,

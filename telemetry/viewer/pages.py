@@ -31,8 +31,12 @@ NOTHING: Final = "\N{EN DASH}"
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """A page made of a template."""
-    text = _ENVIRONMENT.get_template(template).render(path=request.url.path, **values)
-    return HTMLResponse(text, status)
+    return HTMLResponse(text(template, path=request.url.path, **values), status)
+
+
+def text(template: str, **values: Any) -> str:
+    """The text that a template makes."""
+    return _ENVIRONMENT.get_template(template).render(**values)
 
 
 def refused(request: Request, error: Exception) -> Response:
