@@ -13,7 +13,7 @@ from telemetry.store import TraceStore
 traces = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List, show and delete conversations in the local trace store; recover what was "
+    help="List, show, export and delete conversations in the local trace store; recover what was "
     "left in it.",
 )
 StoreOption = Annotated[
@@ -62,6 +62,43 @@ def show_trace(
     from . import traces as trace_store
 
     trace_store.show_conversation(_stores(store), conversation, words=words)
+
+
+@traces.command("export")
+def export_trace(
+    conversation: Annotated[
+        str | None,
+        typer.Argument(
+            help="Id of a conversation or trace, or the start of one. The newest if not given."
+        ),
+    ] = None,
+    store: StoreOption = None,
+    html: Annotated[
+        bool,
+        typer.Option("--html/--json", help="A page to open in a browser, or data."),
+    ] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file to write; - for standard output.",
+            show_default="the conversation's id, here",
+        ),
+    ] = None,
+) -> None:
+    """Write a conversation to one file that needs nothing else: to keep, or to hand on.
+
+    The page has its audio in it, if the call was recorded, and loads nothing from anywhere. It
+    holds what people said.
+
+    Example: `parley traces export booking-1 -o booking.html`
+    """
+    from . import traces as trace_store
+
+    trace_store.export_conversation(
+        _stores(store), conversation, kind="html" if html else "json", output=output
+    )
 
 
 @traces.command("recover")

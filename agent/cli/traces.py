@@ -7,12 +7,16 @@ conversation may be in another store: given all of them, a trace is shown whole.
 from __future__ import annotations
 
 import datetime
+import os
+import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Column, Table
 from rich.text import Text
 
+from agent.errors import InputError
 from telemetry import TelemetryError
 from telemetry.printable import printable
 from telemetry.store import Stores, TraceStore
@@ -23,10 +27,13 @@ from .stored_error import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from config import Settings
     from telemetry.store import StoredConversation
+
+_STANDARD_OUTPUT: Final = Path("-")
+_OURS: Final = 0o600
+"""What people said is read by its owner only."""
 
 
 def list_conversations(paths: Sequence[Path], limit: int) -> None:
@@ -63,6 +70,29 @@ def show_conversation(paths: Sequence[Path], wanted: str | None, *, words: bool)
     width = console.width if console.is_terminal else None
     tree = render(shown, others=others, words=words, width=width)
     console.print(Text(tree), soft_wrap=True)
+
+
+def export_conversation(
+    paths: Sequence[Path], wanted: str | None, *, kind: str, output: Path | None
+) -> None:
+    """Write a conversation, the newest if none is named, to a file: ``html`` or ``json``."""
+    from telemetry.viewer import exported, file_name
+
+    stores = _stores(paths)
+    shown, _ = stores.whole(_named(stores, paths, wanted))
+    text = exported(stores, shown, kind)
+    if output == _STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        return
+    path = output or Path(file_name(shown, kind))
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OURS), "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise InputError(
+            f"{printable(path)}: can't be written ({error.strerror}): give another with -o"
+        ) from error
+    terminal.say(printable(path))
 
 
 def recover(settings: Settings, path: Path, timeout: float) -> bool:
