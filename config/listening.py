@@ -1,4 +1,4 @@
-"""Settings of the ports at which others ask: health, metrics, tokens."""
+"""Settings of the ports at which others ask: health, metrics, tokens, the viewer."""
 
 from __future__ import annotations
 
@@ -38,4 +38,10 @@ METRICS_HOST: Any = Field(
     validation_alias="PARLEY_METRICS_HOST",
     description="Address where the gateway's metrics are served; the worker's are at "
     "PARLEY_WORKER_HOST.",
+)
+VIEWER_TOKEN: Any = Field(
+    None,
+    validation_alias="PARLEY_VIEWER_TOKEN",
+    description="The token that `parley viewer` asks for; made up and printed when it isn't on "
+    "loopback.",
 )

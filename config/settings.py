@@ -15,7 +15,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
 from .keeping import KEPT, RECORD, RECORDED, UNSENT, Kept
-from .listening import HEALTH_PORT, METRICS_HOST, METRICS_PORT, TOKEN_PORT, WORKER_HOST
+from .listening import (
+    HEALTH_PORT,
+    METRICS_HOST,
+    METRICS_PORT,
+    TOKEN_PORT,
+    VIEWER_TOKEN,
+    WORKER_HOST,
+)
 from .name_lists import names_in
 from .provider_names import PRICES, Prices, options_in, providers_in
 
@@ -302,6 +309,7 @@ class Settings(BaseSettings):
 
     metrics_port: int | None = METRICS_PORT
     metrics_host: str = METRICS_HOST
+    viewer_token: SecretStr | None = VIEWER_TOKEN
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="PARLEY_LOG_LEVEL", description="The least level logged to stderr."
     )

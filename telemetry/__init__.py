@@ -8,6 +8,7 @@ application, and is renamed by renaming it. The map:
 ``configure``     ``init``: Sentry, set up around our own delivery
 ``integrations``  one module per framework, imported only when used
 ``testing``       in-memory delivery for tests
+``viewer``        conversations in a browser; imported only when used
 ``runtime``       the process's runtime: what is open, what is counted, how it ends
 ``delivery``      the one thread that talks to Sentry and the store
 ``encoding``      conversations as Sentry's transactions and streamed spans

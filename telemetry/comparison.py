@@ -35,7 +35,7 @@ MOST_PAIRS: Final = 600
 """Pairs that an interval is computed from; of more, evenly chosen ones."""
 _FOR_THE_WHOLE: Final = 0.8
 """The share of :data:`CHANCE` for all groups together; the rest is for each of them."""
-_EXACT: Final = 40
+_EXACT: Final = 25
 """Pairs up to which p values are exact."""
 _NORMAL: Final = NormalDist()
 

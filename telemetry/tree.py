@@ -66,8 +66,8 @@ def render(
         width: columns to fit in; words are wrapped, other lines cut. None for no limit.
     """
     lines = [*_title(record), "", _GUTTER.format("start", "duration").rstrip()]
-    spans = _together([record, *others])
-    remarks = _remarks(spans, [record, *others])
+    spans = together([record, *others])
+    remarks = remarks_of(spans, [record, *others])
     for row in _tree(spans):
         if isinstance(row.node, str):
             lines.append(_BLANK + row.art + row.node)
@@ -75,8 +75,8 @@ def render(
         span = row.node
         start = f"{span.started_at - record.started_at:+.3f}"
         times = _GUTTER.format(start, f"{span.duration:.3f}")
-        facts = ", ".join([*_facts(span), *remarks.get(span.span_id, ())])
-        lines.append(times + row.art + _label(span) + (facts and f": {facts}"))
+        facts = ", ".join([*facts_of(span), *remarks.get(span.span_id, ())])
+        lines.append(times + row.art + label(span) + (facts and f": {facts}"))
         for note in _notes(span, words=words):
             before = _BLANK + row.below
             room = None if width is None else max(width - len(before), _LEAST_TEXT)
@@ -95,7 +95,7 @@ def outline(spans: Sequence[SpanRecord]) -> str:
         spans: the root first, the rest in any order.
     """
     return "\n".join(
-        row.art + (row.node if isinstance(row.node, str) else _label(row.node))
+        row.art + (row.node if isinstance(row.node, str) else label(row.node))
         for row in _tree(spans)
     )
 
@@ -103,7 +103,7 @@ def outline(spans: Sequence[SpanRecord]) -> str:
 # -- one trace, several transactions -----------------------------------------------------------
 
 
-def _together(records: Sequence[ConversationRecord]) -> list[SpanRecord]:
+def together(records: Sequence[ConversationRecord]) -> list[SpanRecord]:
     """The spans of all of them, the root of the trace first: one whose parent isn't there."""
     spans = [span for record in records for span in record.spans]
     known = {span.span_id for span in spans}
@@ -116,7 +116,7 @@ def _together(records: Sequence[ConversationRecord]) -> list[SpanRecord]:
     return spans
 
 
-def _remarks(
+def remarks_of(
     spans: Sequence[SpanRecord], records: Sequence[ConversationRecord]
 ) -> dict[str, list[str]]:
     """Compare the clocks of caller and callee: remarks by the id of the callee's root.
@@ -154,7 +154,7 @@ class _Row:
 
 def _tree(spans: Sequence[SpanRecord]) -> Iterator[_Row]:
     """Rows from the top down. No recursion: a chain of spans may be longer than the stack."""
-    tops, children = _forest(spans)
+    tops, children = forest(spans)
     stack = [(top, "", "") for top in reversed(tops)]
     while stack:
         node, art, onward = stack.pop()
@@ -175,7 +175,7 @@ def _tree(spans: Sequence[SpanRecord]) -> Iterator[_Row]:
             )
 
 
-def _forest(
+def forest(
     spans: Sequence[SpanRecord],
 ) -> tuple[list[int | str], dict[int | str, list[int]]]:
     """The spans at the top, and those below each: indices of spans, and remarks.
@@ -240,7 +240,7 @@ def _title(record: ConversationRecord) -> Iterator[str]:
     yield "  ".join(about)
 
 
-def _label(span: SpanRecord) -> str:
+def label(span: SpanRecord) -> str:
     """Op and name; of the name only what says more than the op."""
     name = "" if span.name == span.op or span.op.endswith(f".{span.name}") else span.name
     if span.op.startswith("gen_ai."):  # an AI span's name begins with what its op says
@@ -248,7 +248,7 @@ def _label(span: SpanRecord) -> str:
     return printable(f"{span.op} {name}")
 
 
-def _facts(span: SpanRecord) -> Iterator[str]:
+def facts_of(span: SpanRecord) -> Iterator[str]:
     """The facts of a span that one wants at a glance."""
     known = span.attributes
     if span.status != "ok":

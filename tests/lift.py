@@ -4,7 +4,7 @@ What is proved, in an empty temporary directory and an environment of its own:
 
 1. with nothing but sentry-sdk installed, every module of the core imports;
 2. with pytest and what the tests use besides, the core's tests pass;
-3. with livekit-agents added, the LiveKit integration's do.
+3. with livekit-agents and other frameworks added, the integrations' and the viewer's do.
 
 The folder gets another name on the way, and so do the tests' imports of it: the package knows
 its own name nowhere. With ``--nested`` it becomes a package inside another (``myapp/telemetry``).
@@ -50,11 +50,13 @@ FRAMEWORKS: Final = (
     "aiohttp",
     "httpx",
     "httpx2",
+    "jinja2",
     "starlette",
     "uvicorn",
     "websockets",
 )
-"""Everything that the integrations integrate, and that their tests serve it with."""
+"""Everything that the integrations integrate, that the viewer is made with, and that their tests
+serve it with."""
 _IMPORT: Final = re.compile(
     r"""(?P<before>^[ ]*|["';][ ]*)"""  # at the start of a line, or in a script that a test runs
     r"(?:from telemetry(?P<module>[.\w]*) import\b|import telemetry\b(?P<submodule>[.\w]+)?)",
@@ -66,7 +68,7 @@ package = importlib.import_module("{name}")
 modules = [
     module.name
     for module in pkgutil.walk_packages(package.__path__, "{name}.")
-    if not module.name.startswith("{name}.integrations.")
+    if not module.name.startswith(("{name}.integrations.", "{name}.viewer"))
 ]
 for module in modules:
     importlib.import_module(module)
@@ -164,11 +166,16 @@ def main() -> None:
             lifted.test(
                 "tests/telemetry",
                 "--ignore=tests/telemetry/integrations",
+                "--ignore=tests/telemetry/viewer",
                 "--deselect=tests/telemetry/test_readme.py::test_two_lines_for_livekit",
             )
             if not given.core:
                 lifted.install(*FRAMEWORKS)
-                lifted.test("tests/telemetry/integrations", "tests/telemetry/test_readme.py")
+                lifted.test(
+                    "tests/telemetry/integrations",
+                    "tests/telemetry/viewer",
+                    "tests/telemetry/test_readme.py",
+                )
         except subprocess.CalledProcessError as failed:
             sys.exit(failed.returncode)
 

@@ -18,8 +18,10 @@
     The scenarios of a project, which the run is of when none is named.
 ``transports``
     The lines from simulated callers to the agent: the gateway, or rooms.
-``traces``, ``stored_error``
-    ``traces``: conversations from the local trace stores, and an error of theirs.
+``trace_commands``, ``traces``, ``stored_error``
+    ``traces``: its commands, conversations from the local trace stores, and an error of theirs.
+``viewer``
+    ``viewer``: conversations in a browser.
 ``deleting``
     ``traces delete``: what of them is to be gone.
 ``compare``

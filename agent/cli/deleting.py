@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 from agent.errors import InputError
 from telemetry import TelemetryError
 from telemetry.printable import printable
-from telemetry.store import TraceStore
+from telemetry.store import Stores, TraceStore
 
 from . import terminal
-from .traces import find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ def delete(paths: Sequence[Path], wanted: Sequence[str], older_than: str | None)
             _say(store.delete_before(before), f"older than {older_than}", store)
         return True
     where = ", ".join(map(str, paths))
-    found = {one: find(stores, one) for one in wanted}
+    found = {one: Stores(stores).named(one) for one in wanted}
     for one, conversation in found.items():
         if conversation is None:
             raise TelemetryError(f"{where}: no conversation {one!r}; see `parley traces list`")

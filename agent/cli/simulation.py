@@ -127,6 +127,7 @@ def simulate(settings: Settings, options: Options) -> bool:
         worst = min(found.calls, key=lambda call: call.passed)
         shown = printable(worst.id)
         console.print(f"See a conversation: parley traces show {shown}", markup=False)
+        console.print("See all of them, in a browser: parley viewer")
     if unwritten:
         raise simulator.ScenarioError("\n".join(unwritten))
     return found.passed

@@ -5,6 +5,7 @@
 ``rows``           conversations and spans as rows
 ``pieces``         long texts, each piece of them once
 ``stored_errors``  errors, each whole, by Sentry's id of it
+``several``        stores read as one
 ``unsent``         envelopes that wait for Sentry
 ``recordings``     files with the audio of conversations
 ``ogg``            how long such a file is
@@ -24,13 +25,15 @@ from .leases import Lease, Observer
 from .limits import Limits
 from .lost import Left
 from .recordings import Recording
-from .rows import Owed, SpanRow, StoredConversation
+from .rows import OPEN, Owed, SpanRow, StoredConversation
+from .several import Stores
 from .sqlite_file import TraceStoreError
 from .stored_errors import StoredError, bounded
 from .trace_store import AmbiguousId, TraceStore
 from .unsent import InStore, Unsent
 
 __all__ = [
+    "OPEN",
     "AmbiguousId",
     "InStore",
     "Lease",
@@ -42,6 +45,7 @@ __all__ = [
     "SpanRow",
     "StoredConversation",
     "StoredError",
+    "Stores",
     "TraceStore",
     "TraceStoreError",
     "Unsent",

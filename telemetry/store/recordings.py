@@ -140,15 +140,14 @@ def sweep(cursor: sqlite3.Cursor, folder: Path, *, orphans: bool = False) -> Non
     if not orphans:
         return
     since = time.time() - ORPHANED_SECONDS
-    for path, found in _files(folder):
-        if found.st_mtime < since and not _is_known(cursor, path.name):
+    old = [path for path, found in _files(folder) if found.st_mtime < since]
+    if not old:
+        return
+    known = {row["file"] for row in cursor.execute("SELECT file FROM recording")}
+    for path in old:
+        if path.name not in known:
             with suppress(OSError):
                 path.unlink()
-
-
-def _is_known(cursor: sqlite3.Cursor, file: str) -> bool:
-    row = cursor.execute("SELECT 1 FROM recording WHERE file = ? LIMIT 1", (file,)).fetchone()
-    return row is not None
 
 
 def _files(folder: Path) -> Iterable[tuple[Path, os.stat_result]]:

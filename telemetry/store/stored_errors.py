@@ -89,6 +89,17 @@ def of_conversation(
     return [_error(row) for row in rows]
 
 
+def of_trace(cursor: sqlite3.Cursor, trace_id: str) -> list[StoredError]:
+    """The errors of everything in a trace, in order of time."""
+    rows = cursor.execute(
+        f"SELECT {_FIELDS}, conversation.id FROM error "  # noqa: S608 - names of ours
+        "JOIN conversation ON conversation.key = error.conversation "
+        "WHERE conversation.trace_id = ? ORDER BY time",
+        (trace_id,),
+    )
+    return [_error(row) for row in rows]
+
+
 def by_event(cursor: sqlite3.Cursor, wanted: str) -> list[StoredError]:
     """The errors that go by an event id, or by the beginning of one."""
     wanted = wanted.replace("-", "").lower()

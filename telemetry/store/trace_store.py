@@ -315,6 +315,23 @@ class TraceStore:
                 cursor, record.trace_id, record.id, record.started_at
             )
 
+    def trace_errors(self, trace_id: str) -> list[StoredError]:
+        """Errors captured in whatever a trace holds, in order of time."""
+        with self._file.reading() as cursor:
+            return [] if cursor is None else stored_errors.of_trace(cursor, trace_id)
+
+    def runs(self, record: ConversationRecord) -> bool:
+        """True if a conversation has not ended, and its process isn't known to be gone."""
+        with self._file.reading() as cursor:
+            if cursor is None:
+                return False
+            row = cursor.execute(
+                "SELECT process FROM conversation WHERE trace_id = ? AND id = ? "
+                "AND started_at = ? AND ended_at IS NULL",
+                (record.trace_id, text(record.id), record.started_at),
+            ).fetchone()
+            return row is not None and row["process"] not in Observer().gone(cursor, None)
+
     def recordings(self, conversation: ConversationRecord) -> list[Recording]:
         """The audio of a conversation, the earliest first: one file, as a rule, or none.
 

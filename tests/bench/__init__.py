@@ -10,6 +10,7 @@
 ``attackers``    those callers
 ``away``         Sentry is away for ten minutes: memory, and the time until all has arrived
 ``moods``        what Sentry in trouble, or the store, adds to the lag of the event loop
+``viewer``       server time of the viewer's pages over many conversations
 ``figures``      medians over rounds in which all take turns, and the table
 ``sink``         somewhere to deliver to
 ===============  =================================================================================

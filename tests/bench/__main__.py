@@ -12,10 +12,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import away, density, first_token, hostile, moods, requests, sessions, spans, stall
+from . import (
+    away,
+    density,
+    first_token,
+    hostile,
+    moods,
+    requests,
+    sessions,
+    spans,
+    stall,
+    viewer,
+)
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile", "viewer")
 LONG = ("away", "moods")
 """Parts that aren't measured unless they are named."""
 
@@ -65,6 +76,8 @@ def main() -> None:
                 found = [*away.measure(seconds)]
             case "moods":
                 found = [*moods.measure(seconds)]
+            case "viewer":
+                found = [*viewer.measure(viewer.SIZES[:1] if given.quick else viewer.SIZES)]
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 30.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)

@@ -31,9 +31,9 @@ def test_ties_are_counted_out() -> None:
 def test_exact_and_approximate_agree() -> None:
     """Where one ends the other goes on."""
     draw = random.Random(3)
-    few = [draw.gauss(0.3, 1) for _ in range(40)]
+    few = [draw.gauss(0.3, 1) for _ in range(25)]
     many = [*few, 0.001]  # of the lowest rank
-    assert above(few) == pytest.approx(above(many), abs=0.01)
+    assert above(few) == pytest.approx(above(many), abs=0.02)
 
 
 def test_an_interval_holds_the_shift() -> None:

@@ -109,6 +109,7 @@ def _scenario(folder: Path, text: str = SCENARIO) -> str:
         (["traces", "list"], {}, "no trace store there yet"),
         (["traces", "list"], {"PARLEY_TRACE_STORE": "off"}, "--store"),
         (["traces", "list"], {"PARLEY_TRACE_STORE": ":memory:"}, "can't be in memory"),
+        (["traces", "export"], {}, "no trace store there yet"),
         (["traces", "show", "--store", "."], {}, "it is a folder: name a file in it"),
         (["simulate", "typed"], {"PARLEY_TRACE_STORE": ":memory:"}, "can't be in memory"),
         (["simulate", "typed"], {"PARLEY_TRACE_STORE": "file:traces.db"}, "it is a URI"),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from agent.cli import traces
-from agent.cli.traces import list_conversations, show_conversation
+from agent.cli.traces import export_conversation, list_conversations, show_conversation
+from agent.errors import InputError
 from config import load
+from telemetry import TelemetryError
 from telemetry.attributes import OP_CONVERSATION
 from telemetry.records import ConversationRecord, SpanRecord
 from telemetry.store import AmbiguousId, StoredError, TraceStore, bounded
 from tests.ingest import Ingest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 START = 1_795_000_000.0
 
@@ -184,3 +184,30 @@ def test_what_a_killed_process_left_is_recovered(
     assert "1 conversation closed that a killed process had left open; nothing is sent" in said
     assert "1 envelope still waits for Sentry; the first since" in said
     assert "0 conversations closed" in said
+
+
+def test_a_conversation_is_written_to_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its own id or the name given, readable by its owner only; or to standard output."""
+    monkeypatch.chdir(tmp_path)
+    paths = _stores(tmp_path, agent=[_conversation(1, second=0), _conversation(2, second=1)])
+    export_conversation(paths, None, kind="html", output=None)
+    assert capsys.readouterr().out == "c-2.html\n"
+    page = tmp_path / "c-2.html"
+    assert page.read_text().startswith("<!doctype html>")
+    assert page.stat().st_mode & 0o777 == 0o600
+    export_conversation(paths, "c-1", kind="json", output=tmp_path / "mine")
+    assert json.loads((tmp_path / "mine").read_text())["id"] == "c-1"
+    capsys.readouterr()
+    export_conversation(paths, "c-1", kind="json", output=Path("-"))
+    assert json.loads(capsys.readouterr().out)["id"] == "c-1"
+
+
+def test_a_file_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
+    """It says which, why, and what to do."""
+    paths = _stores(tmp_path, agent=[_conversation(1, second=0)])
+    with pytest.raises(InputError, match=r"can't be written \(.*\): give another with -o"):
+        export_conversation(paths, None, kind="html", output=tmp_path)
+    with pytest.raises(TelemetryError, match="no conversation 'c-9'"):
+        export_conversation(paths, "c-9", kind="html", output=None)

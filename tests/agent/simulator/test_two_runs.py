@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REPORT: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "report.json").read_text("utf-8")
 )
-TRIES: Final = 100
+TRIES: Final = 60
 
 
 def drawn(draw: random.Random, *, spread: float = 0.1, **more: float) -> dict[str, Any]:

@@ -111,6 +111,29 @@ def test_what_waits_is_bounded(
         assert dropped == {"queue_overflow": 100 - len(ingest.errors)}
 
 
+def test_old_recordings_go_while_calls_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By size here: the file and its row; the conversation stays, and so does what is recorded."""
+    monkeypatch.setattr(store_lane, "FORGET_SECONDS", 0.0)
+    path, limits = tmp_path / "traces.db", Limits(recording_bytes=150)
+    with telemetry.init(store=path, store_limits=limits) as runtime:
+        running = telemetry.conversation("running")
+        files = []
+        for conversation in (running, *map(telemetry.conversation, ("first", "second"))):
+            file = conversation.record_audio()
+            assert file is not None
+            file.create()
+            file.path.write_bytes(b"x" * 100)
+            file.began(time.time())
+            files.append(file.path)
+            if conversation is not running:
+                conversation.close()
+        for _ in range(3):  # each flush is a round, at least
+            assert runtime.flush(30)
+        assert [file.exists() for file in files] == [True, False, False]
+        assert len(TraceStore(path).conversations()) == 3
+        running.close()
+
+
 def test_old_conversations_go_while_calls_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
