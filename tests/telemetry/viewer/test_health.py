@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import telemetry
 from telemetry import attributes as names
 from telemetry.records import SpanRecord
 from telemetry.viewer.health import of
@@ -94,6 +95,19 @@ def test_what_a_killed_process_left_is_cut_off(tmp_path: Path) -> None:
         assert "cut off" in text
         assert "running" not in client.get("/rows").text
         assert f"{process.pid} gone" in client.get("/health").text
+        with telemetry.init(store=path) as runtime:
+            assert runtime.recover(20)
+        index = client.app.state.index  # type: ignore[attr-defined]  # Starlette's
+        index.touch(index._stores[0], [])  # as if some seconds had passed
+        assert index.wait(20)
+        found = health(client)
+        assert (found.cut_off, found.stores[0].left) == (
+            1,
+            1,
+        )  # the latter is looked at now and then
+        with index.reading() as cursor:
+            [row] = cursor.execute("SELECT status, ended_at IS NULL FROM entry").fetchall()
+        assert tuple(row) == ("aborted", 0)
 
 
 WAITING = """
