@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import density, first_token, hostile, requests, sessions, spans, stall
+from . import churn, density, first_token, hostile, requests, sessions, spans, stall
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "churn", "hostile")
 
 
 def main() -> None:
@@ -21,6 +21,19 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument(
         "--quick", action="store_true", help="one round, fewer sessions: a smoke test"
+    )
+    parser.add_argument(
+        "--processes",
+        default="1",
+        metavar="N,…",
+        help="of density: processes on one port, all these numbers in one run (1,2)",
+    )
+    parser.add_argument(
+        "--calls",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="of churn: how many calls come and go",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     given = parser.parse_args()
@@ -41,7 +54,11 @@ def main() -> None:
                 found = first_token.measure(rounds)
             case "density":
                 sizes = (10,) if given.quick else density.SIZES
-                found = [*density.measure(sizes, 7.0 if given.quick else 24.0)]
+                seconds = 7.0 if given.quick else 24.0
+                processes = [int(number) for number in given.processes.split(",")]
+                found = [*density.measure(sizes, seconds, processes)]
+            case "churn":
+                found = [*churn.measure(200 if given.quick else given.calls)]
             case "hostile":
                 found = []
                 for each in hostile.measure(8.0 if given.quick else 20.0):
