@@ -15,7 +15,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .collecting import ENDPOINT, HEADERS, Endpoint, Headers
 from .keeping import KEPT, UNSENT, Kept
-from .listening import HEALTH_PORT, METRICS_HOST, METRICS_PORT, TOKEN_PORT, WORKER_HOST
+from .listening import (
+    HEALTH_PORT,
+    METRICS_HOST,
+    METRICS_PORT,
+    PROCESSES,
+    TOKEN_PORT,
+    WORKER_HOST,
+)
 from .name_lists import names_in
 from .provider_names import PRICES, Prices, options_in, providers_in
 
@@ -218,6 +225,7 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_GATEWAY_TOKEN",
         description="The bearer token that callers must present; no check when not set.",
     )
+    processes: int = PROCESSES
 
     # -- calls ---------------------------------------------------------------------------------
 
