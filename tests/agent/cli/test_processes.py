@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -211,6 +212,21 @@ async def test_a_second_signal_ends_all_at_once(two: Two) -> None:
         two.signal(signal.SIGTERM)
         await anyio.to_thread.run_sync(two.wait_for_count, "cut off", 2)
     assert await anyio.to_thread.run_sync(lambda: two.exit_code(timeout=DEADLINE_SECONDS)) == 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("signals", "code"), [(1, 1), (3, 128 + signal.SIGTERM)])
+def test_those_that_hang_are_killed(two: Two, signals: int, code: int) -> None:
+    """Past the deadline that each of them keeps by itself, or at the third signal."""
+    for child in two.children():
+        os.kill(child, signal.SIGSTOP)
+    for _ in range(signals):
+        two.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            two.process.wait(0.5)  # signals that come together are one
+    assert two.exit_code(timeout=DEADLINE_SECONDS) == code
+    two.wait_for_silence()
+    assert two.shared() == []
 
 
 @pytest.mark.timeout(120)
