@@ -26,10 +26,14 @@ From the top down; each imports only those below it:
     The one measure of audibility that all of them use.
 ``metrics``
     The figures for Prometheus, of either transport.
+``siblings``
+    Processes that take calls on one port: where they meet, and their health as one.
+``totals``
+    The metrics of several processes as those of one.
 ``health``
     A process's health: what is wrong with it, in words.
 ``listening``
-    Small HTTP servers beside the calls.
+    Small HTTP servers beside the calls, and a port that several processes share.
 ``stopping``
     How calls end when the process is asked to stop.
 ``errors``

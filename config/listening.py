@@ -26,6 +26,14 @@ TOKEN_PORT: Any = Field(
     description="Port on loopback that gives out callers' tokens, for development; off when "
     "not set.",
 )
+PROCESSES: Any = Field(
+    1,
+    ge=1,
+    le=64,
+    validation_alias="PARLEY_PROCESSES",
+    description="Processes that take calls on the gateway's port, one for each core that calls are "
+    "to have; more than 1 needs Linux.",
+)
 METRICS_PORT: Any = Field(
     None,
     ge=0,

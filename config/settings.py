@@ -19,6 +19,7 @@ from .listening import (
     HEALTH_PORT,
     METRICS_HOST,
     METRICS_PORT,
+    PROCESSES,
     TOKEN_PORT,
     VIEWER_TOKEN,
     WORKER_HOST,
@@ -227,6 +228,7 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_GATEWAY_TOKEN",
         description="The bearer token that callers must present; no check when not set.",
     )
+    processes: int = PROCESSES
 
     # -- calls ---------------------------------------------------------------------------------
 

@@ -8,6 +8,10 @@
     Settings, logging and telemetry of a running command.
 ``ending``
     Its end: what each signal asks for, and the deadline.
+``serve``
+    ``serve``: the gateway, in this process or in several.
+``processes``
+    The process that keeps those: signals, replacement, metrics of all.
 ``rooms``
     ``start`` and ``dev``: the LiveKit agent worker.
 ``simulate``, ``simulate_options``

@@ -11,7 +11,6 @@ import functools
 import importlib
 import os
 import sys
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,17 +20,13 @@ import typer
 from agent import certificates
 from agent.errors import InputError
 from agent.proxies import spare_loopback
-from agent.stopping import until_started
 from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 from telemetry.printable import printable
 
-from . import rooms, simulate, terminal, trace_commands, viewer
+from . import rooms, serve, simulate, terminal, trace_commands, viewer
 
 if TYPE_CHECKING:
-    from config import Settings
-    from telemetry import Runtime
-
     from .ending import Ending
 
 INPUT_ERRORS = (InputError, SettingsError, TelemetryError)
@@ -96,75 +91,7 @@ def check(
     raise typer.Exit(0 if checking.check(settings, limit=timeout) else 1)
 
 
-@app.command(rich_help_panel=ANSWER)
-def serve(
-    host: Annotated[
-        str | None,
-        typer.Option(
-            help="Address to listen on.", show_default="PARLEY_GATEWAY_HOST, or 127.0.0.1"
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            help="Port to listen on; 0 takes a free one.",
-            show_default="PARLEY_GATEWAY_PORT, or 8765",
-        ),
-    ] = None,
-    page: Annotated[bool, typer.Option(help="Serve the page to talk from a browser.")] = True,
-) -> None:
-    """Run the WebSocket gateway: many conversations in one process.
-
-    Ctrl-C lets conversations end by themselves for a while, a second one ends them at once, a third
-    one leaves.
-
-    Example: `PARLEY_GATEWAY_TOKEN=… parley serve --host 0.0.0.0`
-    """
-    settings = load(gateway_host=host, gateway_port=port)
-    from . import process
-
-    process.begin(settings.log_level)
-    if (warning := process.open_to_all(settings)) is not None:
-        terminal.warn(f"parley: warning: {warning}")
-    with process.ending(settings) as ending, process.traced(settings) as runtime:
-        process.run(_serve, settings, page, ending, runtime)
-
-
-async def _serve(settings: Settings, page: bool, ending: Ending, runtime: Runtime) -> None:
-    from agent import gateway
-    from agent.worker import worker
-
-    from . import process
-
-    token, port = settings.gateway_token, settings.metrics_port
-    async with AsyncExitStack() as stack:
-        stopping = await stack.enter_async_context(ending.heard())
-        started = await stack.enter_async_context(until_started(stopping))
-        with process.busy("loading the models"):
-            open_session = await stack.enter_async_context(
-                worker(
-                    process.choice(settings),
-                    agent=settings.agent,
-                    environ=process.environ(settings),
-                    silence=settings.silence_timeout,
-                    record=process.record(settings),
-                )
-            )
-        started()
-        await gateway.serve(
-            open_session,
-            host=settings.gateway_host,
-            port=settings.gateway_port,
-            token=None if token is None else token.get_secret_value(),
-            page=page,
-            max_sessions=settings.max_sessions,
-            idle_timeout=settings.idle_timeout,
-            max_duration=settings.max_duration,
-            stopping=stopping,
-            drain_timeout=settings.drain_timeout,
-            runtime=runtime,
-            metrics_at=None if port is None else (settings.metrics_host, port),
-        )
+serve.register(app, panel=ANSWER)
 
 
 @app.command(rich_help_panel=LOOK)

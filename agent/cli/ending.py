@@ -57,6 +57,7 @@ class Ending:
         seconds: time from the first signal to the deadline.
         deliver: delivers, in so many seconds, what isn't yet; called at the deadline.
         leave: ends the process with an exit code, at once.
+        tells: say on a terminal that the first signal is heard.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Ending:
         *,
         deliver: Callable[[float], object],
         leave: Callable[[int], object] = os._exit,
+        tells: bool = True,
     ) -> None:
         self._seconds = seconds
         self._deliver = deliver
         self._leave = leave
+        self._tells = tells
         self._asked = 0
         self._told: tuple[asyncio.AbstractEventLoop, Stopping] | None = None
         self._watched: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -108,7 +111,7 @@ class Ending:
         self._asked += 1
         if self._asked == 1:
             self._watched.put(True)
-            if sys.stderr.isatty():
+            if self._tells and sys.stderr.isatty():
                 os.write(2, b"\rstopping; Ctrl-C again to stop at once\n")
         if self._asked > 2:
             self._leave(128 + number)

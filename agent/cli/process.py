@@ -14,7 +14,6 @@ import anyio
 import telemetry
 from agent import certificates
 from agent.errors import InputError
-from agent.providers import Choice
 from agent.proxies import is_loopback
 from telemetry.integrations.aiohttp import AioHttpIntegration
 from telemetry.integrations.httpx import HttpxIntegration
@@ -27,6 +26,7 @@ from .ending import Ending
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from agent.providers import Choice
     from agent.session import Record
     from config import Settings
     from telemetry.integrations.httpx2 import Httpx2Integration
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 _Given = TypeVarTuple("_Given")
 
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_FORMAT = "%(asctime)s {}%(levelname)-7s %(name)s: %(message)s"
 LEAST_FILES = 64
 """Files and sockets that a command gets at least, where the machine allows that."""
 CLOSING_SECONDS = 2.0
@@ -69,8 +69,10 @@ def _set_back(text: str) -> str:
     return "\n".join(f"    {indented(line)}" for line in text.splitlines())
 
 
-def begin(level: str, *, warns: bool = True) -> None:
+def begin(level: str, *, warns: bool = True, number: int | None = None) -> None:
     """Log to stderr, libraries a level less; and warn of what can't be used in the surroundings.
+
+    ``number`` is that of a process among several, whose logs come together.
 
     Raises:
         InputError: nothing could run in them.
@@ -78,7 +80,7 @@ def begin(level: str, *, warns: bool = True) -> None:
     _open_enough()
     for warning in certificates.warnings(os.environ) if warns else ():
         terminal.warn(f"parley: warning: {warning}")
-    _log_to_stderr(level)
+    _log_to_stderr(level, "" if number is None else f"[{number}] ")
 
 
 def run(function: Callable[[Unpack[_Given]], Awaitable[_Found]], *given: *_Given) -> _Found:
@@ -100,10 +102,10 @@ def _open_enough() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_FILES, hard))
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: str, whose: str) -> None:
     """Log to stderr; libraries a level less."""
     handler = logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter(_FORMAT))
+    handler.setFormatter(PrintableFormatter(_FORMAT.format(whose)))
     logging.basicConfig(level=level, handlers=[handler])
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
@@ -166,9 +168,9 @@ def collector(settings: Settings) -> Collector | None:
     )
 
 
-def ending(settings: Settings) -> Ending:
+def ending(settings: Settings, *, tells: bool = True) -> Ending:
     """The end of a command that holds calls, as the settings say."""
-    return Ending(settings.drain_timeout + CLOSING_SECONDS, deliver=_deliver)
+    return Ending(settings.drain_timeout + CLOSING_SECONDS, deliver=_deliver, tells=tells)
 
 
 def _deliver(seconds: float) -> None:
@@ -206,6 +208,8 @@ def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration
 
 def choice(settings: Settings) -> Choice:
     """The providers that the settings choose."""
+    from agent.providers import Choice  # LiveKit comes with it: 90 MB
+
     key = settings.openai_api_key
     return Choice(
         stt=settings.stt,

@@ -8,6 +8,7 @@ module         contents
 ``budget``     a caller's share: audio ahead of real time, typed turns; no I/O
 ``server``     listening: handshake, cap, shutdown, ``/health``
 ``connection`` a connection: its frames are counted, before it is admitted and after
+``seats``      seats for calls, and their ids: of this process, or of several together
 ``strangers``  connections without a call, in a bounded number; no I/O
 ``admission``  refuses those who may not come in: host, origin, token; no I/O
 ``page``       the page to talk from in a browser

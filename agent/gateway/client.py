@@ -137,6 +137,7 @@ async def connect(
     finally:
         with anyio.move_on_after(_CLOSE_TIMEOUT_SECONDS, shield=True):
             await websocket.close()
+        websocket.transport.abort()  # of one that the gateway hasn't closed in that time
 
 
 async def _connected(url: str, *, token: str | None, open_timeout: float) -> ClientConnection:

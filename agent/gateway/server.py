@@ -12,7 +12,7 @@ import http
 import json
 import logging
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -24,6 +24,7 @@ from agent import metrics
 from agent.health import report
 from agent.metrics import Limit
 from agent.session.line import OpenSession, SessionRequest
+from agent.siblings import Siblings
 from agent.stopping import DRAIN_SECONDS, Stopping, Stops, end_calls
 
 from . import admission
@@ -41,15 +42,17 @@ from .protocol import (
     Start,
     TurnedAwayError,
 )
+from .seats import Seats
 from .strangers import MAX_STRANGERS, Strangers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from anyio.abc import TaskStatus
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
+    from agent.siblings import Place
     from telemetry import Runtime
 
 log = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ async def serve(
     drain_timeout: float = DRAIN_SECONDS,
     runtime: Runtime | None = None,
     metrics_at: tuple[str, int] | None = None,
+    place: Place | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take calls until asked to stop, and end them as :func:`agent.stopping.end_calls` does, in
@@ -93,8 +97,9 @@ async def serve(
     connections without a call (:mod:`~agent.gateway.strangers`). ``GET /health`` on the same port
     says how many calls there are, and what is wrong in the ``runtime`` that records them; with
     ``page``, ``GET /`` is the page to talk from, and that page alone may call from a browser.
-    Prometheus is answered at the host and port ``metrics_at``, never here. Raises
-    :class:`ListenError`, and :class:`~agent.listening.PortError` for that port.
+    Prometheus is answered at the host and port ``metrics_at``, never here. With a ``place`` the
+    port and the caps are shared with :mod:`~agent.siblings`. Raises :class:`ListenError`, and
+    :class:`~agent.listening.PortError` for that port.
     """
     limits = Limits(idle_timeout, max_duration, start_timeout, unanswered, grace)
     gateway = _Gateway(
@@ -106,9 +111,10 @@ async def serve(
         max_sessions=max_sessions,
         max_strangers=max_strangers,
         runtime=runtime,
+        place=place,
     )
     async with gateway.told(metrics_at):
-        server = await _listen(gateway, host, port, limits)
+        server = await _listen(gateway, host, port, limits, shares=place is not None)
         try:
             task_status.started(_announce(server, page=page))
             stopping = stopping or Stopping()
@@ -131,8 +137,11 @@ def _announce(server: Server, *, page: bool) -> str:
     return url
 
 
-async def _listen(gateway: _Gateway, host: str, port: int, limits: Limits) -> Server:
-    """Listen for the gateway. Raises :class:`ListenError`."""
+async def _listen(
+    gateway: _Gateway, host: str, port: int, limits: Limits, *, shares: bool
+) -> Server:
+    """Listen for the gateway, on a port of its own or one that it shares. Raises
+    :class:`ListenError`."""
     listening = serve_websockets(
         gateway.hold,
         host,
@@ -149,6 +158,7 @@ async def _listen(gateway: _Gateway, host: str, port: int, limits: Limits) -> Se
         ping_timeout=limits.unanswered,
         close_timeout=CLOSE_TIMEOUT_SECONDS,
         logger=_quiet,
+        reuse_port=shares,
     )
     try:
         return await listening
@@ -171,32 +181,35 @@ class _Gateway:
         max_sessions: int,
         max_strangers: int,
         runtime: Runtime | None,
+        place: Place | None,
     ) -> None:
+        if place is None:
+            self._seats, self._siblings = Seats(max_sessions), None
+        else:
+            first = place.share(max_sessions) * place.number
+            self._seats = Seats(max_sessions, place.seats, first=first)
+            self._siblings = Siblings(place, self._own_health)
+            max_strangers = place.share(max_strangers)
         self.strangers: Strangers[ServerConnection] = Strangers(self._send_away, most=max_strangers)
         self._open_session = open_session
         self._limits = limits
         self._host = host
         self._token = token
         self._page = page
-        self._max_sessions = max_sessions
         self._runtime = runtime
-        self._held = 0
-        """Calls that were opened and have not ended."""
-        self._ids: set[str] = set()
-        """Ids that callers gave their calls; no other call may have one of them meanwhile."""
         self._waiting: dict[ServerConnection, anyio.CancelScope] = {}
         """The scopes around each wait for ``start``."""
         self._shutdown = anyio.Event()
         self._cut_off = anyio.Event()
 
-    def check(self, websocket: ServerConnection, request: Request) -> Response | None:
+    async def check(self, websocket: ServerConnection, request: Request) -> Response | None:
         """Answer plain HTTP, refuse those who may not call; None lets the handshake go on."""
         refusal, headers = None, request.headers
         bound = [peer.getsockname()[0] for peer in websocket.server.sockets]
         if all(map(admission.is_loopback, bound)):
             refusal = admission.check_host(headers, self._host)
         if refusal is None and "upgrade" not in headers:
-            return self._answer(websocket, request)
+            return await self._answer(websocket, request)
         refusal = refusal or admission.check_origin(headers, own_page=self._page is not None)
         if refusal is None and self._token is not None:
             refusal = admission.check_token(headers, self._token)
@@ -209,7 +222,7 @@ class _Gateway:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
-    def _answer(self, websocket: ServerConnection, request: Request) -> Response:
+    async def _answer(self, websocket: ServerConnection, request: Request) -> Response:
         """The answer to a request that isn't a WebSocket's: the page, ``/health``, or nothing."""
         if request.method != "GET":
             response = websocket.respond(
@@ -217,7 +230,7 @@ class _Gateway:
             )
             response.headers["Allow"] = "GET"
         elif request.path == "/health":
-            response = websocket.respond(http.HTTPStatus.OK, json.dumps(self._health()))
+            response = websocket.respond(http.HTTPStatus.OK, json.dumps(await self._health()))
             _set(response, {"Content-Type": "application/json"})
         elif self._page is not None and (found := self._page.find(request.path)) is not None:
             response = websocket.respond(http.HTTPStatus.OK, found.text)
@@ -228,27 +241,34 @@ class _Gateway:
         _set(response, HEADERS)
         return response
 
-    def _health(self) -> dict[str, Any]:
+    async def _health(self) -> dict[str, Any]:
+        return self._own_health() if self._siblings is None else await self._siblings.health()
+
+    def _own_health(self) -> dict[str, Any]:
         troubles = () if self._runtime is None else self._runtime.troubles()
-        found = report(troubles, sessions=self._held, max_sessions=self._max_sessions)
+        found = report(troubles, sessions=len(self._seats), max_sessions=self._seats.most)
         return {**found, "token_required": self._token is not None}
 
     @asynccontextmanager
     async def told(self, at: tuple[str, int] | None) -> AsyncIterator[None]:
-        """Answer Prometheus at a host and port inside the block; None is nowhere.
+        """Answer Prometheus at a host and port inside the block, None being nowhere; and siblings.
 
         Raises :class:`~agent.listening.PortError`.
         """
         async with AsyncExitStack() as told:
-            if at is not None:
+            told.callback(self._seats.close)
+            if at is not None or self._siblings is not None:
                 figures = metrics.Worker(
-                    sessions=lambda: self._held,
-                    max_sessions=self._max_sessions,
+                    sessions=lambda: len(self._seats),
+                    max_sessions=self._seats.most,
                     stats=None if self._runtime is None else self._runtime.stats,
                 )
                 told.enter_context(figures)
+            if at is not None:
                 url = await told.enter_async_context(metrics.served(*at))
                 log.info("gateway: metrics at %s", url)
+            if self._siblings is not None:
+                await told.enter_async_context(self._siblings.told())
             yield
 
     def shut_down(self) -> None:
@@ -261,7 +281,7 @@ class _Gateway:
         """End the calls within so many seconds."""
         await end_calls(
             stopping,
-            held=lambda: self._held,
+            held=lambda: len(self._seats),
             goodbye=self.shut_down,
             cut=self._cut_off.set,
             timeout=seconds,
@@ -294,41 +314,16 @@ class _Gateway:
 
     async def _admit(self, websocket: ServerConnection) -> None:
         """Wait for ``start``; a session's place is taken only by who has sent it."""
-        self._check_room()  # who can't have one need not wait to hear it
+        self._seats.check()  # who can't have one need not wait to hear it
         _bound_send_buffer(websocket)
         exchange = Exchange()
         start = await self._receive_start(websocket, exchange)
-        self._check_room()
-        self.strangers.leave(websocket)
-        self._held += 1
-        try:
-            with self._claimed(start.id), _line(exchange) as line:
-                session = self._open_session(_request(start), line)
-                stops = Stops(self._shutdown, self._cut_off)
-                call = Call(websocket, exchange, line, session, self._limits, stops)
-                await call.run()
-        finally:
-            self._held -= 1
-
-    def _check_room(self) -> None:
-        if self._held >= self._max_sessions:
-            metrics.reached(Limit.SESSIONS)
-            taken = f"all {self._max_sessions} sessions are taken: try again later"
-            raise TurnedAwayError(CloseCode.TRY_AGAIN_LATER, taken)
-
-    @contextmanager
-    def _claimed(self, id: str | None) -> Iterator[None]:
-        """Keep an id that a caller gave its call to that call."""
-        if id is None:
-            yield
-            return
-        if id in self._ids:
-            raise TurnedAwayError(CloseCode.ID_TAKEN, f"a call with the id {id} has not ended")
-        self._ids.add(id)
-        try:
-            yield
-        finally:
-            self._ids.discard(id)
+        with self._seats.taken(start.id), _line(exchange) as line:
+            self.strangers.leave(websocket)
+            session = self._open_session(_request(start), line)
+            stops = Stops(self._shutdown, self._cut_off)
+            call = Call(websocket, exchange, line, session, self._limits, stops)
+            await call.run()
 
     async def _receive_start(self, websocket: ServerConnection, exchange: Exchange) -> Start:
         patience = self._limits.start_timeout

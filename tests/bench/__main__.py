@@ -14,6 +14,7 @@ from rich.console import Console
 
 from . import (
     away,
+    churn,
     density,
     first_token,
     hostile,
@@ -26,7 +27,17 @@ from . import (
 )
 from .figures import Figure, table
 
-PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile", "viewer")
+PARTS = (
+    "spans",
+    "stall",
+    "requests",
+    "first-token",
+    "sessions",
+    "density",
+    "churn",
+    "hostile",
+    "viewer",
+)
 LONG = ("away", "moods")
 """Parts that aren't measured unless they are named."""
 
@@ -42,6 +53,19 @@ def main() -> None:
     )
     parser.add_argument(
         "--quick", action="store_true", help="one round, fewer sessions: a smoke test"
+    )
+    parser.add_argument(
+        "--processes",
+        default="1",
+        metavar="N,…",
+        help="of density: processes on one port, all these numbers in one run (1,2)",
+    )
+    parser.add_argument(
+        "--calls",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="of churn: how many calls come and go",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--minutes", type=float, default=10.0, help="of away, of moods")
@@ -64,7 +88,11 @@ def main() -> None:
                 found = first_token.measure(rounds)
             case "density":
                 sizes = (10,) if given.quick else density.SIZES
-                found = [*density.measure(sizes, 7.0 if given.quick else 24.0)]
+                seconds = 7.0 if given.quick else 24.0
+                processes = [int(number) for number in given.processes.split(",")]
+                found = [*density.measure(sizes, seconds, processes)]
+            case "churn":
+                found = [*churn.measure(200 if given.quick else given.calls)]
             case "hostile":
                 found = []
                 for each in hostile.measure(8.0 if given.quick else 20.0):

@@ -11,7 +11,7 @@ from config import Settings, SettingsError, load, settings_doc
 if TYPE_CHECKING:
     from pathlib import Path
 
-UNITS = {"conversations", "port", "seconds", "share", "threads"}
+UNITS = {"conversations", "port", "processes", "seconds", "share", "threads"}
 
 
 @pytest.fixture

@@ -54,6 +54,12 @@ class Program:
             )
         assert found, f"{words!r} not {count} times in {timeout:g} s:\n{self.said}"
 
+    def wait_for_silence(self, *, timeout: float = START_TIMEOUT) -> None:
+        """Wait until nobody has its log any more, of the processes that it has started neither."""
+        with self._changed:
+            silent = self._changed.wait_for(lambda: self._ended, timeout)
+        assert silent, f"not silent in {timeout:g} s:\n{self.said}"
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)

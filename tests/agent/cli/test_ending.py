@@ -112,7 +112,7 @@ def ended(running: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     ("odd", "named"),
     [
-        ("sleeps in a thread", r"  thread asyncio_0\n"),
+        ("sleeps in a thread", r"  thread (asyncio|uvloop)_0\n"),
         ("swallows cancellation", r"  task stubborn\n.*mine.py:\d+ stubborn\n"),
         ("blocks the loop", r"  thread MainThread\n"),
         ("slow to close", r"mine.py:\d+ resources\n"),

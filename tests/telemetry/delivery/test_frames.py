@@ -39,7 +39,8 @@ def held(*, after_delivery: bool, captured: Captured, way: str) -> int:
             REPORTED[way](conversation, error)
             if after_delivery:
                 assert captured.runtime.flush(10)
-            return sys.getrefcount(variable) - before
+            added = sys.getrefcount(variable) - before
+    return added
 
 
 @pytest.mark.parametrize("way", REPORTED)
