@@ -20,10 +20,11 @@ from .chromium import chromium
 from .viewing import ROOT, simulated, viewer
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, ViewportSize
 
 PICTURES: Final = ROOT / "docs" / "pictures"
-_SCREEN: Final = {"width": 1240, "height": 1010}
+_LIST: Final[ViewportSize] = {"width": 1240, "height": 620}
+_CALL: Final[ViewportSize] = {"width": 1240, "height": 1380}
 _CALLS: Final = ("booking", "opening_hours", "barge_in", "slow_tool", "failing_tool", "correction")
 
 
@@ -34,10 +35,15 @@ async def take(folder: Path) -> None:
         await simulated(where, *_CALLS)
         calls = TraceStore(where / "traces.db").conversations()
         slow = next(call.id for call in calls if call.id.startswith("slow_tool"))
-        async with viewer(where) as url, chromium(viewport=_SCREEN) as (tab, _):
+        async with viewer(where) as url, chromium(viewport=_LIST) as (tab, _):
             await tab.goto(url)
             await expect(tab.locator(".conversations tbody tr")).to_have_count(len(_CALLS))
+            await tab.fill("input[name=q]", "table")
+            await tab.keyboard.press("Enter")
+            await expect(tab.locator("mark").first).to_be_visible()
+            await tab.evaluate("document.activeElement.blur()")
             await tab.screenshot(path=folder / "conversations.png")
+            await tab.set_viewport_size(_CALL)
             await tab.click(f"a.name:has-text('{slow}')")
             await _slow_turn(tab)
             await tab.screenshot(path=folder / "conversation.png")
