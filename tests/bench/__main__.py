@@ -27,18 +27,8 @@ from . import (
 )
 from .figures import Figure, table
 
-PARTS = (
-    "spans",
-    "stall",
-    "requests",
-    "first-token",
-    "sessions",
-    "density",
-    "churn",
-    "hostile",
-    "viewer",
-)
-LONG = ("away", "moods")
+PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
+LONG = ("away", "moods", "churn", "viewer")
 """Parts that aren't measured unless they are named."""
 
 
