@@ -27,7 +27,6 @@ from ..printable import printable
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE: Final = "viewer"
 INGEST: Final = "/api/"
 """Paths below it have a key of their own: see :mod:`.ingest`."""
 _AUTHORITY: Final = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -119,9 +118,9 @@ class Guard:
             # a path that begins with two slashes would be another host
             path = "/" + scope["path"].lstrip("/")
             onward = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
-            onward.set_cookie(COOKIE, _mark(token), httponly=True, samesite="strict")
+            onward.set_cookie(_cookie(token), _mark(token), httponly=True, samesite="strict")
             return onward
-        kept = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        kept = cookie_parser(headers.get("cookie", "")).get(_cookie(token), "")
         if _equal(kept, _mark(token)) or _equal(
             headers.get("authorization", ""), f"Bearer {token}"
         ):
@@ -140,6 +139,12 @@ class Guard:
             return False
         host = found["host"].strip("[]")
         return is_loopback(host) or host == self._host
+
+
+def _cookie(token: str) -> str:
+    """The name of the cookie: a browser has one jar for all ports of a host, so each viewer's is
+    called otherwise."""
+    return f"viewer-{_mark(token)[-8:]}"
 
 
 def _mark(token: str) -> str:

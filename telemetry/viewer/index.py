@@ -216,7 +216,7 @@ class Index:
                 key = row["key"]
                 runs = row["ended_at"] is None and row["process"] not in gone
                 pending[store, key] = entries.put(index, store, row, runs=runs)
-                seen.settle(key, is_open=runs)
+                seen.settle(key, row["ended_at"], runs=runs)
                 if key >= seen.last_key:
                     seen.last_key, seen.last = key, mark(row)
             entries.put_errors(index, store, errors)

@@ -63,11 +63,13 @@ class Seen:
             if key not in known and not (patient and since < math.inf)
         ]
 
-    def settle(self, key: int, *, is_open: bool) -> None:
-        """Note whether one runs; after some time what has ended may be left alone."""
+    def settle(self, key: int, ended_at: float | None, *, runs: bool) -> None:
+        """Note whether one runs; some time after its end it may be left alone."""
         now = time.monotonic()
-        if is_open:
-            self.unsettled[key] = math.inf
+        if runs or ended_at is None:  # or its process is gone: another one will end it
+            self.unsettled[key] = math.inf if runs else now
+            return
+        if key not in self.unsettled and ended_at < time.time() - _SETTLED_SECONDS:
             return
         since = min(self.unsettled.get(key, now), now)
         self.unsettled[key] = since

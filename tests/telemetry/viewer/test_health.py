@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import telemetry
 from telemetry import attributes as names
 from telemetry.records import SpanRecord
 from telemetry.viewer.health import of
@@ -81,7 +82,7 @@ os._exit(9)
 
 
 def test_what_a_killed_process_left_is_cut_off(tmp_path: Path) -> None:
-    """Before anybody has taken it over: it doesn't count as running."""
+    """It doesn't count as running; what another process makes of it is seen as that says."""
     path = tmp_path / "a.db"
     subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, timeout=50)
     with viewed(store(path)) as client:
@@ -94,6 +95,15 @@ def test_what_a_killed_process_left_is_cut_off(tmp_path: Path) -> None:
         assert "cut off" in text
         assert "running" not in client.get("/rows").text
         assert f"{process.pid} gone" in client.get("/health").text
+        with telemetry.init(store=path) as runtime:
+            assert runtime.recover(20)
+        index = client.app.state.index  # type: ignore[attr-defined]  # Starlette's
+        index.touch(index._stores[0], [])  # as if some seconds had passed
+        assert index.wait(20)
+        assert health(client).cut_off == 1
+        with index.reading() as cursor:
+            [row] = cursor.execute("SELECT status, ended_at IS NULL FROM entry").fetchall()
+        assert tuple(row) == ("aborted", 0)
 
 
 WAITING = """
