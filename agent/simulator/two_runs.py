@@ -164,7 +164,7 @@ def compare_runs(before: Run, after: Run) -> Comparison:
 def _changed(before: Run, after: Run) -> Iterator[Changed]:
     said: dict[tuple[str, int], list[str]] = {}
     for (scenario, _, _, place), turn in before.turns.items():
-        if not turn.is_cut:
+        if turn.reply and not turn.is_cut:
             said.setdefault((scenario, place), []).append(turn.reply)
     told: set[tuple[str, int, str]] = set()
     for (scenario, _, _, place), turn in after.turns.items():

@@ -29,9 +29,11 @@ def choose(cursor: sqlite3.Cursor, key: int, transaction: Transaction, folder: P
     if not asked:
         return
     summary = _summary(cursor, key, transaction)
-    unwanted = [file.path.name for file in asked if not _chooses(file.keep, summary)]
+    unwanted = [file for file in asked if not _chooses(file.keep, summary)]
     if unwanted:
-        recordings.drop(cursor, key, unwanted)
+        for file in unwanted:  # whoever still writes to it deletes it when that is over
+            file.unwanted = True
+        recordings.drop(cursor, key, [file.path.name for file in unwanted])
         recordings.sweep(cursor, folder)
 
 

@@ -25,12 +25,14 @@ class AudioFile:
         path: the file, in a folder beside the store.
         keep: asked when the conversation has ended whether the file stays; None keeps it.
         record: the facts by which the store knows it; None before :meth:`began`.
+        unwanted: whether ``keep`` has decided against it.
     """
 
     def __init__(self, path: Path, keep: Keep | None) -> None:
         self.path = path
         self.keep = keep
         self.record: AudioRecord | None = None
+        self.unwanted = False
 
     def create(self) -> None:
         """Create the file, and the folder, for nobody else to read. Raises :class:`OSError`.
@@ -48,3 +50,8 @@ class AudioFile:
         """It is complete, and so long."""
         if self.record is not None:
             self.record = replace(self.record, seconds=seconds)
+
+    def discard(self) -> None:
+        """Delete the file, if nobody wants it: whoever writes it does so last of all."""
+        if self.unwanted:
+            self.path.unlink(missing_ok=True)

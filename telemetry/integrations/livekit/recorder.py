@@ -109,3 +109,4 @@ class Recorder:
         seconds = await asyncio.to_thread(seconds_of, self._file.path)
         if seconds is not None:
             self._file.ended(seconds)
+        await asyncio.to_thread(self._file.discard)

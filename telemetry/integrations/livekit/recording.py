@@ -16,6 +16,7 @@ import av
 from livekit import rtc
 from livekit.agents.voice import io
 from livekit.agents.voice.recorder_io import RecorderIO, recorder_io
+from livekit.agents.voice.recorder_io.recorder_io import _Captured, _EndRun
 
 from .arrivals import Arrivals
 
@@ -81,12 +82,12 @@ class Recording(RecorderIO):
         begins = until - frame.duration
         earliest = max(self._placed_until, self.recording_started_at or 0.0)
         if abs(begins - earliest) > MOVED_SECONDS:
-            self._end_run(channel=0)
+            self._put(_EndRun(channel=0))
             rest = _without(frame, earliest - begins)
             if rest is None:
                 return
             frame, begins = rest, until - rest.duration
-        self._put(recorder_io._Captured(channel=0, started_at=begins, frame=frame))
+        self._put(_Captured(channel=0, started_at=begins, frame=frame))
         self._placed_until = self._input_settled = max(until, self._input_settled)
 
 

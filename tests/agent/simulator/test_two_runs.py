@@ -129,6 +129,13 @@ def test_words_that_nobody_heard_before() -> None:
     assert (found.pairs, found.unpaired) == (4, 1)
 
 
+def test_a_reply_that_is_missing() -> None:
+    """In the second run it is news, in the first there is nothing to hold the second against."""
+    spoken, silent = _report(_call("Yes.")), _report(_call(""))
+    assert [one.after for one in _compared(spoken, silent).changed] == [""]
+    assert _compared(silent, spoken).changed == ()
+
+
 def test_traces_that_have_another_shape() -> None:
     """By scenario; a report without shapes says nothing of them."""
     same = _call("Yes.", shape=["conversation", "conversation > turn"])
