@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+RESPONSE: Final = "response"
+"""The measure of a whole response; the others are its stages."""
 NOISE_MS: Final = 25.0
 """Shifts that are never news: a machine that runs the same twice isn't the same twice."""
 CHANCE: Final = 0.05
@@ -73,6 +75,57 @@ class Difference:
     def is_news(self) -> bool:
         """True if it is more than noise."""
         return self.chance < CHANCE
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A turn whose reply was never heard in the first run."""
+
+    scenario: str
+    turn: int
+    """From 1."""
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reshaped:
+    """A scenario whose traces have other paths of operations than before."""
+
+    scenario: str
+    gone: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that differs between two runs."""
+
+    pairs: int
+    """Turns with a response that both have."""
+    unpaired: int
+    """Turns that only one of them has."""
+    differences: tuple[Difference, ...]
+    changed: tuple[Changed, ...]
+    reshaped: tuple[Reshaped, ...]
+
+    @property
+    def news(self) -> list[Difference]:
+        """The latencies that differ by more than noise."""
+        return [one for one in self.differences if one.is_news]
+
+    def slower_by(self, ms: float | None, share: float | None) -> list[Difference]:
+        """Responses, and stages of them, that are slower by more than so much, and than noise.
+
+        A share is one of the response: a stage's own may be next to nothing.
+        """
+        whole = {one.group: one.before_ms for one in self.differences if one.measure == RESPONSE}
+        return [
+            one
+            for one in self.news
+            if (ms is not None and one.shift_ms > ms)
+            or (share is not None and one.shift_ms > share * whole.get(one.group, math.inf))
+        ]
 
 
 def compare(

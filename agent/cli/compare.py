@@ -18,7 +18,7 @@ from . import terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from telemetry.comparison import Difference
+    from telemetry.comparison import Comparison, Difference
 
 _LIMIT: Final = re.compile(r"(\d{1,6}(?:\.\d+)?) ?(%|ms)")
 
@@ -47,9 +47,7 @@ def compare(before: Path, after: Path, fail_over: str | None) -> bool:
         InputError: a file is no report, or the limit is none.
     """
     limit = None if fail_over is None else Limit.parse(fail_over)
-    found = simulator.compare_runs(simulator.read_run(before), simulator.read_run(after))
-    if not found.pairs:
-        raise InputError(f"{before} and {after} have no turn with a response in common")
+    found = compared(before, after)
     _show(found)
     if limit is None:
         return True
@@ -59,7 +57,15 @@ def compare(before: Path, after: Path, fail_over: str | None) -> bool:
     return not over
 
 
-def _show(found: simulator.Comparison) -> None:
+def compared(before: Path, after: Path) -> Comparison:
+    """All that differs between two reports. Raises :class:`InputError`."""
+    found = simulator.compare_runs(simulator.read_run(before), simulator.read_run(after))
+    if not found.pairs:
+        raise InputError(f"{before} and {after} have no turn with a response in common")
+    return found
+
+
+def _show(found: Comparison) -> None:
     _say(f"{found.pairs} turns paired, {found.unpaired} in one run only")
     if found.news:
         terminal.console().print(_table(found.news))

@@ -47,6 +47,13 @@ def viewer(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 8790,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="A.json B.json",
+            help="Reports of two runs, to be seen side by side: see `parley compare`.",
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -60,22 +67,30 @@ def viewer(
     Find them by what was said, see where their time went, and whether the telemetry itself is
     whole. Any process with a Sentry SDK may deliver to it, too: the DSN is printed. Ends at Ctrl-C.
 
-    Example: `parley viewer --store traces.db --store service/traces.db`
+    Example: `parley viewer --store traces.db --store service/traces.db`, `parley viewer --compare
+    a.json b.json`
     """
     settings = load(viewer_token=token)
-    from telemetry.viewer import serve
+    from telemetry.viewer import Runs, serve
 
     from . import process
 
     process.begin(settings.log_level, warns=False)
     secret = settings.viewer_token
     paths = _stores(settings, store)
+    runs = None
+    if compare is not None:
+        from .compare import compared
+
+        before, after = compare
+        runs = Runs(before.name, after.name, compared(before, after))
     serve(
         [TraceStore(path) for path in paths],
         received=_received(received, paths[0]),
         host=host,
         port=port,
         token=None if secret is None else secret.get_secret_value(),
+        runs=runs,
         listening=_told,
     )
 

@@ -46,13 +46,12 @@ from agent.simulator.report import AGREEMENT_MS, CallResult, Progress, Report, T
 from agent.simulator.report_json import as_json
 from agent.simulator.run import Load, Simulation
 from agent.simulator.scenario import Scenario
-from agent.simulator.two_runs import Comparison, compare_runs
+from agent.simulator.two_runs import compare_runs
 from agent.simulator.two_runs import read as read_run
 
 __all__ = [
     "AGREEMENT_MS",
     "CallResult",
-    "Comparison",
     "Conditions",
     "Connect",
     "Load",

@@ -8,22 +8,18 @@ a path of operations in a trace, is news if no call of the scenario had it in th
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import InputError
 from agent.simulator.report import same_words
 from telemetry.attributes import STAGES
-from telemetry.comparison import Difference, Pair, compare
+from telemetry.comparison import RESPONSE, Changed, Comparison, Pair, Reshaped, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-RESPONSE: Final = "response"
-"""The measure of a whole response; the others are its stages."""
 
 Key = tuple[str, str, int, int]
 """Scenario, line, number of the call among those of both, number of the turn."""
@@ -48,57 +44,6 @@ class Run:
     turns: Mapping[Key, Turn]
     shapes: Mapping[str, frozenset[str]]
     """By scenario, the paths of operations that its traces have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A turn whose reply was never heard in the first run."""
-
-    scenario: str
-    turn: int
-    """From 1."""
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reshaped:
-    """A scenario whose traces have other paths of operations than before."""
-
-    scenario: str
-    gone: tuple[str, ...]
-    new: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """All that differs between two runs."""
-
-    pairs: int
-    """Turns with a response that both have."""
-    unpaired: int
-    """Turns that only one of them has."""
-    differences: tuple[Difference, ...]
-    changed: tuple[Changed, ...]
-    reshaped: tuple[Reshaped, ...]
-
-    @property
-    def news(self) -> list[Difference]:
-        """The latencies that differ by more than noise."""
-        return [one for one in self.differences if one.is_news]
-
-    def slower_by(self, ms: float | None, share: float | None) -> list[Difference]:
-        """Responses, and stages of them, that are slower by more than so much, and than noise.
-
-        A share is one of the response: a stage's own may be next to nothing.
-        """
-        whole = {one.group: one.before_ms for one in self.differences if one.measure == RESPONSE}
-        return [
-            one
-            for one in self.news
-            if (ms is not None and one.shift_ms > ms)
-            or (share is not None and one.shift_ms > share * whole.get(one.group, math.inf))
-        ]
 
 
 def read(path: Path) -> Run:

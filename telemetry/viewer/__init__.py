@@ -9,6 +9,7 @@
 ``search``    full-text search over what was said
 ``latency``   the page of latency
 ``charts``    its charts, as geometry
+``runs_compared``  the page of two runs side by side
 ``health``    the health of the telemetry itself
 ``ingest``    Sentry's envelope protocol: other processes deliver here
 ``envelopes``  their bytes, as transactions, spans and errors
@@ -35,6 +36,7 @@ from __future__ import annotations
 
 from .app import app
 from .export import exported, file_name
+from .runs_compared import Runs
 from .serving import Addresses, serve
 
-__all__ = ["Addresses", "app", "exported", "file_name", "serve"]
+__all__ = ["Addresses", "Runs", "app", "exported", "file_name", "serve"]

@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ..store import Stores
-from . import health, ingest, latency, listing, pages, timeline
+from . import health, ingest, latency, listing, pages, runs_compared, timeline
 from .access import Guard
 from .health import Looks
 from .index import Index
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from ..store import TraceStore
+    from .runs_compared import Runs
 
 
 def app(
@@ -32,6 +33,7 @@ def app(
     received: TraceStore | None = None,
     token: str | None = None,
     host: str = "127.0.0.1",
+    runs: Runs | None = None,
 ) -> Starlette:
     """An application that shows what is in these stores, and what is delivered to it.
 
@@ -42,6 +44,7 @@ def app(
         received: a store of its own, for what other processes deliver; without it nothing is taken.
         token: asked of everybody who comes. None for nobody but this machine.
         host: the name that it is listened on.
+        runs: two runs to be shown side by side.
     """
     static = StaticFiles(directory=str(resources.files(__package__) / "static"))
     made = Starlette(
@@ -49,6 +52,7 @@ def app(
             *listing.routes,
             *timeline.routes,
             *latency.routes,
+            *runs_compared.routes,
             *health.routes,
             *ingest.routes,
             Mount("/static", static, name="static"),
@@ -65,6 +69,7 @@ def app(
     state.looks = Looks(tuple(shown))
     state.received = None if received is None else Received(received)
     state.token = token
+    state.runs = runs
     state.taking = 0
     """Envelopes that are being read."""
     return made

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..store import TraceStore
+    from .runs_compared import Runs
 
 _GRACE_SECONDS: Final = 1
 _TOKEN_BYTES: Final = 24
@@ -42,6 +43,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8790,
     token: str | None = None,
+    runs: Runs | None = None,
     listening: Callable[[Addresses], object] = lambda _: None,
 ) -> None:
     """Show these stores to browsers, until a signal ends it.
@@ -52,6 +54,7 @@ def serve(
         host: the address to listen on. If others than this machine reach it there is a token.
         port: the port; 0 is any free one.
         token: asked of everybody who comes; made up where one is needed.
+        runs: two runs to be shown side by side.
         listening: called with the addresses, once it listens.
 
     Raises:
@@ -60,7 +63,7 @@ def serve(
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(_TOKEN_BYTES)
     with _listening(host, port) as listener:
-        shown = app(stores, received=received, token=token, host=host)
+        shown = app(stores, received=received, token=token, host=host, runs=runs)
         server = _Server(
             uvicorn.Config(
                 shown,

@@ -12,6 +12,7 @@ from playwright.async_api import expect
 from telemetry import attributes as names
 from telemetry.store import StoredError, TraceStore
 from telemetry.viewer import app
+from tests.telemetry.viewer.runs import runs
 from tests.telemetry.viewer.stored import START, Turn, conversation, served, store
 
 from .axe import grave, script
@@ -33,6 +34,7 @@ VIEWS = (
     "/latency",
     "/latency?by=model&of=llm",
     "/latency?by=tag:tenant&only=acme",
+    "/compare",
     "/health",
     "/nothing-there",
 )
@@ -63,7 +65,7 @@ def viewed(tmp_path: Path) -> TraceStore:
 @pytest.fixture
 def address(viewed: TraceStore, tmp_path: Path) -> Iterator[str]:
     """The address of a viewer of it."""
-    made = app([viewed], received=TraceStore(tmp_path / "received.db"))
+    made = app([viewed], received=TraceStore(tmp_path / "received.db"), runs=runs())
     with served(made) as where:
         assert made.state.index.wait(20)
         yield f"http://{where}"

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import httpx
@@ -18,8 +19,8 @@ from tests.telemetry.viewer.stored import conversation, store, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+REPORT = Path(__file__).parents[1] / "simulator" / "report.json"
 PARLEY = [sys.executable, "-c", "from agent.cli import main; main()", "viewer"]
 
 
@@ -46,7 +47,7 @@ def test_it_says_where_it_is_shows_what_is_stored_and_ends_at_ctrl_c(tmp_path: P
     """A store that isn't there yet is none to complain of; Ctrl-C is no failure."""
     with viewer("--store", str(tmp_path / "later.db"), folder=tmp_path) as (process, page):
         store(tmp_path / "a.db", conversation(1))
-        assert "c-1" in httpx.get(page, trust_env=False).text
+        until(functools.partial(_shows, page, "c-1"))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")
@@ -94,6 +95,14 @@ def test_a_file_that_is_no_store_is_one_line(tmp_path: Path) -> None:
     [line] = ended.stderr.splitlines()
     assert "notes.txt" in line
     assert TraceStore(tmp_path / "new.db").conversations() == []
+
+
+def test_two_reports_are_seen_side_by_side(tmp_path: Path) -> None:
+    """Under a page of their own, by the names of their files."""
+    with viewer("--compare", str(REPORT), str(REPORT), folder=tmp_path) as (_, page):
+        text = httpx.get(f"{page}compare", trust_env=False).text
+    assert "No difference" in text
+    assert REPORT.name in text
 
 
 DELIVERS = """

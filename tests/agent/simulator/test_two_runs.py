@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from agent.errors import InputError
-from agent.simulator.two_runs import RESPONSE, compare_runs, read, run_of
+from agent.simulator.two_runs import compare_runs, read, run_of
+from telemetry.comparison import RESPONSE
 
 if TYPE_CHECKING:
-    from agent.simulator.two_runs import Comparison
+    from telemetry.comparison import Comparison
 
 REPORT: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "report.json").read_text("utf-8")
