@@ -14,7 +14,7 @@ from . import terminal
 
 if TYPE_CHECKING:
     from config import Settings
-    from telemetry.viewer import Addresses
+    from telemetry.viewer import Addresses, Runs
 
 
 RECEIVED = "received.db"
@@ -67,32 +67,33 @@ def viewer(
     Find them by what was said, see where their time went, and whether the telemetry itself is
     whole. Any process with a Sentry SDK may deliver to it, too: the DSN is printed. Ends at Ctrl-C.
 
-    Example: `parley viewer --store traces.db --store service/traces.db`, `parley viewer --compare
-    a.json b.json`
+    Example: `parley viewer --store traces.db --store service/traces.db`
     """
     settings = load(viewer_token=token)
-    from telemetry.viewer import Runs, serve
+    from telemetry.viewer import serve
 
     from . import process
 
     process.begin(settings.log_level, warns=False)
-    secret = settings.viewer_token
-    paths = _stores(settings, store)
-    runs = None
-    if compare is not None:
-        from .compare import compared
-
-        before, after = compare
-        runs = Runs(before.name, after.name, compared(before, after))
+    secret, paths = settings.viewer_token, _stores(settings, store)
     serve(
         [TraceStore(path) for path in paths],
         received=_received(received, paths[0]),
         host=host,
         port=port,
         token=None if secret is None else secret.get_secret_value(),
-        runs=runs,
+        runs=None if compare is None else _runs(*compare),
         listening=_told,
     )
+
+
+def _runs(before: Path, after: Path) -> Runs:
+    """Two runs out of their reports. Raises :class:`~agent.errors.InputError`."""
+    from telemetry.viewer import Runs
+
+    from .compare import compared
+
+    return Runs(before.name, after.name, compared(before, after))
 
 
 def _told(at: Addresses) -> None:

@@ -12,7 +12,8 @@
 ``runs_compared``  the page of two runs side by side
 ``health``    the health of the telemetry itself
 ``ingest``    Sentry's envelope protocol: other processes deliver here
-``envelopes``  their bytes, as transactions, spans and errors
+``bodies``    what is delivered, decompressed
+``envelopes``  it, as transactions, spans and errors
 ``received``  those in a store of the viewer's own
 ``index``     what the stores hold, in tables made for the views
 ``tables``    those tables

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -20,10 +19,6 @@ from ..records import SpanRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-MOST_BYTES: Final = 10_000_000
-"""Of a body as it is sent."""
-MOST_BYTES_INSIDE: Final = 20_000_000
-"""Of a body as it is, decompressed."""
 MOST_ITEMS: Final = 1_000
 MOST_SPANS: Final = 10_000
 """In one envelope."""
@@ -34,8 +29,6 @@ _LONGEST_OP: Final = 200
 _LATEST: Final = 1e11
 """Unix seconds; what is later is no time."""
 _HEX: Final = re.compile(r"[0-9a-f]+")
-_WINDOW: Final = {"gzip": 31, "deflate": 47, "identity": 0, "": 0}
-"""By content encoding: what zlib calls ``wbits``; 0 is none."""
 _ABOUT_ITSELF: Final = ("sentry.", "process.runtime.", "thread.")
 """Prefixes of attributes in which an SDK tells of itself."""
 
@@ -78,37 +71,6 @@ class Part:
     tags: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Its release and environment."""
-
-
-# -- bytes -----------------------------------------------------------------------------------------
-
-
-def decompressed(body: bytes, encoding: str) -> bytes:
-    """The bytes of a body as they were, and no more of them than may be.
-
-    Raises:
-        RefusedError: they are more, are no such bytes, or it is an encoding that isn't known here.
-    """
-    encoding = encoding.strip().lower()
-    if encoding not in _WINDOW:
-        raise RefusedError(
-            f"encoded as {encoding[:20]}",
-            f"Content-Encoding {encoding[:20]!r} isn't taken here: gzip, deflate or none is. For "
-            'Sentry\'s Python SDK: _experiments={"transport_compression_algo": "gzip"}',
-            415,
-        )
-    if _WINDOW[encoding] == 0:
-        return body
-    inflate = zlib.decompressobj(_WINDOW[encoding])
-    try:
-        found = inflate.decompress(body, MOST_BYTES_INSIDE)
-    except zlib.error as error:
-        raise RefusedError("malformed", f"the body is no {encoding}: {error}") from None
-    if inflate.unconsumed_tail:
-        raise RefusedError("too large", "the body is too large when it is decompressed", 413)
-    if not inflate.eof:
-        raise RefusedError("malformed", f"the body ends within its {encoding}")
-    return found
 
 
 def items(body: bytes) -> Iterator[Item]:

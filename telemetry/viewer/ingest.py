@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from ..store import TraceStoreError
 from .access import ingest_key
-from .envelopes import MOST_BYTES, RefusedError, decompressed
+from .bodies import MOST_BYTES, decompressed
+from .envelopes import RefusedError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -10,13 +10,14 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import brotli
 import pytest
 from starlette.testclient import TestClient
 
 from telemetry.store import TraceStore
 from telemetry.viewer import app
 from telemetry.viewer.access import ingest_key
-from telemetry.viewer.envelopes import MOST_BYTES, MOST_BYTES_INSIDE
+from telemetry.viewer.bodies import MOST_BYTES, MOST_BYTES_INSIDE
 from telemetry.viewer.health import of
 from telemetry.viewer.received import SILENT_SECONDS
 
@@ -292,16 +293,38 @@ def test_a_process_that_falls_silent_is_taken_for_cut_off(viewer: Viewer) -> Non
 
 @pytest.mark.parametrize(
     ("encoding", "encode"),
-    [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("identity", bytes),
+    ],
 )
 def test_bodies_are_taken_as_sdks_encode_them(viewer: Viewer, encoding: str, encode: Any) -> None:
-    """Gzip, deflate, or as they are."""
+    """Gzip, deflate, Brotli, or as they are."""
     body = encode(envelope(("transaction", TRANSACTION)))
     assert viewer.post(body, **{"Content-Encoding": encoding}) == 200
     assert len(viewer.all()) == 1
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("br", brotli.compress)],
+)
+def test_what_grows_too_large_or_ends_too_soon_is_refused(
+    viewer: Viewer, encoding: str, encode: Any
+) -> None:
+    """However little it is as it is sent."""
+    whole = encode(envelope(("transaction", TRANSACTION)))
+    headers = {"Content-Encoding": encoding}
+    assert viewer.post(encode(bytes(MOST_BYTES_INSIDE + 1)), **headers) == 413
+    assert viewer.post(encode(bytes(5 * MOST_BYTES_INSIDE)), **headers) == 413
+    assert viewer.post(whole[:-8], **headers) == 400
+    assert viewer.post(b"never compressed", **headers) == 400
+    assert viewer.all() == []
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "gzip, gzip"])
 def test_another_encoding_is_refused_with_the_way_to_mend_it(viewer: Viewer, encoding: str) -> None:
     """In one line of text."""
     answer = viewer.client.post(
