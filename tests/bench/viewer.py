@@ -1,4 +1,5 @@
-"""The viewer's server time, with a thousand stored conversations and with ten thousand.
+"""The viewer's server time, with a thousand stored conversations and with ten thousand, and of one
+long conversation.
 
 A conversation is one of eight turns with some hundred spans, its caller's own transaction and a
 request to a service. Two hundred are written by the store, each with words of its own; the rest are
@@ -53,6 +54,8 @@ PAGES: Final = {
 }
 _ORIGINALS: Final = 200
 _TURNS: Final = 8
+_LONG_TURNS: Final = 72
+"""Turns that have a thousand spans."""
 _REPEATS: Final = 9
 _VOCABULARY: Final = """
 table for two four six people on Friday Saturday evening at seven eight please thank you name under
@@ -68,6 +71,23 @@ def measure(sizes: Sequence[int], repeats: int = _REPEATS) -> Iterator[Figure]:
         with tempfile.TemporaryDirectory(prefix="bench-viewer-") as folder:
             store = _filled(Path(folder, "traces.db"), size)
             yield from _of(store, size, repeats)
+    yield from _long(repeats)
+
+
+def _long(repeats: int) -> Iterator[Figure]:
+    """The page of a conversation of a thousand spans, and the document that it draws."""
+    with tempfile.TemporaryDirectory(prefix="bench-viewer-") as folder:
+        store = TraceStore(Path(folder, "traces.db"))
+        call, *_ = _conversation(0, time.time() - 600, random.Random(7), _LONG_TURNS)
+        store.close_conversation(call)
+        store.close()
+        path = f"/conversations/{call.trace_id}/{call.spans[0].span_id}"
+        with _served(app([store])) as port:
+            for name, asked in (("page", path), ("document", f"{path}/document.json")):
+                took = statistics.median(_request(port, asked) for _ in range(repeats))
+                yield Figure(
+                    f"a conversation of {len(call.spans):,} spans: {name}", took, "ms", target=500.0
+                )
 
 
 def _of(store: TraceStore, size: int, repeats: int) -> Iterator[Figure]:
@@ -154,17 +174,19 @@ def _copy(cursor: sqlite3.Cursor, copied: int, count: int) -> None:
     )
 
 
-def _conversation(number: int, began: float, chance: random.Random) -> Iterator[ConversationRecord]:
+def _conversation(
+    number: int, began: float, chance: random.Random, turns: int = _TURNS
+) -> Iterator[ConversationRecord]:
     """A conversation, its caller's own transaction, and a request that a service answered."""
     trace = f"{number + 1:016x}" * 2
     root = f"{number + 1:016x}"
     spans: list[SpanRecord] = []
     history: list[dict[str, Any]] = []
-    for index in range(_TURNS):
+    for index in range(turns):
         spans += _turn(root, index, began + 6 * index, history, chance)
     whole = {
         names.CONVERSATION_OUTCOME: chance.choice(("completed", "completed", "hung_up")),
-        names.CONVERSATION_TURNS: _TURNS,
+        names.CONVERSATION_TURNS: turns,
         names.CONVERSATION_INTERRUPTIONS: chance.randrange(3),
         names.USAGE + "input_tokens": chance.randrange(500, 5000),
         names.USAGE + "output_tokens": chance.randrange(50, 500),
