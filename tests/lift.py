@@ -42,6 +42,7 @@ TEST_TOOLS: Final = (
     "structlog",
 )
 FRAMEWORKS: Final = (
+    "brotli",
     "livekit-agents",
     "livekit-plugins-openai",
     "genai-prices",

@@ -147,8 +147,9 @@ def test_private_use_is_found(code: str) -> None:
 
 def sentry_subclasses() -> list[tuple[type, type]]:
     """Classes of the core with a base of the SDK's; a mixed-in class of ours counts with them."""
+    others = tuple(f"{telemetry.__name__}.{name}" for name in ("integrations.", "viewer"))
     for info in pkgutil.walk_packages([str(FOLDER)], f"{telemetry.__name__}."):
-        if not info.name.startswith(f"{telemetry.__name__}.integrations."):
+        if not info.name.startswith(others):
             import_module(info.name)
     found = {}
     for name, module in list(sys.modules.items()):
