@@ -131,13 +131,13 @@ def test_its_python_can_be_watched(image: Image, alone: Island) -> None:
     assert watched.returncode == 0, watched.stdout
 
 
-@pytest.mark.timeout(600, func_only=True)
+@pytest.mark.timeout(1000, func_only=True)
 def test_telemetry_on_the_images_python(there: Images) -> None:
     """Lifted out, telemetry passes its tests on the Python of the image too."""
     with island(network=True) as here:
         source = (f"--volume={ROOT}:/parley:ro", "--workingdir=/parley")
         container = there.container(there.base.name, here, *source)
         lifted = container.run(
-            *("sh", "-c", "pip install --quiet uv && python -m tests.lift"), timeout=580
+            *("sh", "-c", "pip install --quiet uv && python -m tests.lift"), timeout=980
         )
     assert lifted.returncode == 0, lifted.stdout
