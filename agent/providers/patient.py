@@ -29,6 +29,8 @@ OP_WAIT: Final = "provider.wait"
 LEAST_BYTES: Final = 64
 """Size of what a stream has to bring within one patience: less than one event has."""
 _SAYS_WHEN: Final = {httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE}
+MOST_WAIT_SECONDS: Final = 60.0
+"""The longest that a server is believed to want to be left alone; then one request finds out."""
 _DEFAULT_SECONDS: Final = 5.0
 """Patience of a request that sets no time limit."""
 
@@ -113,13 +115,13 @@ def _retry_after(response: httpx2.Response) -> float | None:
     """The seconds until a server may be asked again, if it says so: a number, or a date."""
     said = response.headers.get("retry-after", "")
     try:
-        return max(0.0, float(said))
+        seconds = float(said)
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
+        except (ValueError, TypeError, IndexError, OverflowError):  # anybody's text
+            return None
+    return min(max(0.0, seconds), MOST_WAIT_SECONDS)
 
 
 def _refused(request: httpx2.Request, wait: float) -> httpx2.Response:

@@ -188,8 +188,10 @@ class _Kept:
     def add(self, part: Samples) -> None:
         """Keep what there is room for."""
         room = self._room + self._skipped - self._count
+        if room <= 0:
+            return
         if len(part) > room:
-            part = part[:room]
+            part = part[:room].copy()  # a view would keep all of it
         self._parts.append(part)
         self._count += len(part)
 

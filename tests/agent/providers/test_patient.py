@@ -4,16 +4,18 @@ count of it."""
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx2
 import pytest
 from livekit.agents import APIConnectionError, APIStatusError, llm
 
 import telemetry
 from agent.providers import Plugins, load, require
-from agent.providers.patient import OP_WAIT
+from agent.providers.patient import MOST_WAIT_SECONDS, OP_WAIT, PatientClient
 from tests.agent.counted import counted
 
 from .conftest import frames, silence
@@ -160,3 +162,32 @@ async def test_who_says_much_later_is_not_asked_before(kind: str, date: bool) ->
             with failing(kind, "rate_limited", 2):
                 await ask(kind, plugins)
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "inf",
+        "1e400",
+        "nan",
+        "-5",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Mon, 99999999999999999999 Nov 1995 00:00:00 GMT",
+        "Mon, 1 Nov 99999999999999999999 00:00:00 GMT",
+        "soon",
+        "\x00",
+    ],
+)
+async def test_whatever_is_said_keeps_nobody_away_for_long(said: str) -> None:
+    """A server may be asked again within a minute, whatever number or date it sends."""
+    asked: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(429, headers={"Retry-After": said})
+
+    async with PatientClient(transport=httpx2.MockTransport(answer)) as client:
+        for _ in range(2):
+            assert (await client.get("http://model.test/v1")).status_code == 429
+        assert client._not_before.get("/v1", 0.0) <= time.monotonic() + MOST_WAIT_SECONDS
+    assert asked

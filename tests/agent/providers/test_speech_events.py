@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import wave
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from agent.providers.speech_events import (
     MIN_SPEECH_SECONDS,
     WINDOW_SECONDS,
     SpeechEvents,
+    _Kept,
 )
 from agent.simulator.impairment import noise
 from config import scenarios
@@ -143,6 +145,23 @@ async def test_very_long_speech_is_kept_as_far_as_there_is_room(
     found = [event for frame in audio for event in ours.hear(frame)]
     assert list(map(told, found)) == list(map(told, await livekits(audio)))
     assert max(frame.duration for e in found for frame in e.frames) == LEAD_IN_SECONDS + 1.0
+
+
+def test_speech_without_end_holds_no_more_memory() -> None:
+    """Once there is no room, a hundred seconds more of it cost nothing."""
+    kept = _Kept(16_000)
+    window = np.ones(512, np.int16)
+    tracemalloc.start()
+    try:
+        for _ in range(3_000):
+            kept.add(window.copy())
+        assert kept.frame().duration == MAX_SPEECH_SECONDS + LEAD_IN_SECONDS
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(3_000):
+            kept.add(window.copy())
+        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_frame_of_another_rate_has_nothing_in_it() -> None:
