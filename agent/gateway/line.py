@@ -64,6 +64,8 @@ class Microphone(io.AudioInput):
             maxlen=round(NOISE_FROM_SECONDS / FRAME_SECONDS)
         )
         self._attached = True  # a session that is still starting hears what was said meanwhile
+        self._heard = False
+        """Whether anybody has listened yet."""
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
         """What whoever listens waits for."""
@@ -108,6 +110,7 @@ class Microphone(io.AudioInput):
 
     async def __anext__(self) -> rtc.AudioFrame:
         """The next window, as soon as it is whole; the last one may be shorter."""
+        self._heard = True
         while len(self._unheard) < self._window_size and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -126,9 +129,14 @@ class Microphone(io.AudioInput):
         self._attached = True
 
     def on_detached(self) -> None:
-        """The session has stopped listening: what is said meanwhile is not for it."""
+        """The session has stopped listening: what is said meanwhile is not for it.
+
+        One that hasn't begun to listen hears what was said before: LiveKit detaches a microphone
+        too when something is put between it and the session, such as a recorder.
+        """
         self._attached = False
-        self._unheard.clear()
+        if self._heard:
+            self._unheard.clear()
 
 
 class GatewayLine:

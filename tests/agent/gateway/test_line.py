@@ -6,6 +6,8 @@ import time
 
 import anyio
 import pytest
+from livekit.agents import AgentSession
+from livekit.agents.voice import io
 
 from agent.gateway.exchange import Exchange
 from agent.gateway.line import MAX_UNHEARD_SECONDS, MAX_UNREAD_SECONDS, GatewayLine, Microphone
@@ -97,6 +99,8 @@ async def test_not_listening() -> None:
     """What is said while the session has detached is not kept for later, nor counted as lost."""
     microphone = Microphone(sample_rate=16000)
     microphone.push(frame(1))
+    microphone.push(frame(1))
+    await anext(microphone)
     microphone.on_detached()
     microphone.push(frame(2))
     microphone.on_attached()
@@ -104,6 +108,18 @@ async def test_not_listening() -> None:
     microphone.close()
     assert await heard(microphone) == frame(3)
     assert microphone.dropped == 0
+
+
+async def test_said_before_a_recorder_is_put_between() -> None:
+    """A session that is still starting hears it, though LiveKit has detached the microphone from it
+    and attached the recorder's."""
+    microphone, session = Microphone(sample_rate=16000), AgentSession[None](vad=None)
+    session.input.audio = microphone
+    microphone.push(frame(1))
+    session.input.audio = io.AudioInput(label="recorder", source=microphone)
+    microphone.push(frame(2))
+    microphone.close()
+    assert await heard(microphone) == frame(1) + frame(2)
 
 
 def opened() -> tuple[Exchange, GatewayLine]:
