@@ -48,6 +48,8 @@ ASKED = (
 """Methods by which anybody may ask a session for something that it then does in its own tasks."""
 JOB_TIMEOUT = 10.0
 """Seconds that a job waits for its session to close, at most, before it is closed without."""
+RECORDING_TIMEOUT = 5.0
+"""Seconds that it then waits for the recording's file to be complete, at most."""
 
 
 def trace(
@@ -241,9 +243,12 @@ def _delivered(record: Record, recorder: Recorder | None) -> Callable[[], Any]:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(closed.wait(), JOB_TIMEOUT)
         record.close()
-        if recorder is not None:
-            await recorder.aclose()
-        await runtime.active().aflush()
+        try:
+            if recorder is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(recorder.aclose(), RECORDING_TIMEOUT)
+        finally:
+            await runtime.active().aflush()
 
     return deliver_conversation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,9 @@ from livekit.agents.testing import fake_job_context
 
 from telemetry import attributes as names
 from telemetry.integrations import livekit as livekit_telemetry
+from telemetry.integrations.livekit import Recorder
+from telemetry.integrations.livekit import session as session_module
+from telemetry.runtime import Runtime
 
 from .call import Call, calling
 from .providers import Reply
@@ -174,6 +178,44 @@ async def test_a_job_whose_session_never_started(captured: Captured) -> None:
         await job._on_cleanup()
     assert conversation.ended
     assert len(complete(captured)) == 1
+
+
+class _Stuck(Recorder):
+    """A recorder whose disk doesn't answer: its file is never complete."""
+
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
+
+
+class _Broken(Recorder):
+    """A recorder that can't complete its file."""
+
+    async def aclose(self) -> None:
+        raise OSError("no such disk")
+
+
+@pytest.mark.parametrize("recorder", [_Stuck(), _Broken()])
+async def test_a_job_whose_recording_does_not_end(
+    captured: Captured, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its conversation is delivered for all that, before its process ends."""
+    flushed = asyncio.Event()
+
+    async def aflush(_: Runtime) -> bool:
+        flushed.set()
+        return True
+
+    monkeypatch.setattr(session_module, "RECORDING_TIMEOUT", 0.01)
+    monkeypatch.setattr(Runtime, "aflush", aflush)
+    call = Call()
+    with fake_job_context() as job:
+        livekit_telemetry.trace(call.session, job, recorder=recorder)
+        [shut] = job._shutdown_callbacks
+        async with asyncio.timeout(10):
+            with suppress(OSError):
+                await shut("over")
+        await job._on_cleanup()
+    assert flushed.is_set()
 
 
 async def test_a_job_that_crashes(captured: Captured) -> None:
