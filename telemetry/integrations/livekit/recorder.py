@@ -11,9 +11,12 @@ The part that touches LiveKit's is :mod:`.recording`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ...store.ogg import seconds_of
 from . import recording
@@ -26,6 +29,13 @@ if TYPE_CHECKING:
     from ...summary import Keep
     from ...trace.audio import AudioFile
     from ...trace.transaction import Transaction
+
+R = TypeVar("R")
+
+DISK_SECONDS: Final = 1.0
+"""Time that the disk has for an answer: a call's start waits for it."""
+_THREADS: Final = 4
+"""Those that wait for the disk at once, at most; the loop's own are there for DNS, too."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +81,9 @@ class Recorder:
         if file is None:
             return "there is no store to keep the recording"
         try:
-            await asyncio.to_thread(file.create)
+            await _from_disk(file.create)
+        except TimeoutError:
+            return "the disk doesn't answer"
         except OSError as error:
             return f"{file.path.parent} can't be written to: {error.strerror or error}"
         recording.prepare()
@@ -95,18 +107,42 @@ class Recorder:
             await asyncio.shield(self._ending)
 
     def _end_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):  # it is closed: the file ends where it has got to
+        """End, if the loop still runs or is closed: a program may end right after."""
+        assert self._recording is not None
+        with suppress(RuntimeError):  # this thread has no loop
+            if asyncio.get_running_loop() is loop:
+                self._end()
+                return
+        try:
             loop.call_soon_threadsafe(self._end)
+        except RuntimeError:  # it is closed: nobody else is at the recording
+            self._recording.finish()
 
     def _end(self) -> None:
         if self._ending is None and self._recording is not None:
+            self._recording.finish()
             self._ending = asyncio.get_running_loop().create_task(self._complete())
 
     async def _complete(self) -> None:
         assert self._recording is not None
         assert self._file is not None
         await self._recording.aclose()
-        seconds = await asyncio.to_thread(seconds_of, self._file.path)
-        if seconds is not None:
-            self._file.ended(seconds)
-        await asyncio.to_thread(self._file.discard)
+        try:
+            seconds = await _from_disk(functools.partial(seconds_of, self._file.path))
+            if seconds is not None:
+                self._file.ended(seconds)
+            await _from_disk(self._file.discard)
+        except OSError as error:  # a disk that doesn't answer among them
+            logger.warning("the end of %s is not known: %r", self._file.path.name, error)
+
+
+async def _from_disk(work: Callable[[], R]) -> R:
+    """What a function returns that waits for the disk. Raises :class:`TimeoutError`."""
+    loop = asyncio.get_running_loop()
+    return await asyncio.wait_for(loop.run_in_executor(_threads(os.getpid()), work), DISK_SECONDS)
+
+
+@functools.cache
+def _threads(_: int) -> ThreadPoolExecutor:
+    """The threads of a process that wait for the disk: a forked one has none of its parent's."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="recorder")

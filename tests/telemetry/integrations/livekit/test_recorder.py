@@ -6,7 +6,9 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,9 @@ from livekit.agents.voice import io
 import telemetry
 from telemetry.integrations.livekit import Recorder
 from telemetry.store import TraceStore
+from telemetry.store.ogg import seconds_of
 from telemetry.testing import capture
+from telemetry.trace.audio import AudioFile
 from tests.telemetry.ogg import HZ, samples_of
 
 from .call import Call, calling
@@ -157,6 +161,53 @@ async def test_a_folder_that_cannot_be_made(
     assert line.startswith("conversation c-1 is not recorded: ")
     assert line.endswith("traces.db.audio can't be written to: File exists")
     assert (tmp_path / "traces.db.audio").read_text() == "a file of somebody's"
+
+
+async def test_a_disk_that_does_not_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call goes on after a second, and the loop's threads are free all the while for others."""
+    loop, waits, answers = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def create(_: AudioFile) -> None:
+        loop.call_soon_threadsafe(waits.set)
+        answers.wait()
+
+    monkeypatch.setattr(AudioFile, "create", create)
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    with capture(store=tmp_path / "traces.db"):
+        conversation = telemetry.conversation("call", id="c-1")
+        call = asyncio.create_task(_recorded(conversation, Recorder(), _Silence()))
+        try:
+            async with asyncio.timeout(10):
+                await waits.wait()
+                await asyncio.to_thread(time.monotonic)
+                await call
+        finally:
+            answers.set()
+    assert caplog.messages == ["conversation c-1 is not recorded: the disk doesn't answer"]
+
+
+def test_a_program_that_ends_with_its_call(tmp_path: Path) -> None:
+    """Nobody waits for the recorder, and its task is cancelled: the file is complete, and its
+    thread has ended."""
+
+    async def hold() -> None:
+        session = AgentSession[None](vad=None)
+        session.input.audio, session.output.audio = _Silence(), Speaker()
+        conversation = telemetry.conversation("call")
+        await Recorder().begin(session, conversation)
+        conversation.close()
+
+    before = {*threading.enumerate()}
+    with capture(store=tmp_path / "traces.db"):
+        asyncio.run(hold())
+        for thread in {*threading.enumerate()} - before:
+            if "encode" in thread.name:
+                thread.join(10)
+                assert not thread.is_alive()
+    [file] = (tmp_path / "traces.db.audio").iterdir()
+    assert seconds_of(file) is not None
 
 
 async def test_a_disk_that_is_full(
