@@ -145,4 +145,4 @@ async def _from_disk(work: Callable[[], R]) -> R:
 @functools.cache
 def _threads(_: int) -> ThreadPoolExecutor:
     """The threads of a process that wait for the disk: a forked one has none of its parent's."""
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="recorder")
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="recording")

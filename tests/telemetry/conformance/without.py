@@ -9,6 +9,7 @@ names.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import functools
 import itertools
 import math
@@ -18,7 +19,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk import tracing
@@ -59,6 +60,9 @@ from telemetry.trace.transaction import Transaction
 from .errors_without import ERRORS_AND_VALUES
 from .remedy import Remedy, put, put_in
 from .whole import LIFECYCLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VARIABLE = "TELEMETRY_WITHOUT"
 HERE = Path(__file__).parent
@@ -276,6 +280,44 @@ def _say_it_as_livekit_does() -> None:
     from telemetry.integrations.livekit import recording
 
     put(recording, "_in_one_line", lambda record: True)()
+
+
+def _end_the_callers_audio() -> None:
+    from telemetry.integrations.livekit import recording
+
+    put(recording.Recording, "survived", lambda self: nullcontext())()
+
+
+def _believe_the_clock() -> None:
+    from telemetry.integrations.livekit import recording
+
+    put(recording.Recording, "_clock_is_right", lambda self: True)()
+
+
+def _leave_the_end_to_a_task() -> None:
+    from telemetry.integrations.livekit import recording
+
+    put(recording.Recording, "finish", lambda self: None)()
+
+
+def _wait_in_the_loops_threads() -> None:
+    from telemetry.integrations.livekit import recorder
+
+    put(recorder, "_from_disk", asyncio.to_thread)()
+
+
+def _deliver_after_the_recording() -> None:
+    from telemetry.integrations.livekit import session
+
+    def delivered(record: Any, recorder: Any) -> Callable[[], Any]:
+        async def deliver() -> None:
+            record.close()
+            await recorder.aclose()
+            await runtime.active().aflush()
+
+        return deliver
+
+    put(session, "_delivered", delivered)()
 
 
 def _ask_in_the_latest_turn_only() -> None:
@@ -785,6 +827,42 @@ REMEDIES = (
         "integrations.livekit.recording.prepare",
         "../integrations/livekit/test_recorder.py::test_a_disk_that_is_full",
         _say_it_as_livekit_does,
+    ),
+    Remedy(
+        "recording-survived",
+        "What placing the caller's audio raises ends the recording, and not the session's hearing",
+        "integrations.livekit.recording.Recording.survived",
+        "../integrations/livekit/test_recording.py::test_a_transport_that_raises",
+        _end_the_callers_audio,
+    ),
+    Remedy(
+        "recording-clock",
+        "A recording ends where the machine's clock is set",
+        "integrations.livekit.recording.Recording._clock_is_right",
+        "../integrations/livekit/test_recording.py::test_a_clock_that_is_set[-60.0]",
+        _believe_the_clock,
+    ),
+    Remedy(
+        "recording-end",
+        "A recording's end is queued as its conversation closes, not by a task",
+        "integrations.livekit.recording.Recording.finish",
+        "../integrations/livekit/test_recorder.py::test_a_program_that_ends_with_its_call",
+        _leave_the_end_to_a_task,
+    ),
+    Remedy(
+        "recording-disk",
+        "A call waits a second for the disk, in threads that are nobody else's",
+        "integrations.livekit.recorder._from_disk",
+        "../integrations/livekit/test_recorder.py::test_a_disk_that_does_not_answer",
+        _wait_in_the_loops_threads,
+    ),
+    Remedy(
+        "recording-stuck",
+        "A job's conversation is delivered though its recording can't be completed",
+        "integrations.livekit.session._delivered",
+        "../integrations/livekit/test_sessions.py"
+        "::test_a_job_whose_recording_does_not_end[{lifecycle}-_Broken]",
+        _deliver_after_the_recording,
     ),
     Remedy(
         "decided-by",

@@ -194,9 +194,9 @@ class _Broken(Recorder):
         raise OSError("no such disk")
 
 
-@pytest.mark.parametrize("recorder", [_Stuck(), _Broken()])
+@pytest.mark.parametrize("recorder", [_Stuck, _Broken])
 async def test_a_job_whose_recording_does_not_end(
-    captured: Captured, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    captured: Captured, recorder: type[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its conversation is delivered for all that, before its process ends."""
     flushed = asyncio.Event()
@@ -209,7 +209,7 @@ async def test_a_job_whose_recording_does_not_end(
     monkeypatch.setattr(Runtime, "aflush", aflush)
     call = Call()
     with fake_job_context() as job:
-        livekit_telemetry.trace(call.session, job, recorder=recorder)
+        livekit_telemetry.trace(call.session, job, recorder=recorder())
         [shut] = job._shutdown_callbacks
         async with asyncio.timeout(10):
             with suppress(OSError):
