@@ -28,7 +28,7 @@ _AGE: Final = re.compile(r"(\d{1,6}) ?([mhd])")
 
 def delete(paths: Sequence[Path], wanted: Sequence[str], older_than: str | None) -> bool:
     """Delete these conversations, or all that is older, and say what went; False if something
-    stays, as it is running.
+    stays: it is running, or the disk keeps its recording.
 
     Raises:
         InputError: it isn't said what is to go, or in two ways; or another conversation, which
@@ -41,7 +41,7 @@ def delete(paths: Sequence[Path], wanted: Sequence[str], older_than: str | None)
     if older_than is not None:
         before = time.time() - _seconds(older_than)
         stays = [not _delete_before(store, before, older_than) for store in stores]
-        return not any(stays)
+        return not any([*stays, *map(_keeps_files, stores)])
     where = ", ".join(map(str, paths))
     found = {}
     for one in wanted:
@@ -54,7 +54,7 @@ def delete(paths: Sequence[Path], wanted: Sequence[str], older_than: str | None)
     for each in found.values():
         traces.setdefault(each.trace_id, each)
     stays = [not _delete_trace(store, each) for each in traces.values() for store in stores]
-    return not any(stays)
+    return not any([*stays, *map(_keeps_files, stores)])
 
 
 def _refuse_what_nobody_named(stores: Stores, found: Mapping[str, StoredConversation]) -> None:
@@ -99,8 +99,18 @@ def _delete_before(store: TraceStore, before: float, older_than: str) -> bool:
     return not left
 
 
-def _counted(number: int) -> str:
-    return "1 transaction" if number == 1 else f"{number} transactions"
+def _keeps_files(store: TraceStore) -> bool:
+    """True if recordings can't be deleted: the disk is in trouble, or somebody has them open."""
+    kept = store.unwanted_recordings()
+    if kept:
+        files, stay = _counted(kept, "file"), "it stays" if kept == 1 else "they stay"
+        until = "until a process that uses the store can"
+        _say(store, f"{files} can't be deleted from {store.audio_folder}: {stay} {until}")
+    return kept > 0
+
+
+def _counted(number: int, thing: str = "transaction") -> str:
+    return f"1 {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _say(store: TraceStore, what: str) -> None:

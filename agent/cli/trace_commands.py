@@ -141,7 +141,7 @@ def delete_traces(
     A trace goes whole: if other conversations are in it, name them too, or the trace. What Sentry
     has got stays there. What is still running stays, too.
 
-    Exit code 1 if something that was meant is running.
+    Exit code 1 if something that was meant is running, or its recording can't be deleted.
 
     Example: `parley traces delete booking-1-9bbfc0e5`, `parley traces delete --older-than 7d`
     """

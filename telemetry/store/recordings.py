@@ -152,6 +152,12 @@ def sweep(cursor: sqlite3.Cursor, folder: Path, *, orphans: bool = False) -> OSE
     return problem
 
 
+def count_unwanted(cursor: sqlite3.Cursor) -> int:
+    """The number of files that are still to be deleted."""
+    [(count,)] = cursor.execute("SELECT count(*) FROM unwanted")
+    return int(count)
+
+
 def _delete(path: Path) -> OSError | None:
     """Delete a file; the reason if it is still there."""
     try:

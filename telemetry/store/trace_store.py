@@ -311,6 +311,12 @@ class TraceStore:
         with self._file.reading() as cursor:
             return 0 if cursor is None else deleting.count_before(cursor, started_at)
 
+    def unwanted_recordings(self) -> int:
+        """The number of files of :attr:`audio_folder` that nobody wants, and that are still there:
+        a round that could delete them is still to come."""
+        with self._file.reading() as cursor:
+            return 0 if cursor is None else recordings.count_unwanted(cursor)
+
     def errors(self, record: ConversationRecord) -> list[StoredError]:
         """Errors captured in a conversation, in order of time."""
         with self._file.reading() as cursor:

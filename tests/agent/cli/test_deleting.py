@@ -86,6 +86,26 @@ def test_what_is_old_and_runs_stays(tmp_path: Path, capsys: pytest.CaptureFixtur
     ]
 
 
+@pytest.mark.parametrize(("wanted", "older_than"), [(["aa1", "bb2"], None), ([], "7d")])
+def test_audio_that_can_not_be_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wanted: list[str], older_than: str | None
+) -> None:
+    """Nobody is told that it is gone."""
+    records = [_conversation(name, days=8) for name in ("aa1", "bb2")]
+    with closing(_store(tmp_path / "traces.db", *records)) as store:
+        stuck = store.audio_folder / "aa1.ogg"
+        stuck.unlink()
+        stuck.mkdir()  # it is no file: deleting it fails, whoever asks
+        assert not delete([store.path], wanted, older_than)
+        assert store.conversations() == []
+        assert [*store.audio_folder.iterdir()] == [stuck]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        f"{store.path}: 1 file can't be deleted from {store.audio_folder}: it stays until a "
+        "process that uses the store can"
+    )
+
+
 def _of_one_trace(*names: str) -> list[ConversationRecord]:
     return [replace(_conversation(name), trace_id="a" * 32) for name in names]
 

@@ -278,6 +278,12 @@ def _say_it_as_livekit_does() -> None:
     put(recording, "_in_one_line", lambda record: True)()
 
 
+def _delete_or_fail() -> None:
+    from telemetry.store import recordings
+
+    put(recordings, "_delete", lambda path: path.unlink(missing_ok=True))()
+
+
 def _ask_in_the_latest_turn_only() -> None:
     from telemetry.integrations.livekit import turns
 
@@ -785,6 +791,14 @@ REMEDIES = (
         "integrations.livekit.recording.prepare",
         "../integrations/livekit/test_recorder.py::test_a_disk_that_is_full",
         _say_it_as_livekit_does,
+    ),
+    Remedy(
+        "undeletable",
+        "A recording that can't be deleted keeps nothing else from the store",
+        "store.recordings._delete",
+        "../delivery/test_store_lane.py::test_a_recording_that_can_not_be_deleted_stops_nothing"
+        "[{lifecycle}]",
+        _delete_or_fail,
     ),
     Remedy(
         "decided-by",
