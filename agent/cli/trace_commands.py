@@ -138,9 +138,10 @@ def delete_traces(
 ) -> None:
     """Delete conversations: words, spans, errors, recordings, and what services did for them.
 
-    What Sentry has got stays there. What is still running stays, too.
+    A trace goes whole: if other conversations are in it, name them too, or the trace. What Sentry
+    has got stays there. What is still running stays, too.
 
-    Exit code 1 if something named is running.
+    Exit code 1 if something that was meant is running, or its recording can't be deleted.
 
     Example: `parley traces delete booking-1-9bbfc0e5`, `parley traces delete --older-than 7d`
     """

@@ -26,6 +26,7 @@ class Outage:
         self.lost = 0
         """Spans and errors that were dropped in this outage."""
         self._path = path
+        self._keeps_files = False
         self._attempts = 0
         self._not_before = 0.0
 
@@ -90,6 +91,17 @@ class Outage:
             "is lost, and a new one is made; leave the file alone while calls run",
             self._path,
         )
+
+    def deletes(self, folder: Path, problem: OSError | None) -> None:
+        """Recordings that nobody wants were deleted, or one of them couldn't be."""
+        if problem is not None and not self._keeps_files:
+            logger.warning(
+                "recordings that nobody wants can't be deleted from %s: %s; it is tried again and "
+                "again, and told once",
+                folder,
+                problem.strerror or problem,
+            )
+        self._keeps_files = problem is not None
 
     def gave_up(self, dropped: int) -> None:
         """The process ends, and not all is written."""

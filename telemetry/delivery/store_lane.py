@@ -301,7 +301,9 @@ class StoreLane:
             more = forgetting.forget(cursor, self._limits)
             folder = self.store.audio_folder
             more = recordings.forget(cursor, folder, self._limits) or more
-            recordings.sweep(cursor, folder, orphans=True)
+            problem = recordings.sweep(cursor, folder, orphans=True)
+        with unobserved():
+            self.outage.deletes(folder, problem)
         self._forget_at = time.monotonic() + (0.0 if more else FORGET_SECONDS)
 
     # -- what others left --------------------------------------------------------------------------

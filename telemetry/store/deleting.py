@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .leases import Observer
+from .leases import gone_at_a_look
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +19,7 @@ AT_ONCE: Final = 100
 
 
 def trace(cursor: sqlite3.Cursor, trace_id: str) -> int:
-    """Delete all of a trace that isn't running; the number of transactions that were deleted."""
+    """Delete some of a trace that isn't running; the number of transactions that were deleted."""
     deleted = _delete(cursor, "trace_id = ?", trace_id)
     left = cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM conversation WHERE trace_id = ?)", (trace_id,)
@@ -35,8 +35,16 @@ def before(cursor: sqlite3.Cursor, started_at: float) -> int:
     return _delete(cursor, "started_at < ?", started_at)
 
 
+def count_before(cursor: sqlite3.Cursor, started_at: float) -> int:
+    """The number of transactions that began before then."""
+    [(count,)] = cursor.execute(
+        "SELECT count(*) FROM conversation WHERE started_at < ?", (started_at,)
+    )
+    return int(count)
+
+
 def _delete(cursor: sqlite3.Cursor, condition: str, value: object) -> int:
-    gone = Observer().gone(cursor, None)
+    gone = gone_at_a_look(cursor)
     marks = ", ".join("?" * len(gone))
     cursor.execute(
         "DELETE FROM conversation WHERE key IN (SELECT key FROM conversation "  # noqa: S608 - marks

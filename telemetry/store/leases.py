@@ -4,7 +4,8 @@ A row of ``process`` says who it is, and is renewed while it lives. Whoever look
 same place asks the system whether that very process still runs: that is never wrong, also about
 one that is stopped or can't write, whose id is another's by now, or that nobody has waited for yet.
 From another place (a container, a machine) only the lease tells: dead is whose beat doesn't change
-for :data:`EXPIRES_SECONDS` of the observer's own clock.
+for :data:`EXPIRES_SECONDS` of the observer's own clock. Who looks but once has only the time that
+the lease says, of another's clock: :func:`gone_at_a_look`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 EXPIRES_SECONDS: Final = 60.0
 """A lease that nobody has renewed for so long is over, where nothing better is known."""
+OLD_SECONDS: Final = 600.0
+"""A lease of another place that says it was renewed so long ago is over at the first look: clocks
+that differ by more are wrong."""
 RENEW_SECONDS: Final = 5.0
 """An idle process renews its lease so often."""
 ALIVE_SECONDS: Final = 0.8
@@ -95,10 +99,26 @@ class Observer:
             if beat != row["beat"]:
                 since = now
             self._beats[row["key"]] = row["beat"], since
-            runs = _runs(row["pid"], row["born"]) if row["place"] == here else None
+            runs = _seen(row, here)
             if row["ended"] or runs is False or (runs is None and now - since > EXPIRES_SECONDS):
                 found.append(int(row["key"]))
         return found
+
+
+def gone_at_a_look(cursor: sqlite3.Cursor) -> list[int]:
+    """The keys of processes that are gone, for who can't wait to see whether a beat goes on."""
+    found = Observer().gone(cursor, None)
+    rows = cursor.execute(
+        "SELECT key, pid, place, born FROM process WHERE seen_at < ?", (time.time() - OLD_SECONDS,)
+    ).fetchall()
+    here = place()
+    old = (row["key"] for row in rows if _seen(row, here) is None)
+    return [*dict.fromkeys((*found, *old))]
+
+
+def _seen(row: sqlite3.Row, here: str) -> bool | None:
+    """True if the process of a lease is seen to run, False if it isn't; None if nobody can see."""
+    return _runs(row["pid"], row["born"]) if row["place"] == here else None
 
 
 def _runs(pid: int, began: str) -> bool | None:

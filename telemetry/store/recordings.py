@@ -50,8 +50,8 @@ class Recording:
 
 
 def folder_of(store: Path) -> Path:
-    """The folder of a store's recordings; it may not exist yet."""
-    return Path(f"{store}.audio")
+    """The folder of a store's recordings, by whatever name the store goes; it may not exist yet."""
+    return Path(f"{os.path.realpath(store)}.audio")
 
 
 def put(cursor: sqlite3.Cursor, conversation: int, audio: Iterable[AudioRecord]) -> None:
@@ -124,30 +124,47 @@ def forget(cursor: sqlite3.Cursor, folder: Path, limits: Limits) -> bool:
     return deleted == AT_ONCE
 
 
-def sweep(cursor: sqlite3.Cursor, folder: Path, *, orphans: bool = False) -> None:
-    """Delete the files that nobody wants any more.
+def sweep(cursor: sqlite3.Cursor, folder: Path, *, orphans: bool = False) -> OSError | None:
+    """Delete the files that nobody wants any more; the first problem with one, which stays.
+
+    A disk in trouble is no reason to keep from the store what else is in the transaction: the next
+    round tries again.
 
     ``orphans``: those of no conversation, too.
     """
+    problem = None
     unwanted = [row["file"] for row in cursor.execute("SELECT file FROM unwanted").fetchall()]
     for file in unwanted:
-        with suppress(FileNotFoundError):
-            try:
-                _in(folder, file).unlink()
-            except PermissionError:
-                continue  # the next round tries again
-        cursor.execute("DELETE FROM unwanted WHERE file = ?", (file,))
+        error = _delete(_in(folder, file))
+        if error is None:
+            cursor.execute("DELETE FROM unwanted WHERE file = ?", (file,))
+        problem = problem or error
     if not orphans:
-        return
+        return problem
     since = time.time() - ORPHANED_SECONDS
     old = [path for path, found in _files(folder) if found.st_mtime < since]
     if not old:
-        return
+        return problem
     known = {row["file"] for row in cursor.execute("SELECT file FROM recording")}
     for path in old:
         if path.name not in known:
-            with suppress(OSError):
-                path.unlink()
+            problem = _delete(path) or problem
+    return problem
+
+
+def count_unwanted(cursor: sqlite3.Cursor) -> int:
+    """The number of files that are still to be deleted."""
+    [(count,)] = cursor.execute("SELECT count(*) FROM unwanted")
+    return int(count)
+
+
+def _delete(path: Path) -> OSError | None:
+    """Delete a file; the reason if it is still there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return error
+    return None
 
 
 def _files(folder: Path) -> Iterable[tuple[Path, os.stat_result]]:

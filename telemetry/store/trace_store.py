@@ -19,7 +19,7 @@ from ..attributes import OP_CONVERSATION
 from ..printable import printable
 from . import deleting, recordings, stored_errors
 from .forgetting import by_number
-from .leases import Observer
+from .leases import Observer, gone_at_a_look
 from .rows import (
     SpanRow,
     StoredConversation,
@@ -34,7 +34,7 @@ from .sqlite_file import SqliteFile, TraceStoreError, text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..records import AudioRecord, ConversationRecord, SpanRecord
     from .recordings import Recording
@@ -174,17 +174,17 @@ class TraceStore:
 
         What is still running stays, and isn't counted.
         """
-        with self._file.writing() as cursor:
-            deleted = deleting.trace(cursor, trace_id)
-            recordings.sweep(cursor, self.audio_folder)
-            return deleted
+        return self._delete(lambda cursor: deleting.trace(cursor, trace_id))
 
     def delete_before(self, started_at: float) -> int:
         """Delete what began before this Unix time, and has ended; the number of transactions."""
+        return self._delete(lambda cursor: deleting.before(cursor, started_at))
+
+    def _delete(self, some_of_it: Callable[[sqlite3.Cursor], int]) -> int:
         deleted = 0
         while True:
             with self._file.writing() as cursor:  # others write between two of these
-                some = deleting.before(cursor, started_at)
+                some = some_of_it(cursor)
                 recordings.sweep(cursor, self.audio_folder)
             deleted += some
             if not some:
@@ -306,6 +306,17 @@ class TraceStore:
             ).fetchall()
             return [conversation_of(row, spans_of(cursor, row)) for row in rows]
 
+    def count_before(self, started_at: float) -> int:
+        """The number of transactions that began before this Unix time."""
+        with self._file.reading() as cursor:
+            return 0 if cursor is None else deleting.count_before(cursor, started_at)
+
+    def unwanted_recordings(self) -> int:
+        """The number of files of :attr:`audio_folder` that nobody wants, and that are still there:
+        a round that could delete them is still to come."""
+        with self._file.reading() as cursor:
+            return 0 if cursor is None else recordings.count_unwanted(cursor)
+
     def errors(self, record: ConversationRecord) -> list[StoredError]:
         """Errors captured in a conversation, in order of time."""
         with self._file.reading() as cursor:
@@ -330,7 +341,7 @@ class TraceStore:
                 "AND started_at = ? AND ended_at IS NULL",
                 (record.trace_id, text(record.id), record.started_at),
             ).fetchone()
-            return row is not None and row["process"] not in Observer().gone(cursor, None)
+            return row is not None and row["process"] not in gone_at_a_look(cursor)
 
     def recordings(self, conversation: ConversationRecord) -> list[Recording]:
         """The audio of a conversation, the earliest first: one file, as a rule, or none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,10 @@ class AudioFile:
             self.record = replace(self.record, seconds=seconds)
 
     def discard(self) -> None:
-        """Delete the file, if nobody wants it: whoever writes it does so last of all."""
+        """Delete the file, if nobody wants it: whoever writes it does so last of all.
+
+        If it can't be deleted it stays, for the store to try again.
+        """
         if self.unwanted:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink()

@@ -320,6 +320,12 @@ def _deliver_after_the_recording() -> None:
     put(session, "_delivered", delivered)()
 
 
+def _delete_or_fail() -> None:
+    from telemetry.store import recordings
+
+    put(recordings, "_delete", lambda path: path.unlink(missing_ok=True))()
+
+
 def _ask_in_the_latest_turn_only() -> None:
     from telemetry.integrations.livekit import turns
 
@@ -863,6 +869,14 @@ REMEDIES = (
         "../integrations/livekit/test_sessions.py"
         "::test_a_job_whose_recording_does_not_end[{lifecycle}-_Broken]",
         _deliver_after_the_recording,
+    ),
+    Remedy(
+        "undeletable",
+        "A recording that can't be deleted keeps nothing else from the store",
+        "store.recordings._delete",
+        "../delivery/test_store_lane.py::test_a_recording_that_can_not_be_deleted_stops_nothing"
+        "[{lifecycle}]",
+        _delete_or_fail,
     ),
     Remedy(
         "decided-by",

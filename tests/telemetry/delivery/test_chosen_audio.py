@@ -93,6 +93,20 @@ def test_while_it_runs_it_is_there(tmp_path: Path) -> None:
         assert one.path.name == f"{conversation.trace_id}-{conversation.root.id}-2.ogg"
 
 
+def test_one_that_can_not_be_deleted_is_no_error_of_who_records(tmp_path: Path) -> None:
+    """Who writes it last tries again, and the store does so later."""
+    with capture(store=tmp_path / "traces.db") as captured:
+        with telemetry.conversation("call") as conversation:
+            file = conversation.record_audio(keep=lambda _: False)
+            assert file is not None
+            file.path.mkdir(parents=True)  # it is no file: deleting it fails, whoever asks
+            file.began(conversation.root.started_at)
+        assert captured.runtime.flush(30)
+        assert file.unwanted
+        file.discard()
+        assert file.path.exists()
+
+
 @pytest.mark.parametrize("is_over", [False, True])
 def test_where_nothing_can_be_recorded(tmp_path: Path, is_over: bool) -> None:
     """Without a store, and when the conversation is over, there is no place for a recording."""

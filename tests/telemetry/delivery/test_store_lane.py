@@ -134,6 +134,32 @@ def test_old_recordings_go_while_calls_run(tmp_path: Path, monkeypatch: pytest.M
         running.close()
 
 
+def test_a_recording_that_can_not_be_deleted_stops_nothing(
+    lifecycle: Lifecycle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Conversations go on to be stored, with their ends; the log names the folder, once."""
+    monkeypatch.setattr(store_lane, "FORGET_SECONDS", 0.0)
+    path = tmp_path / "traces.db"
+    with capture(lifecycle=lifecycle, store=path) as captured:
+        with telemetry.conversation("recorded") as conversation:
+            file = conversation.record_audio(keep=lambda _: False)
+            assert file is not None
+            file.path.mkdir(parents=True)  # it is no file: deleting it fails, whoever asks
+            file.began(time.time())
+        for name in ("second", "third"):
+            assert captured.runtime.flush(30)
+            telemetry.conversation(name).close()
+        assert captured.runtime.flush(30)
+        assert captured.runtime.flush(30)  # a round after the last write
+        found = {one.name: one.status for one in TraceStore(path).conversations()}
+    assert found == dict.fromkeys(("recorded", "second", "third"), "ok")
+    [line] = [one for one in caplog.messages if "can't be deleted" in one]
+    assert f"from {tmp_path / 'traces.db.audio'}: " in line
+
+
 def test_old_conversations_go_while_calls_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from telemetry.records import AudioRecord
-from telemetry.store import Lease, StoredError, TraceStore, rows
+from telemetry.store import Lease, StoredError, TraceStore, deleting, leases, rows
 
-from .rows import conversation
+from .rows import conversation, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,35 @@ def test_what_is_running_stays(tmp_path: Path) -> None:
         with store.writing() as cursor:
             cursor.execute("UPDATE process SET ended = 1 WHERE pid = ?", (os.getpid(),))
         assert store.delete("a" * 32) == 1
+
+
+def test_what_ran_elsewhere_goes_when_nothing_is_heard_of_it(tmp_path: Path) -> None:
+    """A boot of before, a container that isn't there any more: nobody would ever end it."""
+    with closing(TraceStore(tmp_path / "traces.db")) as store:
+        running = opened(conversation("running", trace="a" * 32))
+        with store.writing() as cursor:
+            cursor.execute(
+                "INSERT INTO process VALUES (7, 1, 'before', '1', 0, ?, 0)", (time.time(),)
+            )
+            rows.put_conversation(cursor, running, ended_at=None, process=7)
+        assert store.runs(running)
+        assert (store.delete_before(time.time()), store.count_before(time.time())) == (0, 1)
+        with store.writing() as cursor:
+            cursor.execute("UPDATE process SET seen_at = seen_at - ?", (leases.OLD_SECONDS,))
+        assert not store.runs(running)
+        assert (store.delete_before(time.time()), store.count_before(time.time())) == (1, 0)
+
+
+def test_of_a_long_trace_all_goes(tmp_path: Path) -> None:
+    """However many requests a service answered in it."""
+    with closing(TraceStore(tmp_path / "traces.db")) as store:
+        for number in range(deleting.AT_ONCE + 30):
+            record = conversation(f"{number}", trace="a" * 32, root=f"{number:016}")
+            store.close_conversation(replace(record, op="http.server"))
+        store.add_error(None, StoredError("a" * 32, None, 5.0, "Oops", "it", "e" * 32))
+        assert store.delete("a" * 32) == deleting.AT_ONCE + 30
+        assert store.trace("a" * 32) == []
+        assert store.errors_by_event("e" * 32) == []
 
 
 def test_all_that_is_old_goes(tmp_path: Path) -> None:

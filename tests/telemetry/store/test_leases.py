@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,19 @@ def test_elsewhere_only_the_lease_tells(store: TraceStore, monkeypatch: pytest.M
         assert observer.gone(cursor, None) == []
         monkeypatch.setattr(leases, "EXPIRES_SECONDS", -1.0)
         assert observer.gone(cursor, None) == [other]
+
+
+def test_at_one_look_a_lease_of_elsewhere_is_over_when_it_is_old(
+    store: TraceStore, process: subprocess.Popen[bytes]
+) -> None:
+    """By the time it says; of a process that is seen to live, never."""
+    with store.writing() as cursor:
+        other = _lease_of(cursor, process.pid)
+        assert leases.gone_at_a_look(cursor) == []
+        cursor.execute("UPDATE process SET place = 'another machine', seen_at = ?", (time.time(),))
+        assert leases.gone_at_a_look(cursor) == []
+        cursor.execute("UPDATE process SET seen_at = seen_at - ?", (leases.OLD_SECONDS,))
+        assert leases.gone_at_a_look(cursor) == [other]
 
 
 def test_ones_own_lease_is_never_over(store: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from .rows import conversation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from telemetry.records import ConversationRecord
 
 
@@ -66,6 +68,38 @@ def test_a_file_goes_with_its_conversation(tmp_path: Path) -> None:
         assert kept.exists()
 
 
+def test_what_can_not_be_deleted_stops_nothing(tmp_path: Path) -> None:
+    """Its name stays until it can be; all else goes, and what is wrong is handed back."""
+    with closing(TraceStore(tmp_path / "traces.db")) as store:
+        _, stuck = _add(store, "a")
+        _, path = _add(store, "b")
+        stuck.unlink()
+        stuck.mkdir()  # it is no file: deleting it fails, whoever asks
+        assert store.delete_before(time.time()) == 2
+        assert (stuck.exists(), path.exists()) == (True, False)
+        with store.writing() as cursor:
+            assert isinstance(recordings.sweep(cursor, store.audio_folder), IsADirectoryError)
+        stuck.rmdir()
+        stuck.write_bytes(b"x")
+        with store.writing() as cursor:
+            assert recordings.sweep(cursor, store.audio_folder) is None
+        assert not stuck.exists()
+
+
+def test_a_folder_that_is_none_stops_nothing(tmp_path: Path) -> None:
+    """Conversations go, whatever is where their recordings were; these go when they are back."""
+    with closing(TraceStore(tmp_path / "traces.db")) as store:
+        record, path = _add(store, "a")
+        away = store.audio_folder.rename(tmp_path / "away")
+        store.audio_folder.write_bytes(b"somebody's")
+        assert store.delete(record.trace_id) == 1
+        assert store.audio_folder.read_bytes() == b"somebody's"
+        store.audio_folder.unlink()
+        away.rename(store.audio_folder)
+        store.delete(record.trace_id)
+        assert not path.exists()
+
+
 def test_past_their_size_the_oldest_go(tmp_path: Path) -> None:
     """Their conversations stay."""
     with closing(TraceStore(tmp_path / "traces.db")) as store:
@@ -104,6 +138,20 @@ def test_a_file_of_nobody_is_swept_when_it_is_old(tmp_path: Path) -> None:
             recordings.sweep(cursor, store.audio_folder, orphans=True)
         left = sorted(path.name for path in store.audio_folder.iterdir())
         assert left == ["known.ogg", "young.ogg"]
+
+
+def test_a_store_goes_by_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a link, or from another folder, its recordings are found and deleted."""
+    path, link = tmp_path / "traces.db", tmp_path / "link.db"
+    link.symlink_to(path)
+    with closing(TraceStore(path)) as store:
+        record, audio = _add(store, "a")
+    with closing(TraceStore(link)) as store:
+        assert [each.path for each in store.recordings(record)] == [audio]
+        monkeypatch.chdir(tmp_path)
+        assert TraceStore("traces.db").audio_folder == store.audio_folder
+        store.delete(record.trace_id)
+        assert not audio.exists()
 
 
 def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
