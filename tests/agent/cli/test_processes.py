@@ -235,6 +235,7 @@ async def test_all_drain_together(
             await calls.call()
     assert await anyio.to_thread.run_sync(lambda: two.process.wait(DEADLINE_SECONDS)) == code
     await anyio.to_thread.run_sync(two.wait_for_silence)
+    assert two.said.count("said goodbye to") == 2
     assert two.shared() == []
 
 
