@@ -285,8 +285,9 @@ class Fleet:
         """End all before the others are started: they would fare no better."""
         if life.code is None:
             terminal.warn(f"parley: process {number} can't be started: {life.reason}")
-        elif life.signal is not None:  # otherwise it has said why
-            terminal.warn(f"parley: process {number} was ended by {life.signal} while it started")
+        elif life.code <= 0:  # otherwise it has said why
+            by = "" if life.signal is None else f" by {life.signal}"
+            terminal.warn(f"parley: process {number} was ended{by} while it started")
         self._code = life.code if life.code == _BAD_INPUT else 1
         self._end()
 

@@ -358,12 +358,15 @@ async def test_those_that_end_again_and_again_are_given_up(
     assert line.startswith("parley: process 0 has ended 6 times soon after its start, with signal ")
 
 
-async def test_one_that_is_killed_at_its_start_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("life", "ended"), [("os.kill(os.getpid(), 9)", "ended by SIGKILL"), ("sys.exit(0)", "ended")]
+)
+async def test_one_that_is_ended_at_its_start_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], life: str, ended: str
 ) -> None:
-    """By this process: it can't tell itself."""
-    assert await fleet(tmp_path, "os.kill(os.getpid(), 9)").keep(Heard(), None) == 1
-    assert capsys.readouterr().err == "parley: process 0 was ended by SIGKILL while it started\n"
+    """By this process: killed, it can't tell itself; asked to stop, it has nothing to tell."""
+    assert await fleet(tmp_path, life).keep(Heard(), None) == 1
+    assert capsys.readouterr().err == f"parley: process 0 was {ended} while it started\n"
 
 
 async def test_a_first_one_that_can_not_be_started_is_told(
