@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-SEATS: Final = "seats"
-"""Name of the file in the folder by which they share what seats there are."""
 _ANSWER_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 _ASK_AGAIN_SECONDS: Final = 0.5
 """Time that an answer holds for: strangers ask for health, and may ask as often as they like."""
@@ -42,15 +40,12 @@ class Place:
     """Its number, from 0."""
     of: int
     """How many they are."""
+    seats: int
+    """The descriptor of the file by which they share seats."""
 
     def share(self, whole: int) -> int:
         """Its share of so many, rounded up."""
         return -(-whole // self.of)
-
-    @property
-    def seats(self) -> Path:
-        """The file by which they share seats."""
-        return self.folder / SEATS
 
 
 def socket_of(folder: Path, process: int) -> Path:

@@ -12,6 +12,8 @@
     ``serve``: the gateway, in this process or in several.
 ``processes``
     The process that keeps those: signals, replacement, metrics of all.
+``line``
+    The line between it and each of them: what it asks for, and that it is gone.
 ``rooms``
     ``start`` and ``dev``: the LiveKit agent worker.
 ``simulate``, ``simulate_options``

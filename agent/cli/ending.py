@@ -8,6 +8,9 @@ second  to end what runs at once; it is delivered all the same
 third   to leave. What the trace store has by then stays
 ======  ============================================================================
 
+Several processes that one keeps are asked by it, on a line of theirs (:mod:`.line`): what is asked
+for twice there is one wish, and so is what a signal asks for besides.
+
 The first one sets the deadline. A thread that sleeps, a task that swallows its cancellation, a
 resource that takes minutes to close can keep a process for as long as they like, and an
 orchestrator kills it then, with all that wasn't delivered. So a thread of our own watches: at the
@@ -33,7 +36,7 @@ from agent.stopping import Stopping
 from telemetry.printable import indented
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
     from types import FrameType
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -58,6 +61,8 @@ class Ending:
         deliver: delivers, in so many seconds, what isn't yet; called at the deadline.
         leave: ends the process with an exit code, at once.
         tells: say on a terminal that the first signal is heard.
+        drains: signals that ask for what the first one does and for nothing more, however often
+            they come, besides those that count; one that is ignored stays so.
     """
 
     def __init__(
@@ -67,29 +72,36 @@ class Ending:
         deliver: Callable[[float], object],
         leave: Callable[[int], object] = os._exit,
         tells: bool = True,
+        drains: Collection[signal.Signals] = (),
     ) -> None:
         self._seconds = seconds
         self._deliver = deliver
         self._leave = leave
         self._tells = tells
-        self._asked = 0
+        self._drains = drains
+        self._counted = 0
+        """Signals so far, of those that count."""
+        self._drain = self._now = False
+        """What has been asked for."""
         self._told: tuple[asyncio.AbstractEventLoop, Stopping] | None = None
         self._watched: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        """Gets True at the first signal, or False when it is over without one. A queue that may be
-        put into from a signal's handler."""
+        """Gets True once something is asked for, or False when it is over without that. A queue
+        that may be put into from a signal's handler."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         """Take the signals."""
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
-        for number in SIGNALS:
+        for number in {*SIGNALS, *self._drains}:
+            if number in self._drains and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as under nohup
             self._before[number] = signal.signal(number, self._take)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the signals to whoever had them before. But once there was one the deadline holds:
         a thread that still runs would keep the process now, too."""
-        if self._asked:
+        if self._drain:
             return
         self._watched.put(False)
         for number, handler in self._before.items():
@@ -108,22 +120,33 @@ class Ending:
 
     def _take(self, number: int, _: FrameType | None) -> None:
         """Take a signal: whatever the main thread was in the middle of, a lock among it."""
-        self._asked += 1
-        if self._asked == 1:
-            self._watched.put(True)
-            if self._tells and sys.stderr.isatty():
-                os.write(2, b"\rstopping; Ctrl-C again to stop at once\n")
-        if self._asked > 2:
+        if number in self._drains:
+            self.ask(now=False)
+            return
+        self._counted += 1
+        if self._counted == 1 and self._tells and sys.stderr.isatty():
+            os.write(2, b"\rstopping; Ctrl-C again to stop at once\n")
+        if self._counted > 2:
             self._leave(128 + number)
-        if self._told is not None:
-            loop, stopping = self._told
+        self.ask(now=self._counted > 1)
+
+    def ask(self, *, now: bool) -> None:
+        """Ask for what the first signal does, or, ``now``, for what the second one does: from any
+        thread, and as often as one likes, for the same again changes nothing."""
+        if now:
+            self._now = True
+        if not self._drain:
+            self._drain = True
+            self._watched.put(True)
+        if (told := self._told) is not None:
+            loop, stopping = told
             with suppress(RuntimeError):  # it is closed
                 loop.call_soon_threadsafe(self._tell, stopping)
 
     def _tell(self, stopping: Stopping) -> None:
-        if self._asked > 0:
+        if self._drain:
             stopping.drain.set()
-        if self._asked > 1:
+        if self._now:
             stopping.now.set()
 
     # -- the deadline ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
@@ -21,7 +22,7 @@ from telemetry.printable import indented, printable
 from telemetry.store import Limits
 
 from . import terminal
-from .ending import Ending
+from .ending import SIGNALS, Ending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -168,9 +169,18 @@ def collector(settings: Settings) -> Collector | None:
     )
 
 
-def ending(settings: Settings, *, tells: bool = True) -> Ending:
-    """The end of a command that holds calls, as the settings say."""
-    return Ending(settings.drain_timeout + CLOSING_SECONDS, deliver=_deliver, tells=tells)
+def ending(settings: Settings, *, kept: bool = False) -> Ending:
+    """The end of a command that holds calls, as the settings say.
+
+    One that is ``kept`` by another process hears from that one, and by signals no more than the
+    wish to drain: they may have come to both.
+    """
+    return Ending(
+        settings.drain_timeout + CLOSING_SECONDS,
+        deliver=_deliver,
+        tells=not kept,
+        drains=(*SIGNALS, signal.SIGHUP) if kept else (),
+    )
 
 
 def _deliver(seconds: float) -> None:

@@ -4,7 +4,7 @@
 what                    does
 ======================  ============================================================================
 port                    kept here, listened on by each of the others: the kernel deals connections
-signals                 passed on, so that all drain at once (:mod:`.ending`)
+signals                 passed on, so that all drain at once (:mod:`.ending`, :mod:`.line`)
 one that ends           replaced: at once, then after 1, 2, 4, 8 s; the sixth time all is over
 ``/metrics``            of all together (:mod:`agent.totals`)
 its own end             noticed by the others, who drain: their line to it breaks
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,11 +33,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge
 
 from agent.errors import InputError
 from agent.listening import WebServer, listening, reserved
-from agent.siblings import SEATS, ask, socket_of
+from agent.siblings import ask, socket_of
 from agent.totals import Totals
 
 from . import process, terminal
 from .ending import DELIVERY_SECONDS, Ending
+from .line import DRAIN, NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -76,18 +77,25 @@ def keep(settings: Settings, command: str, *, page: bool) -> int:
             "PARLEY_PROCESSES: more than 1 needs Linux, which deals connections to all of them"
         )
     host = settings.gateway_host
-    with reserved(host, settings.gateway_port, "PARLEY_GATEWAY_PORT") as port, _shared() as folder:
+    with (
+        reserved(host, settings.gateway_port, "PARLEY_GATEWAY_PORT") as port,
+        _shared() as (folder, seats),
+    ):
         options = "--host", host, "--port", str(port), "--processes", str(settings.processes)
         fleet = Fleet(
             (*_PARLEY, command, str(folder)),
             (*options, "--page" if page else "--no-page"),
             number=settings.processes,
             folder=folder,
+            seats=seats,
         )
         # each of them has that long, and ends itself then
         deadline = settings.drain_timeout + process.CLOSING_SECONDS + DELIVERY_SECONDS
         with Ending(
-            deadline + _CAUTION_SECONDS, deliver=lambda _: fleet.kill(), leave=fleet.leave
+            deadline + _CAUTION_SECONDS,
+            deliver=lambda _: fleet.kill(),
+            leave=fleet.leave,
+            drains=(signal.SIGHUP,),
         ) as ending:
             at = None
             if settings.metrics_port is not None:
@@ -96,8 +104,9 @@ def keep(settings: Settings, command: str, *, page: bool) -> int:
 
 
 @contextmanager
-def _shared() -> Iterator[Path]:
-    """A folder of theirs alone."""
+def _shared() -> Iterator[tuple[Path, int]]:
+    """A folder of theirs alone, and the descriptor of an empty file in it that has no name: nobody
+    who tidies up can take it from those that start later."""
     try:
         made = tempfile.TemporaryDirectory(prefix="parley-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -105,9 +114,8 @@ def _shared() -> Iterator[Path]:
     with made as name:
         if len(name) > _LONGEST_FOLDER:
             raise InputError(f"{name}: too long for sockets in it: set TMPDIR to a shorter one")
-        folder = Path(name)
-        (folder / SEATS).touch(mode=0o600)
-        yield folder
+        with tempfile.TemporaryFile(dir=name) as seats:
+            yield Path(name), seats.fileno()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,29 @@ class _Child:
             return bool(self.line.recv(1))
         return False
 
+    def tell(self, wish: bytes) -> None:
+        """Tell it what is asked for."""
+        with suppress(OSError):  # it has just ended
+            self.line.send(wish)
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A process that is over, or has never been."""
+
+    code: int | None
+    """Its exit code, below 0 that of a signal; None for one that can't be started."""
+    reason: str = ""
+    """The system's, for that."""
+    listened: bool = False
+    steady: bool = False
+    """True when it did so for a while."""
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that has ended it."""
+        return None if self.code is None or self.code >= 0 else signal.Signals(-self.code).name
+
 
 class Fleet:
     """The processes, each replaced when it ends.
@@ -135,15 +166,25 @@ class Fleet:
         options: what follows these.
         number: how many.
         folder: what they share.
+        seats: the descriptor of a file that they share as well.
     """
 
     def __init__(
-        self, command: Sequence[str], options: Sequence[str], *, number: int, folder: Path
+        self,
+        command: Sequence[str],
+        options: Sequence[str],
+        *,
+        number: int,
+        folder: Path,
+        seats: int,
     ) -> None:
         self._command = command
         self._options = options
         self._number = number
         self._folder = folder
+        self._seats = seats
+        self._wish: bytes | None = None
+        """What is asked of all."""
         self._children: list[_Child] = []
         self._answering: set[int] = set()
         """Those of them that listen, by the number that the system gave them."""
@@ -200,73 +241,97 @@ class Fleet:
         await stopping.drain.wait()
         self._end()
         await stopping.now.wait()
-        self._ask_to_stop()
+        self._ask(NOW)
 
     def _end(self) -> None:
         self._over.set()
         self._ahead.set()
-        self._ask_to_stop()
+        self._ask(DRAIN)
 
-    def _ask_to_stop(self) -> None:
+    def _ask(self, wish: bytes) -> None:
+        self._wish = wish
         for child in self._children:
-            with suppress(ProcessLookupError):
-                child.process.terminate()
+            child.tell(wish)
 
     async def _keep_one(self, number: int) -> None:
         failures = 0
         while not self._over.is_set():
-            child = await self._start(number)
-            began, listened = time.monotonic(), await child.listens()
-            if listened:
-                began = time.monotonic()
-                self._listens(child)
-            code = await child.process.wait()
-            self._ended(child)
+            life = await self._live(number)
             if self._over.is_set():
-                early = code == -signal.SIGTERM and not listened
-                self._code = self._code if early or code == 0 else 1
-            elif not self._ahead.is_set():  # it has said why
-                self._code = code if code == _BAD_INPUT else 1
-                self._end()
+                early = life.signal == "SIGTERM" and not life.listened
+                self._code = 1 if life.code and not early else self._code
+            elif not self._ahead.is_set():
+                self._not_begun(number, life)
             else:
-                steady = listened and time.monotonic() - began >= STEADY_SECONDS
-                failures = 1 if steady else failures + 1
-                await self._replace(number, code, failures)
+                failures = 1 if life.steady else failures + 1
+                await self._replace(number, life, failures)
 
-    async def _replace(self, number: int, code: int, failures: int) -> None:
+    async def _live(self, number: int) -> _Life:
+        """Start one, and wait for its end."""
+        try:
+            child = await self._start(number)
+        except OSError as error:
+            return _Life(None, error.strerror or str(error))
+        listened = await child.listens()
+        began = time.monotonic()
+        if listened:
+            self._listens(child)
+        code = await child.process.wait()
+        self._ended(child)
+        steady = listened and time.monotonic() - began >= STEADY_SECONDS
+        return _Life(code, listened=listened, steady=steady)
+
+    def _not_begun(self, number: int, life: _Life) -> None:
+        """End all before the others are started: they would fare no better."""
+        if life.code is None:
+            terminal.warn(f"parley: process {number} can't be started: {life.reason}")
+        elif life.code <= 0:  # otherwise it has said why
+            by = "" if life.signal is None else f" by {life.signal}"
+            terminal.warn(f"parley: process {number} was ended{by} while it started")
+        self._code = life.code if life.code == _BAD_INPUT else 1
+        self._end()
+
+    async def _replace(self, number: int, life: _Life, failures: int) -> None:
         """Wait until a process that ended may be started again; end all if it has failed often."""
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"exit code {life.code}" if life.signal is None else f"signal {life.signal}"
         if failures >= MOST_FAILURES:
             terminal.warn(
-                f"parley: process {number} has ended {failures} times soon after its start, "
+                f"parley: process {number} can't be started: {life.reason}; all are stopped"
+                if life.code is None
+                else f"parley: process {number} has ended {failures} times soon after its start, "
                 f"with {how} now: the log says why; all are stopped"
             )
             self._code = 1
             self._end()
             return
-        self._replaced.inc()
+        if life.code is None:
+            log.warning("gateway: process %d can't be started: %s", number, life.reason)
+        else:
+            self._replaced.inc()
+            log.warning("gateway: process %d has ended with %s: another takes over", number, how)
         wait = min(2.0 ** (failures - 2), _LONGEST_WAIT_SECONDS) if failures > 1 else 0.0
-        log.warning("gateway: process %d has ended with %s: another one takes over", number, how)
         with anyio.move_on_after(wait):
             await self._over.wait()
 
     async def _start(self, number: int) -> _Child:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as undone:
+            undone.enter_context(ours)
             line = theirs.fileno()
             process = await anyio.open_process(
-                (*self._command, str(number), str(line), *self._options),
+                (*self._command, str(number), str(line), str(self._seats), *self._options),
                 stdin=subprocess.DEVNULL,
                 stdout=None,
                 stderr=None,
-                pass_fds=[line],
+                pass_fds=[line, self._seats],
                 start_new_session=True,  # a terminal's Ctrl-C comes here only, and is passed on
             )
+            undone.pop_all()
         ours.setblocking(False)
         child = _Child(process, ours)
         self._children.append(child)
-        if self._over.is_set():
-            self._ask_to_stop()
+        if self._wish is not None:
+            child.tell(self._wish)
         return child
 
     def _listens(self, child: _Child) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import threading
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 
 from agent.stopping import until_started
 from config import load
 
 from . import terminal
+from .line import Told, hear
 
 if TYPE_CHECKING:
     from agent.siblings import Place
@@ -83,6 +80,7 @@ def serve_process(
     folder: Path,
     number: int,
     line: int,
+    seats: int,
     host: Annotated[str, typer.Option()],
     port: Annotated[int, typer.Option()],
     processes: Annotated[int, typer.Option()],
@@ -90,8 +88,8 @@ def serve_process(
 ) -> None:
     """Be one of several processes of `parley serve`, which starts them.
 
-    ``line`` is the descriptor of a socket to the process that has started this one: it is told when
-    this one listens, and when it is gone, this one drains.
+    ``line`` is the descriptor of a socket to the process that has started this one
+    (:mod:`agent.cli.line`), ``seats`` that of the file by which all share seats.
     """
     settings = load(gateway_host=host, gateway_port=port, processes=processes)
     from agent.siblings import Place
@@ -99,17 +97,12 @@ def serve_process(
     from . import process
 
     process.begin(settings.log_level, warns=False, number=number)
-    place = Place(folder, number, processes)
-    with process.ending(settings, tells=False) as ending, socket.socket(fileno=line) as keeper:
-        threading.Thread(target=_drain_without, args=[keeper], daemon=True).start()
+    place = Place(folder, number, processes, seats)
+    with process.ending(settings, kept=True) as ending:
+        keeper = socket.socket(fileno=line)
+        hear(keeper, ending, folder)
         with process.traced(settings) as runtime:
             process.run(_serve, settings, page, ending, runtime, place, keeper)
-
-
-def _drain_without(keeper: socket.socket) -> None:
-    """Ask this process to stop once the one that keeps it is gone."""
-    keeper.recv(1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _serve(
@@ -154,17 +147,5 @@ async def _serve(
             runtime=runtime,
             metrics_at=None if port is None or place else (settings.metrics_host, port),
             place=place,
-            task_status=_Told(keeper),
+            task_status=Told(keeper),
         )
-
-
-class _Told(anyio.abc.TaskStatus[str]):
-    """Tells the process that keeps this one that it listens."""
-
-    def __init__(self, keeper: socket.socket | None) -> None:
-        self._keeper = keeper
-
-    def started(self, value: str | None = None) -> None:
-        """It does."""
-        if self._keeper is not None:
-            self._keeper.send(b"!")

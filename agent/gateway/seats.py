@@ -9,7 +9,6 @@ gives its call is kept to it in the same way, by a byte far behind the seats.
 from __future__ import annotations
 
 import fcntl
-import os
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,6 @@ from .protocol import CloseCode, TurnedAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _IDS: Final = 1 << 48
 """The first byte of the ids."""
@@ -34,15 +32,16 @@ class Seats:
 
     Args:
         most: the number of seats, those of other processes included.
-        shared: the file by which processes share them; None where there is no other. Nothing else
-            in the process may open it: closing it once gives back all seats.
+        shared: the descriptor of the file by which processes share them; None where there is no
+            other. The process may have no other one of that file: closing any of them gives
+            back all seats.
         first: the seat to look at first. Processes that each begin elsewhere find one at once.
     """
 
-    def __init__(self, most: int, shared: Path | None = None, *, first: int = 0) -> None:
+    def __init__(self, most: int, shared: int | None = None, *, first: int = 0) -> None:
         self.most = most
         self._first = first
-        self._file = None if shared is None else os.open(shared, os.O_RDWR)
+        self._file = shared
         self._held: set[int] = set()
         """Bytes that this process has; to itself the kernel would give them again."""
         self._calls = 0
@@ -50,11 +49,6 @@ class Seats:
     def __len__(self) -> int:
         """How many calls of this process have one."""
         return self._calls
-
-    def close(self) -> None:
-        """Leave the file."""
-        if self._file is not None:
-            os.close(self._file)
 
     def check(self) -> None:
         """See that there is a seat, without taking it. Raises

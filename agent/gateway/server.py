@@ -256,7 +256,6 @@ class _Gateway:
         Raises :class:`~agent.listening.PortError`.
         """
         async with AsyncExitStack() as told:
-            told.callback(self._seats.close)
             if at is not None or self._siblings is not None:
                 figures = metrics.Worker(
                     sessions=lambda: len(self._seats),

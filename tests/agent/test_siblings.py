@@ -30,7 +30,7 @@ def health(sessions: int, *reasons: str) -> dict[str, Any]:
 
 def test_a_place_has_its_share(tmp_path: Path) -> None:
     """Rounded up: all have at least the whole together."""
-    place = Place(tmp_path, 1, 3)
+    place = Place(tmp_path, 1, 3, seats=-1)
     assert [place.share(whole) for whole in (1, 3, 100)] == [1, 1, 34]
 
 
@@ -51,7 +51,7 @@ def test_health_of_several_is_one() -> None:
 
 async def test_each_answers_the_others(tmp_path: Path) -> None:
     """Health and metrics, inside the block."""
-    siblings = Siblings(Place(tmp_path, 0, 2), lambda: health(3))
+    siblings = Siblings(Place(tmp_path, 0, 2, seats=-1), lambda: health(3))
     own = socket_of(tmp_path, os.getpid())
     async with siblings.told():
         assert json.loads(await ask(own, "health") or "") == health(3)
@@ -78,7 +78,7 @@ async def test_one_asks_all_the_others(tmp_path: Path) -> None:
     await web.UnixSite(runner, str(socket_of(tmp_path, 1))).start()
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(socket_of(tmp_path, 2)))
-    siblings = Siblings(Place(tmp_path, 0, 3), lambda: health(1))
+    siblings = Siblings(Place(tmp_path, 0, 3, seats=-1), lambda: health(1))
     found = [await siblings.health() for _ in range(20)]
     await runner.cleanup()
     assert {(each["sessions"], each["processes"], each["status"]) for each in found} == {

@@ -36,7 +36,7 @@ from agent import gateway
 from agent.cli import process
 from agent.listening import reserved
 from agent.session import VoiceSession
-from agent.siblings import SEATS, Place
+from agent.siblings import Place
 
 from .figures import Figure
 from .load import call_all, program, tell, told, watch
@@ -53,6 +53,8 @@ LAG_TARGET_MS: Final = 50.0
 TARGET_SESSIONS: Final = 150
 SHARE_HELD: Final = 0.9
 """Share of what a process holds alone that it is to hold beside others: two hold 1.8 times that."""
+_SEATS: Final = "seats"
+"""Name of the file by which they share seats."""
 _SETTLE_SECONDS: Final = 8.0
 """Time the callers have to begin, and to be answered once."""
 _LATE_SECONDS: Final = 2.0
@@ -87,7 +89,7 @@ def run(sessions: int, seconds: float, processes: int) -> tuple[dict[str, float]
         reserved("127.0.0.1", 0, "the port") as port,
         ExitStack() as ended,
     ):
-        Path(folder, SEATS).touch()
+        Path(folder, _SEATS).touch()
         servers = [
             ended.enter_context(
                 program("density", "serve", sessions, seconds, folder, number, processes, port)
@@ -167,7 +169,8 @@ def main() -> None:
     """The program."""
     match sys.argv[1:]:
         case ["serve", sessions, seconds, folder, number, of, port]:
-            place = Place(Path(folder), int(number), int(of))
+            seats = os.open(Path(folder, _SEATS), os.O_RDWR)
+            place = Place(Path(folder), int(number), int(of), seats)
             with telemetry.init(store=Path(folder, "traces.db")):
                 process.run(_serve, int(sessions), float(seconds), place, int(port))
         case ["call", url, callers, seconds, skip]:

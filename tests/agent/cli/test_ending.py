@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.cli.ending import Ending
 from tests.ingest import Ingest
 
 from .test_app import MODELS, ROOT, _environ
@@ -180,6 +181,16 @@ def test_sentry_that_hangs_keeps_nobody(tmp_path: Path, store: str, told: str) -
         said = ended(running)
     assert running.returncode == 0, said
     assert told in said
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    """As under ``nohup``: only who hears of it can take it for a wish."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Ending(60.0, deliver=lambda _: None, drains=(signal.SIGHUP,)):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_third_signal_leaves_at_once(tmp_path: Path) -> None:

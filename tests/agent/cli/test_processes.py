@@ -18,16 +18,17 @@ import pytest
 from agent import gateway
 from agent.cli import processes
 from agent.cli.ending import Ending
+from agent.cli.line import DRAIN
 from agent.gateway import CloseCode, Disconnected, Ended, Start, Words
 from agent.session.line import Outcome
-from agent.siblings import SEATS, ask, socket_of
+from agent.siblings import ask, socket_of
 from tests.system.program import Program
 
 from .fast_agent import SETTINGS
 from .test_app import _environ, parley
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 CAP: Final = 8
 DRAIN_SECONDS: Final = 3.0
@@ -185,21 +186,57 @@ async def test_one_that_is_killed_costs_its_own_calls(two: Two) -> None:
     assert await anyio.to_thread.run_sync(lambda: two.exit_code(timeout=DEADLINE_SECONDS)) == 0
 
 
+async def at_once(two: Two) -> None:
+    """Ask the one that keeps the others."""
+    two.signal(signal.SIGTERM)
+
+
+async def with_all(two: Two) -> None:
+    """Ask it and each of the others at the same time, as systemd does; and the others again."""
+    children = two.children()
+    for pid in (two.process.pid, *children):
+        os.kill(pid, signal.SIGTERM)
+    await anyio.to_thread.run_sync(two.wait_for_count, "draining", 2)
+    for pid in children:
+        os.kill(pid, signal.SIGTERM)
+
+
+async def and_end_the_keeper(two: Two) -> None:
+    """Ask it, and kill it while the others drain."""
+    two.signal(signal.SIGTERM)
+    await anyio.to_thread.run_sync(two.wait_for_count, "draining", 2)
+    two.process.kill()
+
+
+async def by_hanging_up(two: Two) -> None:
+    """Close its terminal, which is said twice where a shell says it too."""
+    two.signal(signal.SIGHUP)
+    await anyio.to_thread.run_sync(two.wait_for_count, "draining", 2)
+    two.signal(signal.SIGHUP)
+
+
 @pytest.mark.timeout(120)
-async def test_all_drain_together(two: Two) -> None:
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [(at_once, 0), (with_all, 0), (and_end_the_keeper, -signal.SIGKILL), (by_hanging_up, 0)],
+)
+async def test_all_drain_together(
+    two: Two, asked: Callable[[Two], Awaitable[None]], code: int
+) -> None:
     """At the signal nobody takes a call any more, and each call is said goodbye to. Nothing is left
-    behind."""
+    behind. However many hear of it: it is one wish."""
     async with Calls(two.url) as calls:
         await calls.until_all_have_some(two)
-        two.signal(signal.SIGTERM)
+        await asked(two)
         for call in calls.open:
             assert [message async for message in call][-1] == Ended(outcome=Outcome.SHUTDOWN)
             assert call.close_code == CloseCode.GOING_AWAY
         with pytest.raises(gateway.ConnectError):
             await calls.call()
-    assert await anyio.to_thread.run_sync(lambda: two.exit_code(timeout=DEADLINE_SECONDS)) == 0
-    assert two.shared() == []
+    assert await anyio.to_thread.run_sync(lambda: two.process.wait(DEADLINE_SECONDS)) == code
     await anyio.to_thread.run_sync(two.wait_for_silence)
+    assert two.said.count("said goodbye to") == 2
+    assert two.shared() == []
 
 
 @pytest.mark.timeout(120)
@@ -235,6 +272,21 @@ def test_they_do_not_outlive_who_keeps_them(two: Two) -> None:
     two.process.kill()
     two.wait_for_silence()
     assert two.said.count("draining: 0 calls") == 2
+    assert two.shared() == []
+
+
+@pytest.mark.timeout(120)
+async def test_nobody_misses_what_was_tidied_up(two: Two) -> None:
+    """Who cleans temporary folders may take all that is in theirs: one that ends is replaced, and
+    they share the seats as before."""
+    for path in two.shared()[0].iterdir():
+        path.unlink()
+    os.kill(two.children()[0], signal.SIGKILL)
+    await anyio.to_thread.run_sync(two.wait_until_both_listen, 2)
+    async with Calls(two.url) as calls:
+        for _ in range(CAP):
+            await calls.call()
+        assert {await calls.refused() for _ in range(8)} == {CloseCode.TRY_AGAIN_LATER}
 
 
 @pytest.mark.parametrize(
@@ -262,23 +314,21 @@ class Heard(Ending):
     def __init__(self) -> None:
         super().__init__(60.0, deliver=lambda _: None)
 
-    def ask(self) -> None:
-        """Ask once."""
-        self._take(signal.SIGTERM, None)
 
-
-def fleet(folder: Path, *lives: str) -> processes.Fleet:
+def fleet(folder: Path, *lives: str, number: int = 1) -> processes.Fleet:
     """Processes of which the first one lives the first life, and so on; those after, the last."""
-    (folder / SEATS).touch()
     program = f"""
-import os, signal, socket, sys, time
+import os, socket, sys
 lives, line = {lives!r}, socket.socket(fileno=int(sys.argv[2]))
 number = len(os.listdir({str(folder / "lives")!r}))
 open(os.path.join({str(folder / "lives")!r}, str(os.getpid())), "w").close()
 exec(lives[min(number, len(lives) - 1)])
 """
     (folder / "lives").mkdir()
-    return processes.Fleet([sys.executable, "-c", program], [], number=1, folder=folder)
+    parley = folder / "parley"
+    parley.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    parley.chmod(0o700)
+    return processes.Fleet([str(parley), "-c", program], [], number=number, folder=folder, seats=2)
 
 
 def started(folder: Path) -> int:
@@ -308,18 +358,69 @@ async def test_those_that_end_again_and_again_are_given_up(
     assert line.startswith("parley: process 0 has ended 6 times soon after its start, with signal ")
 
 
+@pytest.mark.parametrize(
+    ("life", "ended"), [("os.kill(os.getpid(), 9)", "ended by SIGKILL"), ("sys.exit(0)", "ended")]
+)
+async def test_one_that_is_ended_at_its_start_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], life: str, ended: str
+) -> None:
+    """By this process: killed, it can't tell itself; asked to stop, it has nothing to tell."""
+    assert await fleet(tmp_path, life).keep(Heard(), None) == 1
+    assert capsys.readouterr().err == f"parley: process 0 was {ended} while it started\n"
+
+
+async def test_a_first_one_that_can_not_be_started_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit code 1."""
+    kept = fleet(tmp_path, "")
+    (tmp_path / "parley").unlink()
+    assert await kept.keep(Heard(), None) == 1
+    said = "parley: process 0 can't be started: No such file or directory\n"
+    assert capsys.readouterr().err == said
+
+
+async def test_one_that_can_not_be_replaced_leaves_no_orphans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start that the system refuses is one that failed. At the last one the others drain, and
+    what the operator asks for then for the first time is no more than that."""
+    monkeypatch.setattr(processes, "_LONGEST_WAIT_SECONDS", 0.0)
+    heard = tmp_path / "heard"
+    steady = f"""
+line.send(b"!")
+with open({str(heard)!r}, "ab", buffering=0) as heard:
+    heard.write(line.recv(1))
+    heard.write(line.recv(1))
+"""
+    last = f"os.unlink({str(tmp_path / 'parley')!r}); line.send(b'!')"
+    kept, ending = fleet(tmp_path, steady, last, number=2), Heard()
+    async with anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            while not heard.exists() or not heard.read_bytes():  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(0.02)
+            ending.ask(now=False)
+
+        tasks.start_soon(ask)
+        assert await kept.keep(ending, None) == 1
+    assert heard.read_bytes() == 2 * DRAIN
+    said = "parley: process 1 can't be started: No such file or directory; all are stopped\n"
+    assert capsys.readouterr().err == said
+
+
 @pytest.mark.parametrize(("its", "code"), [(0, 0), (3, 1)])
 async def test_the_exit_code_is_of_all(tmp_path: Path, its: int, code: int) -> None:
     """0 only if each of them ended well; and one that has ended before is replaced."""
     ending = Heard()
-    life = f"signal.signal(15, lambda *_: sys.exit({its})); line.send(b'!'); signal.pause()"
+    life = f"line.send(b'!'); line.recv(1); sys.exit({its})"
     kept = fleet(tmp_path, "line.send(b'!'); sys.exit(0)", life)
     async with anyio.create_task_group() as tasks:
 
         async def ask() -> None:
             while started(tmp_path) < 2 or not kept.answering:  # noqa: ASYNC110 - nobody tells
                 await anyio.sleep(0.02)
-            ending.ask()
+            ending.ask(now=False)
 
         tasks.start_soon(ask)
         assert await kept.keep(ending, None) == code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,13 @@ from agent.gateway import CloseCode, TurnedAwayError
 from agent.gateway.seats import Seats
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 OTHER = """\
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from agent.gateway.seats import Seats
-seats = Seats(3, Path(sys.argv[1]), first=2)
+seats = Seats(3, int(sys.argv[1]), first=2)
 with ExitStack() as held:
     for id in sys.argv[2:]:
         held.enter_context(seats.taken(id))
@@ -32,18 +32,21 @@ sys.stdin.readline()
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A file by which processes share seats."""
-    path = tmp_path / "seats"
-    path.touch()
-    return path
+def shared() -> Iterator[int]:
+    """The descriptor of a file by which processes share seats."""
+    with tempfile.TemporaryFile() as file:
+        yield file.fileno()
 
 
-def other(shared: Path, *ids: str) -> subprocess.Popen[str]:
+def other(shared: int, *ids: str) -> subprocess.Popen[str]:
     """Another process, with a call for each id."""
     pipe = subprocess.PIPE
     started = subprocess.Popen(
-        [sys.executable, "-c", OTHER, str(shared), *ids], stdin=pipe, stdout=pipe, text=True
+        [sys.executable, "-c", OTHER, str(shared), *ids],
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
+        pass_fds=[shared],
     )
     assert started.stdout is not None
     assert started.stdout.readline() == "seated\n"
@@ -51,7 +54,7 @@ def other(shared: Path, *ids: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_seats_are_taken_and_given_back(shared: Path, is_shared: bool) -> None:
+def test_seats_are_taken_and_given_back(shared: int, is_shared: bool) -> None:
     """So many at once and no more, whatever calls there were before; looking takes none."""
     seats = Seats(2, shared if is_shared else None, first=1)
     for _ in range(3):
@@ -64,11 +67,10 @@ def test_seats_are_taken_and_given_back(shared: Path, is_shared: bool) -> None:
         for _ in range(3):
             seats.check()
         assert len(seats) == 0
-    seats.close()
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_an_id_is_one_calls(shared: Path, is_shared: bool) -> None:
+def test_an_id_is_one_calls(shared: int, is_shared: bool) -> None:
     """Until it has ended. Who is turned away for that leaves the seat."""
     seats = Seats(2, shared if is_shared else None)
     with seats.taken("c-1"):
@@ -80,11 +82,10 @@ def test_an_id_is_one_calls(shared: Path, is_shared: bool) -> None:
             pass
     with seats.taken("c-1"):
         pass
-    seats.close()
 
 
 @pytest.mark.parametrize("how", ["leaves", "is killed"])
-def test_processes_share_them(shared: Path, how: str) -> None:
+def test_processes_share_them(shared: int, how: str) -> None:
     """Seats and ids of another process are taken; they are free when its calls have ended, and when
     it is killed."""
     seats = Seats(3, shared)
@@ -107,4 +108,3 @@ def test_processes_share_them(shared: Path, how: str) -> None:
         held.enter_context(seats.taken("c-1"))
         held.enter_context(seats.taken("c-2"))
         process.kill()
-    seats.close()
