@@ -37,6 +37,8 @@ _AT_FIRST: Final = 300
 """Rows that are looked at before the first page is shown, and at a time of those before them."""
 _AT_ONCE: Final = 50
 """Conversations whose spans are read between two looks at what is newer."""
+_STEPS: Final = 200
+"""Steps of SQLite's machine between two looks at the clock, in a query that has a time limit."""
 _AFTER_A_FAILURE_SECONDS: Final = 1.0
 """What can't be read now is tried again after so long, unless there is something else to read."""
 
@@ -66,13 +68,32 @@ class Index:
     # -- asked by the views --------------------------------------------------------------------
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Cursor]:
-        """The tables, as new as the stores, for a short query."""
+    def reading(self, seconds: float | None = None) -> Iterator[sqlite3.Cursor]:
+        """The tables, as new as the stores, for a short query.
+
+        Args:
+            seconds: the time after which a query is given up.
+
+        Raises:
+            TimeoutError: one was.
+        """
         self.refresh()
         with self._lock:
             cursor = self._connection.cursor()
             cursor.row_factory = sqlite3.Row
-            yield cursor
+            if seconds is None:
+                yield cursor
+                return
+            until = time.monotonic() + seconds
+            self._connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+            try:
+                yield cursor
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                raise TimeoutError from error
+            finally:
+                self._connection.set_progress_handler(None, 0)
 
     @property
     def pending(self) -> int:

@@ -110,6 +110,8 @@ class Listed:
     outcomes: list[str]
     pending: int
     """Conversations that aren't read yet."""
+    too_many: bool = False
+    """True if the search was given up; it has no rows then."""
 
     @property
     def pages(self) -> int:
@@ -133,22 +135,14 @@ def find(index: Index, asked: Asked) -> Listed:
     if asked.only:
         conditions.append(ONLY[asked.only][1])
     where = " AND ".join(conditions)
-    column = _SORTS[asked.sort.removeprefix("-")]
-    direction = "DESC" if asked.sort.startswith("-") else "ASC"
+    shown: list[dict[str, Any]] = []
+    count, too_many = 0, False
+    try:
+        with index.reading(None if wanted is None else search.MOST_SECONDS) as cursor:
+            shown, count = _rows(cursor, asked, where, found, wanted)
+    except TimeoutError:
+        too_many = True
     with index.reading() as cursor:
-        rows = cursor.execute(
-            f"SELECT e.*, count(*) OVER () AS count FROM entry AS e WHERE {where} "  # noqa: S608
-            f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
-            "LIMIT :limit OFFSET :offset",
-            {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
-        ).fetchall()
-        if rows:
-            count = rows[0]["count"]
-        else:  # past the last page
-            (count,) = cursor.execute(
-                f"SELECT count(*) FROM entry AS e WHERE {where}",  # noqa: S608 - ours
-                found,
-            ).fetchone()
         total, running = cursor.execute(
             "SELECT count(*), coalesce(sum(runs), 0) FROM entry WHERE listed"
         ).fetchone()
@@ -158,9 +152,30 @@ def find(index: Index, asked: Asked) -> Listed:
                 "SELECT DISTINCT coalesce(outcome, status) FROM entry WHERE listed ORDER BY 1"
             )
         ]
-        excerpts = _excerpts(cursor, wanted, rows)
-    shown = [{**dict(row), "excerpt": excerpts.get(row["number"])} for row in rows]
-    return Listed(asked, shown, count, total, running, outcomes, index.pending)
+    return Listed(asked, shown, count, total, running, outcomes, index.pending, too_many)
+
+
+def _rows(
+    cursor: sqlite3.Cursor, asked: Asked, where: str, found: Mapping[str, Any], wanted: str | None
+) -> tuple[list[dict[str, Any]], int]:
+    """The rows of a page, and the number of those of all pages."""
+    column = _SORTS[asked.sort.removeprefix("-")]
+    direction = "DESC" if asked.sort.startswith("-") else "ASC"
+    rows = cursor.execute(
+        f"SELECT e.*, count(*) OVER () AS count FROM entry AS e WHERE {where} "  # noqa: S608
+        f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
+        "LIMIT :limit OFFSET :offset",
+        {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
+    ).fetchall()
+    if rows:
+        count = rows[0]["count"]
+    else:  # past the last page
+        (count,) = cursor.execute(
+            f"SELECT count(*) FROM entry AS e WHERE {where}",  # noqa: S608 - ours
+            found,
+        ).fetchone()
+    excerpts = _excerpts(cursor, wanted, rows)
+    return [{**dict(row), "excerpt": excerpts.get(row["number"])} for row in rows], count
 
 
 def _excerpts(
