@@ -46,6 +46,9 @@ class Received:
     def __init__(self, store: TraceStore) -> None:
         self.store = store
         self._lock = threading.Lock()
+        """Held while it is written to."""
+        self._counting = threading.Lock()
+        """Held for moments: refusals are counted on the event loop."""
         self._refused: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._envelopes = 0
@@ -55,18 +58,18 @@ class Received:
     @property
     def refused(self) -> dict[str, int]:
         """Envelopes and items that were refused, by reason."""
-        with self._lock:
+        with self._counting:
             return dict(self._refused)
 
     @property
     def dropped(self) -> dict[str, int]:
         """Drops that other processes report, by reason."""
-        with self._lock:
+        with self._counting:
             return dict(self._dropped)
 
     def refuse(self, reason: str) -> None:
         """Count a refusal."""
-        with self._lock:
+        with self._counting:
             _count(self._refused, reason, 1)
 
     def add(self, body: bytes) -> list[int]:
@@ -140,7 +143,7 @@ class Received:
             discarded := content.get("discarded_events"), list
         ):
             raise RefusedError("malformed", "a report isn't one")
-        with self._lock:
+        with self._counting:
             for one in discarded[:100]:
                 if isinstance(one, dict) and type(number := one.get("quantity")) is int:
                     what = f"{one.get('category')}s: {one.get('reason')}"[:60]
