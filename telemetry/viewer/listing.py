@@ -28,6 +28,8 @@ ON_A_PAGE: Final = 100
 SLOW_SECONDS: Final = 1.5
 """A conversation with a slower answer is one of the slow ones."""
 _LAST_PAGE: Final = 1_000
+_DIGITS: Final = 9
+"""Of its number; Python makes no number of too many."""
 _SORTS: Final = {
     "started": "e.started_at",
     "duration": "coalesce(e.ended_at, :now) - e.started_at",
@@ -71,7 +73,7 @@ class Asked:
             outcome=query.get("outcome", "")[: search.LONGEST],
             only=only if only in ONLY else "",
             sort=sort if sort.removeprefix("-") in _SORTS else "-started",
-            page=min(int(number), _LAST_PAGE) if number.isdecimal() and int(number) else 1,
+            page=min(max(int(number[:_DIGITS]), 1), _LAST_PAGE) if number.isdecimal() else 1,
         )
 
     def link(self, **changes: Any) -> str:

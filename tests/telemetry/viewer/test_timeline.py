@@ -207,7 +207,7 @@ def test_the_page_of_a_live_call_notices_that_its_process_was_killed(tmp_path: P
             process.wait(20)
             answers: list[Any] = []
 
-            def is_over() -> bool:
+            def is_over() -> object:
                 answers.append(client.get(url, headers={"If-None-Match": tag}))
                 return answers[-1].status_code == 200
 
