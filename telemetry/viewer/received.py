@@ -19,7 +19,16 @@ from ..store import Limits, SpanRow, StoredError, bounded
 from ..store.forgetting import forget
 from ..store.rows import OPEN, put_spans, to_json
 from ..store.sqlite_file import text
-from .envelopes import RefusedError, event_id_of, items, streamed, time_of, trace_of, transaction
+from .envelopes import (
+    RefusedError,
+    event_id_of,
+    is_shallow,
+    items,
+    streamed,
+    time_of,
+    trace_of,
+    transaction,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -215,13 +224,14 @@ def _cut_off(cursor: sqlite3.Cursor, condition: str, *values: object) -> None:
 
 
 def _error_event(content: Any) -> Mapping[str, Any]:
-    """An error event, of which the fields that are used are as they should be."""
+    """An error event, of which the fields that are used are as they should be, and those that are
+    nested too deep are left out."""
     if not isinstance(content, dict):
         raise RefusedError("malformed", "an event is no JSON object")
     event_id_of(content)
     time_of(content)
     trace_of(content)
-    return content
+    return {name: one for name, one in content.items() if is_shallow(one)}
 
 
 def _put_error(cursor: sqlite3.Cursor, event: Mapping[str, Any]) -> int:

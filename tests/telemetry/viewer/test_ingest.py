@@ -472,6 +472,23 @@ def test_attributes_that_nobody_can_show_are_left_out(viewer: Viewer, odd: Any) 
         assert viewer.client.get(place + path).status_code == 200
 
 
+@pytest.mark.parametrize("levels", [60, 970, 980, 984, 990])
+def test_an_error_with_something_nested_too_deep_is_shown_without_it(
+    viewer: Viewer, levels: int
+) -> None:
+    """Whoever reads it again goes down as deep; where that ends nobody knows beforehand. More than
+    Python reads at all is malformed."""
+    body = envelope(("event", {**ERROR, "extra": "here"})).replace(b'"length"', b'"once"')
+    body = body.replace(b'"here"', b"[" * levels + b"]" * levels)
+    assert viewer.post(body) in (200, 400)
+    for found in viewer.all():
+        [error] = viewer.state.sources.errors(found)
+        assert error.message == "no such table"
+        place = f"/conversations/{TRACE}/{found.root_span_id}"
+        assert viewer.client.get(place).status_code == 200
+    assert levels > 100 or viewer.all()
+
+
 def test_no_number_in_an_attribute_is_too_great_to_be_shown(viewer: Viewer) -> None:
     """It is none that anybody counted."""
     wanted = (
