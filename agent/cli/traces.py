@@ -86,7 +86,8 @@ def export_conversation(
         return
     path = output or Path(file_name(shown, kind))
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OURS), "w") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OURS)
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise InputError(

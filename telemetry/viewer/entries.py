@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..printable import printable
 from .search import BETWEEN
+from .seen import release_of
 from .tables import RELIST, STAGE_COLUMNS
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _VALUES: Final = (
     "ended_at",
     "status",
     "tags",
-    "release",
 )
 _PUT: Final = """
 INSERT INTO entry (store, runs, key, id, trace_id, root, op, name, started_at, ended_at, status,
@@ -59,7 +59,7 @@ _RESPONSE: Final = ("entry", "at", "latency", *STAGE_COLUMNS, "models", "provide
 def put(cursor: sqlite3.Cursor, store: int, row: sqlite3.Row, *, runs: bool) -> int:
     """Put a row of a store, or what has become of it; the entry's number."""
     values = (row[name] for name in _VALUES)
-    (number,) = cursor.execute(_PUT, (store, runs, *values)).fetchone()
+    (number,) = cursor.execute(_PUT, (store, runs, *values, release_of(row))).fetchone()
     return int(number)
 
 

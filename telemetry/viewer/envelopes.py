@@ -29,6 +29,10 @@ _LONGEST_OP: Final = 200
 _LATEST: Final = 1e11
 """Unix seconds; what is later is no time."""
 _HEX: Final = re.compile(r"[0-9a-f]+")
+DEEPEST: Final = 50
+"""Levels of lists and objects in a value; whoever reads it again goes down them one by one."""
+_OURS: Final = "\0"
+"""The beginning of keys by which the store finds the pieces of a long text."""
 _ABOUT_ITSELF: Final = ("sentry.", "process.runtime.", "thread.")
 """Prefixes of attributes in which an SDK tells of itself."""
 
@@ -314,14 +318,41 @@ def _text(value: Any, limit: int) -> str:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """Attributes, without those that there is no room for: the longest go."""
-    found = {str(name)[:_LONGEST_OP]: one for name, one in _object(value).items()}
+    """Attributes, without those that nobody can show, and those that there is no room for: the
+    longest go."""
+    found = {
+        str(name)[:_LONGEST_OP]: one
+        for name, one in _object(value).items()
+        if not _has_ours({name: one}) and is_shallow(one)
+    }
     sizes = {name: len(json.dumps(one)) for name, one in found.items()}
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if sum(sizes.values()) <= MOST_ATTRIBUTE_BYTES:
             break
         del found[name], sizes[name]
     return found
+
+
+def is_shallow(value: Any, deep: int = DEEPEST) -> bool:
+    """True if a value is nested no deeper than that."""
+    match value:
+        case dict():
+            return deep > 0 and all(is_shallow(one, deep - 1) for one in value.values())
+        case list():
+            return deep > 0 and all(is_shallow(one, deep - 1) for one in value)
+    return True
+
+
+def _has_ours(value: Any, deep: int = DEEPEST) -> bool:
+    """True if there is a key in it that is the store's own."""
+    match value:
+        case dict():
+            return any(name.startswith(_OURS) for name in value) or (
+                deep > 0 and any(_has_ours(one, deep - 1) for one in value.values())
+            )
+        case list():
+            return deep > 0 and any(_has_ours(one, deep - 1) for one in value)
+    return False
 
 
 def _tags(value: Any) -> dict[str, str]:

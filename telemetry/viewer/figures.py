@@ -47,10 +47,11 @@ SELECT coalesce(sum(op = ?3), 0), coalesce(sum(started_at > ?2), 0),
 FROM span WHERE conversation = ?1
 """
 _MODELS: Final = f"""
-SELECT DISTINCT json_extract(attributes, '$."{names.GEN_AI_REQUEST_MODEL}"'),
-    json_extract(attributes, '$."{names.GEN_AI_PROVIDER_NAME}"')
+SELECT DISTINCT CAST(json_extract(attributes, '$."{names.GEN_AI_REQUEST_MODEL}"') AS BLOB),
+    CAST(json_extract(attributes, '$."{names.GEN_AI_PROVIDER_NAME}"') AS BLOB)
 FROM span WHERE conversation = ? AND op IN ({", ".join("?" * len(_WORKS))})
 """  # noqa: S608 - names of ours
+"""As bytes: of half of a surrogate pair SQLite makes text that it can't give back."""
 _REQUESTS: Final = f"""
 SELECT attributes FROM span WHERE conversation = ? AND op LIKE 'gen\\_ai.%' ESCAPE '\\'
 AND op NOT IN ({", ".join("?" * len(_NOT_A_REQUEST))}) ORDER BY started_at
@@ -120,7 +121,11 @@ def figures_of(
         parts = pieces.of_conversation(cursor, key)
         turns = [(at, pieces.whole(turn, parts)) for at, turn in turns]
     models = cursor.execute(_MODELS, (key, *_WORKS))
-    found.providers = {model: provider for model, provider in models if model and provider}
+    found.providers = {
+        model.decode(errors="replace"): provider.decode(errors="replace")
+        for model, provider in models
+        if model and provider
+    }
     found.outcome = _text(known.get(names.CONVERSATION_OUTCOME))
     found.turns = _whole(known.get(names.CONVERSATION_TURNS)) or len(turns)
     found.interruptions = _whole(known.get(names.CONVERSATION_INTERRUPTIONS)) or sum(
@@ -177,8 +182,8 @@ def _count_usage(
         numbers = [number for one in given if (number := _number(one)) is not None]
         return sum(numbers) if numbers else None
 
-    found.input_tokens = int(total("input_tokens") or 0)
-    found.output_tokens = int(total("output_tokens") or 0)
+    found.input_tokens = _countable(total("input_tokens") or 0)
+    found.output_tokens = _countable(total("output_tokens") or 0)
     found.heard_seconds = total("recognized_seconds") or 0.0
     found.spoken_seconds = total("synthesized_seconds") or 0.0
     found.cost = total("cost")
@@ -193,8 +198,9 @@ def _count_requests(found: Figures, cursor: sqlite3.Cursor, key: int) -> list[st
         if any(type(value) is dict for value in request.values()):
             parts = pieces.of_conversation(cursor, key) if parts is None else parts
             request = pieces.whole(request, parts)
-        found.input_tokens += _whole(request.get(names.GEN_AI_USAGE_INPUT_TOKENS))
-        found.output_tokens += _whole(request.get(names.GEN_AI_USAGE_OUTPUT_TOKENS))
+        used = found.input_tokens + _whole(request.get(names.GEN_AI_USAGE_INPUT_TOKENS))
+        made = found.output_tokens + _whole(request.get(names.GEN_AI_USAGE_OUTPUT_TOKENS))
+        found.input_tokens, found.output_tokens = _countable(used), _countable(made)
         price = _number(request.get(names.GEN_AI_COST))
         if price is not None:
             found.cost = (found.cost or 0.0) + price
@@ -231,6 +237,11 @@ def _number(value: Any) -> float | None:
 
 def _whole(value: Any) -> int:
     return int(_number(value) or 0)
+
+
+def _countable(total: float) -> int:
+    """A sum that SQLite has room for, whatever it is of."""
+    return int(max(min(total, _MOST), -_MOST))
 
 
 def _text(value: Any) -> str | None:

@@ -73,6 +73,8 @@ class Health:
     stores: tuple[StoreHealth, ...]
     pending: int
     """Conversations whose spans aren't counted yet."""
+    unread: tuple[str, ...] = ()
+    """A line of text for each store of which something can't be read."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """As other processes reported it since the viewer started, by reason."""
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -90,8 +92,9 @@ class Health:
 
     @property
     def problems(self) -> list[str]:
-        """A line of text for each store that can't be read."""
-        return [each.problem for each in self.stores if each.problem is not None]
+        """A line of text for each store that can't be read, or not all of it."""
+        told = [each.problem for each in self.stores if each.problem is not None]
+        return [*dict.fromkeys([*told, *self.unread])]
 
     @property
     def is_well(self) -> bool:
@@ -155,6 +158,7 @@ def of(app: Starlette) -> Health:
         **dict(found),
         stores=state.looks.now(),
         pending=state.index.pending,
+        unread=tuple(state.index.problems),
         dropped={} if received is None else received.dropped,
         refused={} if received is None else received.refused,
     )

@@ -15,6 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from ..printable import printable
 from ..store import TraceStoreError
 from . import entries
 from .figures import figures_of
@@ -36,6 +37,10 @@ _AT_FIRST: Final = 300
 """Rows that are looked at before the first page is shown, and at a time of those before them."""
 _AT_ONCE: Final = 50
 """Conversations whose spans are read between two looks at what is newer."""
+_STEPS: Final = 200
+"""Steps of SQLite's machine between two looks at the clock, in a query that has a time limit."""
+_AFTER_A_FAILURE_SECONDS: Final = 1.0
+"""What can't be read now is tried again after so long, unless there is something else to read."""
 
 
 class Index:
@@ -63,13 +68,32 @@ class Index:
     # -- asked by the views --------------------------------------------------------------------
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Cursor]:
-        """The tables, as new as the stores, for a short query."""
+    def reading(self, seconds: float | None = None) -> Iterator[sqlite3.Cursor]:
+        """The tables, as new as the stores, for a short query.
+
+        Args:
+            seconds: the time after which a query is given up.
+
+        Raises:
+            TimeoutError: one was.
+        """
         self.refresh()
         with self._lock:
             cursor = self._connection.cursor()
             cursor.row_factory = sqlite3.Row
-            yield cursor
+            if seconds is None:
+                yield cursor
+                return
+            until = time.monotonic() + seconds
+            self._connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+            try:
+                yield cursor
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                raise TimeoutError from error
+            finally:
+                self._connection.set_progress_handler(None, 0)
 
     @property
     def pending(self) -> int:
@@ -79,8 +103,16 @@ class Index:
 
     @property
     def problems(self) -> list[str]:
-        """A line of text for each store that can't be read."""
-        return [seen.problem for seen in self._seen if seen.problem is not None]
+        """A line of text for each store that can't be read, or not all of it."""
+        found: list[str] = []
+        for store, seen in zip(self._stores, self._seen, strict=True):
+            found += [] if seen.problem is None else [seen.problem]
+            if unread := [*seen.unread.values()]:
+                found.append(
+                    f"{store.path}: conversations whose figures are left out, because they can't "
+                    f"be read: {len(unread)}; of the first: {printable(unread[0], 200)}"
+                )
+        return found
 
     def wait(self, timeout: float) -> bool:
         """Wait until the spans of all that is there were read; False if they weren't in time."""
@@ -158,18 +190,26 @@ class Index:
 
     def _look_back(self) -> None:
         """Look at some of what was there before the first look."""
+        failure: TraceStoreError | None = None
         with self._refreshing:
             for number, (store, seen) in enumerate(zip(self._stores, self._seen, strict=True)):
-                if seen.first_key:
-                    last, seen.first_key = seen.first_key, max(seen.first_key - _AT_FIRST, 0)
+                if not seen.first_key:
+                    continue
+                between = (max(seen.first_key - _AT_FIRST, 0), seen.first_key)
+                try:
                     with store.reading() as cursor:
                         if cursor is not None and not seen.is_another(cursor):
-                            between = (seen.first_key, last)
                             rows = cursor.execute(
                                 f"{ROWS} WHERE key > ? AND key <= ? ORDER BY key", between
                             ).fetchall()
                             self._take(number, cursor, rows)
-                    return
+                except TraceStoreError as error:
+                    failure = error
+                    continue
+                seen.first_key = between[0]  # now that they are taken
+                return
+        if failure is not None:
+            raise failure
 
     def _forget_deleted(self, number: int, cursor: sqlite3.Cursor) -> None:
         """Forget what isn't in a store any more, if there is less in it than there was."""
@@ -188,6 +228,8 @@ class Index:
             }
             with self._writing() as index:
                 entries.forget(index, number, keys)
+            for key in self._seen[number].unread.keys() - keys:
+                self._seen[number].unread.pop(key, None)
 
     def _errors(self, cursor: sqlite3.Cursor, seen: Seen, *, again: bool) -> list[tuple[int, int]]:
         """The number of errors of each conversation, if there are new ones, or ``again``."""
@@ -245,16 +287,22 @@ class Index:
                 self._at_work = [
                     self._pending.popitem() for _ in range(min(_AT_ONCE, len(self._pending)))
                 ]
+            failed = False
             try:
                 if self._at_work:
                     self._read(self._at_work)
                 else:
                     self._look_back()
-            except TraceStoreError:
+            except Exception:  # the thread goes on, whatever anybody has written
                 log.exception("a store can't be read")
+                failed = True
             with self._changed:
                 self._at_work = []
                 self._changed.notify_all()
+                if failed:
+                    self._changed.wait_for(
+                        lambda: self._pending or self._closed, _AFTER_A_FAILURE_SECONDS
+                    )
 
     def _unseen(self) -> int:
         """The number of conversations that weren't looked at yet, or more."""
@@ -262,31 +310,42 @@ class Index:
 
     def _read(self, wanted: Sequence[tuple[tuple[int, int], int]]) -> None:
         """Read the spans of some conversations, and note what they say."""
-        done: list[tuple[int, str, Figures]] = []
         for store in {place[0] for place, _ in wanted}:
+            mine = [(place[1], number) for place, number in wanted if place[0] == store]
             try:
                 with self._stores[store].reading() as cursor:
-                    for place, number in wanted:
-                        if cursor is not None and place[0] == store:
-                            found = _figures(cursor, place[1])
-                            done += [] if found is None else [(number, *found)]
+                    if cursor is not None:
+                        for key, number in mine:
+                            self._read_one(cursor, self._seen[store], key, number)
                             time.sleep(0)  # whoever asks for a page goes first
             except TraceStoreError as error:
-                self._seen[store].problem = str(error)
-        with self._writing() as index:
-            for number, about, figures in done:
-                entries.put_figures(index, number, about, figures)
+                log.warning("%s", error)
+                with self._refreshing:  # and they are looked at again
+                    seen, now = self._seen[store], time.monotonic()
+                    for key, _ in mine:
+                        seen.unread[key] = str(error)
+                        seen.unsettled.setdefault(key, now)
+
+    def _read_one(self, cursor: sqlite3.Cursor, seen: Seen, key: int, number: int) -> None:
+        """Read the spans of one. If that can't be done, whoever wrote it, it keeps no other from
+        being read; it is told as a problem."""
+        try:
+            found = _figures(cursor, key)
+            if found is not None:
+                with self._writing() as index:
+                    entries.put_figures(index, number, *found)
+        except Exception as error:
+            if key not in seen.unread:
+                log.exception("conversation %d can't be read", key)
+            seen.unread[key] = f"{type(error).__name__}: {error}"
+        else:
+            seen.unread.pop(key, None)
 
 
 def _figures(cursor: sqlite3.Cursor, key: int) -> tuple[str, Figures] | None:
-    """The names and the figures of a conversation; None if it isn't there any more, or nobody can
-    read it."""
+    """The names and the figures of a conversation; None if it isn't there any more."""
     row = cursor.execute(f"{ROWS} WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
     about = " ".join(str(row[name]) for name in ("id", "name", "trace_id", "user", "tags"))
-    try:
-        return about, figures_of(cursor, key, row["root_span_id"], row["ended_at"])
-    except (ArithmeticError, LookupError, TypeError, ValueError):  # whoever wrote it
-        log.exception("conversation %d can't be read", key)
-        return None
+    return about, figures_of(cursor, key, row["root_span_id"], row["ended_at"])

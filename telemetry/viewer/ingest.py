@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 4
 """Envelopes that are read at the same time; more are to come again."""
+_DIGITS: Final = 18
+"""Of a length; Python makes no number of too many."""
 _KEY: Final = re.compile(r"\bsentry_key=([^,\s]+)")
 
 
@@ -62,7 +64,7 @@ def _take(request: Request, received: Received, body: bytes, encoding: str) -> N
 async def _body(request: Request) -> bytes:
     """The body, as it was sent, and no more of it than may be."""
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > MOST_BYTES:
+    if length.isdecimal() and (len(length) > _DIGITS or int(length) > MOST_BYTES):
         raise RefusedError("too large", "the body is too large", 413)
     found = bytearray()
     async for chunk in request.stream():
@@ -81,6 +83,8 @@ def _check(request: Request) -> None:
         raise RefusedError(
             "wrong key", "the key isn't that of the DSN which the viewer printed", 403
         )
+    if request.app.state.taking >= AT_ONCE:
+        raise RefusedError("busy", "too many envelopes at once: come again in a second", 429)
 
 
 def _refusal(refused: RefusedError) -> Response:
@@ -90,4 +94,4 @@ def _refusal(refused: RefusedError) -> Response:
     return answer
 
 
-routes = [Route("/api/{project:int}/envelope/", envelope, methods=["POST"])]
+routes = [Route("/api/{project}/envelope/", envelope, methods=["POST"])]

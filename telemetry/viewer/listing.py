@@ -28,6 +28,8 @@ ON_A_PAGE: Final = 100
 SLOW_SECONDS: Final = 1.5
 """A conversation with a slower answer is one of the slow ones."""
 _LAST_PAGE: Final = 1_000
+_DIGITS: Final = 9
+"""Of its number; Python makes no number of too many."""
 _SORTS: Final = {
     "started": "e.started_at",
     "duration": "coalesce(e.ended_at, :now) - e.started_at",
@@ -71,7 +73,7 @@ class Asked:
             outcome=query.get("outcome", "")[: search.LONGEST],
             only=only if only in ONLY else "",
             sort=sort if sort.removeprefix("-") in _SORTS else "-started",
-            page=min(int(number), _LAST_PAGE) if number.isdecimal() and int(number) else 1,
+            page=min(max(int(number[:_DIGITS]), 1), _LAST_PAGE) if number.isdecimal() else 1,
         )
 
     def link(self, **changes: Any) -> str:
@@ -110,6 +112,8 @@ class Listed:
     outcomes: list[str]
     pending: int
     """Conversations that aren't read yet."""
+    too_many: bool = False
+    """True if the search was given up; it has no rows then."""
 
     @property
     def pages(self) -> int:
@@ -133,22 +137,14 @@ def find(index: Index, asked: Asked) -> Listed:
     if asked.only:
         conditions.append(ONLY[asked.only][1])
     where = " AND ".join(conditions)
-    column = _SORTS[asked.sort.removeprefix("-")]
-    direction = "DESC" if asked.sort.startswith("-") else "ASC"
+    shown: list[dict[str, Any]] = []
+    count, too_many = 0, False
+    try:
+        with index.reading(None if wanted is None else search.MOST_SECONDS) as cursor:
+            shown, count = _rows(cursor, asked, where, found, wanted)
+    except TimeoutError:
+        too_many = True
     with index.reading() as cursor:
-        rows = cursor.execute(
-            f"SELECT e.*, count(*) OVER () AS count FROM entry AS e WHERE {where} "  # noqa: S608
-            f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
-            "LIMIT :limit OFFSET :offset",
-            {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
-        ).fetchall()
-        if rows:
-            count = rows[0]["count"]
-        else:  # past the last page
-            (count,) = cursor.execute(
-                f"SELECT count(*) FROM entry AS e WHERE {where}",  # noqa: S608 - ours
-                found,
-            ).fetchone()
         total, running = cursor.execute(
             "SELECT count(*), coalesce(sum(runs), 0) FROM entry WHERE listed"
         ).fetchone()
@@ -158,9 +154,30 @@ def find(index: Index, asked: Asked) -> Listed:
                 "SELECT DISTINCT coalesce(outcome, status) FROM entry WHERE listed ORDER BY 1"
             )
         ]
-        excerpts = _excerpts(cursor, wanted, rows)
-    shown = [{**dict(row), "excerpt": excerpts.get(row["number"])} for row in rows]
-    return Listed(asked, shown, count, total, running, outcomes, index.pending)
+    return Listed(asked, shown, count, total, running, outcomes, index.pending, too_many)
+
+
+def _rows(
+    cursor: sqlite3.Cursor, asked: Asked, where: str, found: Mapping[str, Any], wanted: str | None
+) -> tuple[list[dict[str, Any]], int]:
+    """The rows of a page, and the number of those of all pages."""
+    column = _SORTS[asked.sort.removeprefix("-")]
+    direction = "DESC" if asked.sort.startswith("-") else "ASC"
+    rows = cursor.execute(
+        f"SELECT e.*, count(*) OVER () AS count FROM entry AS e WHERE {where} "  # noqa: S608
+        f"ORDER BY e.runs DESC, {column} {direction} NULLS LAST, e.number DESC "
+        "LIMIT :limit OFFSET :offset",
+        {**found, "limit": ON_A_PAGE, "offset": ON_A_PAGE * (asked.page - 1)},
+    ).fetchall()
+    if rows:
+        count = rows[0]["count"]
+    else:  # past the last page
+        (count,) = cursor.execute(
+            f"SELECT count(*) FROM entry AS e WHERE {where}",  # noqa: S608 - ours
+            found,
+        ).fetchone()
+    excerpts = _excerpts(cursor, wanted, rows)
+    return [{**dict(row), "excerpt": excerpts.get(row["number"])} for row in rows], count
 
 
 def _excerpts(

@@ -19,7 +19,16 @@ from ..store import Limits, SpanRow, StoredError, bounded
 from ..store.forgetting import forget
 from ..store.rows import OPEN, put_spans, to_json
 from ..store.sqlite_file import text
-from .envelopes import RefusedError, event_id_of, items, streamed, time_of, trace_of, transaction
+from .envelopes import (
+    RefusedError,
+    event_id_of,
+    is_shallow,
+    items,
+    streamed,
+    time_of,
+    trace_of,
+    transaction,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,6 +55,9 @@ class Received:
     def __init__(self, store: TraceStore) -> None:
         self.store = store
         self._lock = threading.Lock()
+        """Held while it is written to."""
+        self._counting = threading.Lock()
+        """Held for moments: refusals are counted on the event loop."""
         self._refused: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._envelopes = 0
@@ -55,18 +67,18 @@ class Received:
     @property
     def refused(self) -> dict[str, int]:
         """Envelopes and items that were refused, by reason."""
-        with self._lock:
+        with self._counting:
             return dict(self._refused)
 
     @property
     def dropped(self) -> dict[str, int]:
         """Drops that other processes report, by reason."""
-        with self._lock:
+        with self._counting:
             return dict(self._dropped)
 
     def refuse(self, reason: str) -> None:
         """Count a refusal."""
-        with self._lock:
+        with self._counting:
             _count(self._refused, reason, 1)
 
     def add(self, body: bytes) -> list[int]:
@@ -140,7 +152,7 @@ class Received:
             discarded := content.get("discarded_events"), list
         ):
             raise RefusedError("malformed", "a report isn't one")
-        with self._lock:
+        with self._counting:
             for one in discarded[:100]:
                 if isinstance(one, dict) and type(number := one.get("quantity")) is int:
                     what = f"{one.get('category')}s: {one.get('reason')}"[:60]
@@ -212,13 +224,14 @@ def _cut_off(cursor: sqlite3.Cursor, condition: str, *values: object) -> None:
 
 
 def _error_event(content: Any) -> Mapping[str, Any]:
-    """An error event, of which the fields that are used are as they should be."""
+    """An error event, of which the fields that are used are as they should be, and those that are
+    nested too deep are left out."""
     if not isinstance(content, dict):
         raise RefusedError("malformed", "an event is no JSON object")
     event_id_of(content)
     time_of(content)
     trace_of(content)
-    return content
+    return {name: one for name, one in content.items() if is_shallow(one)}
 
 
 def _put_error(cursor: sqlite3.Cursor, event: Mapping[str, Any]) -> int:

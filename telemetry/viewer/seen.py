@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING, Final
 
 from ..store import Observer
+from ..store.sqlite_file import text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +19,7 @@ _AGAIN_SECONDS: Final = 5.0
 """They are looked for so often."""
 ROWS: Final = """
 SELECT key, id, trace_id, root_span_id, op, name, started_at, ended_at, status, tags, user,
-    process, json_extract(facts, '$.release') AS release
+    process, facts
 FROM conversation
 """
 
@@ -39,6 +41,9 @@ class Seen:
         """At those that have ended (monotonic)."""
         self.observer = Observer()
         self.problem: str | None = None
+        """The reason for which it couldn't be looked at, until it can be."""
+        self.unread: dict[int, str] = {}
+        """Keys of conversations that can't be read, each with the reason."""
 
     def is_another(self, cursor: sqlite3.Cursor) -> bool:
         """True if the file is another than that which was read: the last that was seen in it isn't
@@ -80,3 +85,14 @@ class Seen:
 def mark(row: sqlite3.Row) -> tuple[str, float]:
     """The trace and start of a conversation."""
     return row["trace_id"], row["started_at"]
+
+
+def release_of(row: sqlite3.Row) -> str | None:
+    """The release of a conversation. SQLite's own JSON functions make text of it that it can't give
+    back, where it has half of a surrogate pair."""
+    try:
+        found = json.loads(row["facts"] or "{}")
+    except (ValueError, RecursionError):
+        return None
+    release = found.get("release") if type(found) is dict else None
+    return text(release) if type(release) is str else None

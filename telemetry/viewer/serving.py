@@ -6,6 +6,7 @@ import secrets
 import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote
 
 import uvicorn
 
@@ -113,5 +114,5 @@ def _addresses(listener: socket.socket, host: str, token: str | None) -> Address
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
         host = socket.gethostname()
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    page = f"http://{where}/" + ("" if token is None else f"?token={token}")
+    page = f"http://{where}/" + ("" if token is None else f"?token={quote(token, safe='')}")
     return Addresses(page, f"http://{ingest_key(token)}@{where}/1")

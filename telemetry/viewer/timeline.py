@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from ..store import Stores, TraceStoreError
 from . import pages
 from .document import document, found_in
 from .export import as_html, as_json, file_name
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from ..store import Recording, Stores, TraceStore
+    from ..store import Recording, TraceStore
     from .document import Document, Found
 
 NO_ROOT: Final = "-"
 """Stands in an address for the root span of a conversation that has none."""
+_LIVE: Final = "-live"
+"""The end of a live call's tag."""
 _WAVEFORMS: Final = Waveforms()
 
 
@@ -57,12 +60,13 @@ def document_json(request: Request) -> Response:
     """The document; 304 if there is nothing new.
 
     The tag has two parts: of the stores' files, which costs nothing to ask, and of the document,
-    where only the length of a live call has changed for other reasons.
+    where only the length of a live call has changed for other reasons. That its process was killed
+    is in no file, so the document of a live call is made each time.
     """
     sources: Stores = request.app.state.sources
     asked = request.headers.get("if-none-match", "").strip('"').partition("-")
     stores = _state_of(sources.all)
-    if asked[0] == stores and asked[2]:
+    if asked[0] == stores and asked[2] and not asked[2].endswith(_LIVE):
         return Response(status_code=304, headers={"ETag": f'"{stores}-{asked[2]}"'})
     made = document(_found(request), _WAVEFORMS.known)
     content = _content_tag(made)
@@ -125,12 +129,36 @@ routes: Final = [
 
 
 def _found(request: Request) -> Found:
-    root = request.path_params["root_span_id"]
+    trace_id, root = request.path_params["trace_id"], request.path_params["root_span_id"]
     sources: Stores = request.app.state.sources
-    found = found_in(sources, request.path_params["trace_id"], None if root == NO_ROOT else root)
+    problem: TraceStoreError | None = None
+    try:
+        found = _found_in(sources, trace_id, root)
+    except TraceStoreError as error:
+        problem = error  # one that can't be read hides none of the others
+        readable = [store for store in sources.all if _is_readable(store, trace_id)]
+        try:
+            found = _found_in(Stores(readable), trace_id, root)
+        except TraceStoreError as again:
+            found, problem = None, again
+    if found is None and problem is not None:  # it may be in there
+        raise HTTPException(503, str(problem))
     if found is None:
         raise HTTPException(404, "There is no such conversation; it may have been forgotten.")
     return found
+
+
+def _found_in(sources: Stores, trace_id: str, root: str) -> Found | None:
+    return found_in(sources, trace_id, None if root == NO_ROOT else root)
+
+
+def _is_readable(store: TraceStore, trace_id: str) -> bool:
+    try:
+        store.trace(trace_id)
+        store.trace_errors(trace_id)
+    except TraceStoreError:
+        return False
+    return True
 
 
 def _recording(request: Request) -> tuple[Found, Recording]:
@@ -160,7 +188,7 @@ def _stat(path: str) -> tuple[int, int] | None:
 def _content_tag(made: Document) -> str:
     """The tag of a document; a live call that has only gone on has the same."""
     text = json.dumps({**made, "now": None}, default=str)
-    return sha256(text.encode()).hexdigest()[:16]
+    return sha256(text.encode()).hexdigest()[:16] + (_LIVE if made["live"] else "")
 
 
 def _json(value: object, headers: dict[str, str] | None = None) -> Response:

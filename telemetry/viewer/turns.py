@@ -26,6 +26,8 @@ GOOD_SECONDS: Final = 0.8
 """People take more for a pause."""
 SLOW_SECONDS: Final = 1.5
 """And this for a fault."""
+_MOST: Final = 2**53
+"""A number that is greater is none that anybody counted or measured."""
 _STAGE: Final = f"{names.OP_RESPONSE}."
 _CALLER, _AGENT = 0, 1
 
@@ -345,12 +347,16 @@ def _told(known: Mapping[str, Any], at: float) -> list[Stage]:
 
 def number(value: object) -> float | None:
     """A number, where there is one: attributes are what somebody has put there."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _MOST else None  # nor is NaN less than anything
 
 
 def whole_number(value: object) -> int | None:
     """A whole number, where there is one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) < _MOST else None
 
 
 def _text(value: object) -> str | None:

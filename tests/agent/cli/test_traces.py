@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,28 @@ def test_a_conversation_is_written_to_a_file(
     capsys.readouterr()
     export_conversation(paths, "c-1", kind="json", output=Path("-"))
     assert json.loads(capsys.readouterr().out)["id"] == "c-1"
+
+
+EXPORTING = """
+import sys
+from pathlib import Path
+from agent.cli.traces import export_conversation
+export_conversation([Path(sys.argv[1])], None, kind="html", output=Path(sys.argv[2]))
+"""
+
+
+def test_a_file_is_of_the_encoding_that_it_names(tmp_path: Path) -> None:
+    """UTF-8, though the system's is another."""
+    [path] = _stores(tmp_path, agent=[_transaction(1, "c-é", OP_CONVERSATION, 0)])
+    page = tmp_path / "page.html"
+    surroundings = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run(
+        [sys.executable, "-c", EXPORTING, str(path), str(page)],
+        env={**os.environ, **surroundings},
+        check=True,
+        timeout=50,
+    )
+    assert "c-é" in page.read_text(encoding="utf-8")
 
 
 def test_a_file_that_cant_be_written_is_one_line(tmp_path: Path) -> None:

@@ -86,6 +86,20 @@ def test_an_attribute_of_another_kind_is_none(tmp_path: Path, odd: Any) -> None:
     assert abs(found.input_tokens) < 2**53
 
 
+@pytest.mark.parametrize("tokens", [2**53 - 1, 1 - 2**53])
+def test_a_sum_is_no_greater_than_its_column(tmp_path: Path, tokens: int) -> None:
+    """However much somebody says was used."""
+    used = {names.GEN_AI_USAGE_INPUT_TOKENS: tokens, names.GEN_AI_USAGE_OUTPUT_TOKENS: tokens}
+    requests = [request(number, **used) for number in range(1, 1100)]
+    (tmp_path / "b").mkdir()
+    said = {names.USAGE + "input_tokens": tokens, names.USAGE + "output_tokens": tokens}
+    for found in (
+        figures(tmp_path, conversation(1, spans=requests)),
+        figures(tmp_path / "b", conversation(1, [Turn(attributes=said)] * 1100, attributes={})),
+    ):
+        assert abs(found.input_tokens) == abs(found.output_tokens) == 2**53
+
+
 def test_percentiles_are_of_the_nearest_rank() -> None:
     """As the conversation's own are."""
     assert percentile([], 0.5) is None

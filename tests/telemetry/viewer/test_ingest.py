@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import subprocess
 import sys
+import threading
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import brotli
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from telemetry import attributes as names
 from telemetry.store import TraceStore
 from telemetry.viewer import app
 from telemetry.viewer.access import ingest_key
 from telemetry.viewer.bodies import MOST_BYTES, MOST_BYTES_INSIDE
 from telemetry.viewer.health import of
-from telemetry.viewer.received import SILENT_SECONDS
+from telemetry.viewer.ingest import AT_ONCE
+from telemetry.viewer.received import SILENT_SECONDS, Received
 
 from .stored import HOST, START, served, until
 
@@ -400,6 +405,115 @@ def test_what_is_too_large_is_refused_before_it_is_held(viewer: Viewer) -> None:
     body += bomb.flush()
     assert len(body) < 100_000
     assert viewer.post(bytes(body), **{"Content-Encoding": "gzip"}) == 413
+
+
+def test_one_too_many_at_once_is_to_come_again(tmp_path: Path) -> None:
+    """Those that are being read go on; it is counted."""
+    made = app([], received=TraceStore(tmp_path / "received.db"))
+    key = ingest_key(None)
+    url = f"/api/1/envelope/?sentry_key={key}"
+    body = envelope(("transaction", TRANSACTION))
+    with served(made) as where, ExitStack() as slow:
+        client = slow.enter_context(httpx.Client(base_url=f"http://{where}"))
+        host, _, port = where.partition(":")
+        for _ in range(AT_ONCE):
+            one = slow.enter_context(socket.create_connection((host, int(port))))
+            head = f"POST {url} HTTP/1.1\r\nHost: {where}\r\nContent-Length: 99\r\n\r\n{{}}"
+            one.sendall(head.encode())
+        until(lambda: made.state.taking == AT_ONCE)
+        answer = client.post(url, content=body)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert made.state.received.refused == {"busy": 1}
+        one.close()
+        until(lambda: made.state.taking < AT_ONCE)
+        assert client.post(url, content=body).status_code == 200
+
+
+def test_a_refusal_doesnt_wait_for_the_store(tmp_path: Path) -> None:
+    """It is counted on the event loop, while an envelope waits for another process's writing."""
+    received = Received(TraceStore(tmp_path / "received.db"))
+    received.add(envelope(("event", ERROR)))
+    other = TraceStore(tmp_path / "received.db")
+    body = envelope(("transaction", TRANSACTION))
+    with other.writing():
+        thread = threading.Thread(target=received.add, args=(body,))
+        thread.start()
+        until(received._lock.locked)
+        received.refuse("wrong key")
+        assert received.refused == {"wrong key": 1}
+        assert thread.is_alive()
+    thread.join()
+    other.close()
+    received.store.close()
+
+
+def deep(levels: int) -> Any:
+    """A value of as many levels."""
+    return [deep(levels - 1)] if levels > 1 else []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [deep(51), deep(900), {"\0pieces": 5}, {"a": [{"\0pieces": [1]}]}],
+    ids=["deep", "too deep", "pieces", "pieces inside"],
+)
+def test_attributes_that_nobody_can_show_are_left_out(viewer: Viewer, odd: Any) -> None:
+    """Nested too deep, or with what the store itself writes; the others are there, on each view."""
+    data = {"odd": odd, "\0pieces": [1], "fine": {"a": deep(49)}}
+    parts = (
+        ("transaction", with_trace(data=data)),
+        ("span", {"items": [streamed("e" * 16, **data)]}),
+    )
+    assert viewer.post(envelope(*parts)) == 200
+    [found] = viewer.all()
+    assert [span.attributes.keys() for span in found.spans if span.attributes] == [{"fine"}] * 2
+    place = f"/conversations/{TRACE}/{ROOT}"
+    for path in ("", "/document.json", f"/spans/{ROOT}.json", "/export.html", "/export.json"):
+        assert viewer.client.get(place + path).status_code == 200
+
+
+@pytest.mark.parametrize("levels", [60, 970, 980, 984, 990])
+def test_an_error_with_something_nested_too_deep_is_shown_without_it(
+    viewer: Viewer, levels: int
+) -> None:
+    """Whoever reads it again goes down as deep; where that ends nobody knows beforehand. More than
+    Python reads at all is malformed."""
+    body = envelope(("event", {**ERROR, "extra": "here"})).replace(b'"length"', b'"once"')
+    body = body.replace(b'"here"', b"[" * levels + b"]" * levels)
+    assert viewer.post(body) in (200, 400)
+    for found in viewer.all():
+        [error] = viewer.state.sources.errors(found)
+        assert error.message == "no such table"
+        place = f"/conversations/{TRACE}/{found.root_span_id}"
+        assert viewer.client.get(place).status_code == 200
+    assert levels > 100 or viewer.all()
+
+
+def test_no_number_in_an_attribute_is_too_great_to_be_shown(viewer: Viewer) -> None:
+    """It is none that anybody counted."""
+    wanted = (
+        names.USAGE + "input_tokens", names.CONVERSATION_TURNS, names.TURN_INDEX,
+        names.RESPONSE_LATENCY, names.INTERRUPTS, names.LATENCY_STAGE + "llm",
+    )  # fmt: skip
+    data = dict.fromkeys(wanted, 10**400)
+    turn = {**TRANSACTION["spans"][0], "op": names.OP_TURN, "data": data}  # type: ignore[index]
+    body = envelope(("transaction", {**with_trace(op="conversation", data=data), "spans": [turn]}))
+    assert viewer.post(body) == 200
+    place = f"/conversations/{TRACE}/{ROOT}"
+    for path in ("", "/document.json", f"/spans/{ROOT}.json", "/export.html", "/export.json"):
+        assert viewer.client.get(place + path).status_code == 200
+    assert viewer.client.get(f"{place}/document.json").json()["facts"]["input_tokens"] is None
+
+
+def test_a_number_of_many_digits_is_no_fault_of_ours(viewer: Viewer) -> None:
+    """As a project, as a length, as a page: Python makes no number of it."""
+    many = "9" * 5_000
+    body = envelope(("transaction", TRANSACTION))
+    headers = {"X-Sentry-Auth": "Sentry sentry_key=viewer"}
+    answer = viewer.client.post(f"/api/{many}/envelope/", content=body, headers=headers)
+    assert answer.status_code == 200
+    assert viewer.post(body, **{"Content-Length": many}) == 413
+    assert viewer.client.get(f"/?page={many}").status_code == 200
 
 
 def test_the_good_items_of_an_envelope_are_taken(viewer: Viewer) -> None:

@@ -127,6 +127,21 @@ def test_words_are_found_where_they_were_said(tmp_path: Path) -> None:
         assert "a <mark>table</mark> for" in client.get("/?q=table").text
 
 
+def test_a_search_that_takes_too_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page asks for more words, and the next search is as before."""
+    seen = store(tmp_path / "a.db", *(conversation(each, [Turn("a")]) for each in range(20)))
+    with viewed(seen) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("telemetry.viewer.search.MOST_SECONDS", -1.0)
+            text = client.get("/?q=a").text
+            assert "Too many hits" in text
+            assert "of 20 conversations" in text
+            assert len(listed(client)) == 20
+        assert len(listed(client, "?q=a")) == 20
+
+
 @pytest.mark.parametrize(
     "query", ['"', "'", "*", "a AND", "NEAR(", "said:", "^", "%00", "(", "\\", "-", "%ED%A0%80"]
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +16,8 @@ from telemetry.records import SpanRecord
 from telemetry.store import TraceStore
 
 from .spoken import ROOT, START, TRACE, Spans, conversation, recorded
-from .stored import viewed
+from .stored import conversation as other
+from .stored import store, until, viewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +148,71 @@ def test_a_conversation_without_a_root(tmp_path: Path) -> None:
     with viewed(store) as client:
         assert client.get(f"/conversations/{TRACE}/-").status_code == 200
         assert client.get(f"/conversations/{TRACE}/-/document.json").json()["live"]
+
+
+@pytest.mark.parametrize("which", ["another version", "no database"])
+def test_a_store_that_cant_be_read_hides_no_other(tmp_path: Path, which: str) -> None:
+    """What the others have is shown; of what may be in it the reason is told."""
+    good = recorded(tmp_path / "traces.db", conversation())
+    bad = store(tmp_path / "bad.db", other(2))
+    if which == "no database":
+        for path in tmp_path.glob("bad.db*"):
+            path.write_bytes(b"this is no database" * 1_000)
+    else:
+        with sqlite3.connect(tmp_path / "bad.db") as connection:
+            connection.execute("PRAGMA user_version = 99")
+        connection.close()
+    for stores in ((good, bad), (bad, good)):
+        with viewed(*stores) as client:
+            for view in ("", "/document.json", "/peaks.json", "/export.json"):
+                assert client.get(PLACE + view).status_code == 200
+            answer = client.get(f"/conversations/{2:032x}/{ROOT}")
+            assert answer.status_code == 503
+            assert "bad.db" in answer.text
+    with viewed(bad) as client:
+        assert client.get(PLACE).status_code == 503
+
+
+KILLED = """
+import os, sys
+import telemetry
+with telemetry.init(store=sys.argv[1]) as runtime:
+    with telemetry.conversation("call") as call:
+        with telemetry.span("work", "work"):
+            pass
+        runtime.flush(5)
+        print(call.trace_id, call.transaction.span_id, flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_the_page_of_a_live_call_notices_that_its_process_was_killed(tmp_path: Path) -> None:
+    """Nothing is written by that: no file changes."""
+    path = tmp_path / "traces.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        trace_id, root = process.stdout.readline().split()
+        url = f"/conversations/{trace_id}/{root}/document.json"
+        with viewed(TraceStore(path)) as client:
+            first = client.get(url)
+            assert first.json()["live"]
+            tag = first.headers["etag"]
+            assert client.get(url, headers={"If-None-Match": tag}).status_code == 304
+            process.kill()
+            process.wait(20)
+            answers: list[Any] = []
+
+            def is_over() -> object:
+                answers.append(client.get(url, headers={"If-None-Match": tag}))
+                return answers[-1].status_code == 200
+
+            until(is_over)
+            assert not answers[-1].json()["live"]
 
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\x00\ud83d\"'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -140,7 +141,10 @@ def test_spans_that_are_each_others_parents() -> None:
     assert found["speeches"] == []
 
 
-@pytest.mark.parametrize("value", ["0.8", None, True, [1], {"a": 1}])
+@pytest.mark.parametrize(
+    "value",
+    ["0.8", None, True, [1], {"a": 1}, pytest.param(10**400, id="huge"), 2**53, math.nan, math.inf],
+)
 def test_attributes_are_what_somebody_has_put_there(value: object) -> None:
     """A figure that is no number is no figure."""
     spans = Spans()
