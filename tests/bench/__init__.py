@@ -13,6 +13,8 @@
 ``away``         Sentry is away for ten minutes: memory, and the time until all has arrived
 ``moods``        what Sentry in trouble, or the store, adds to the lag of the event loop
 ``viewer``       server time of the viewer's pages over many conversations
+``live``         how soon the viewer has what happens
+``compared``     what ``parley compare`` says of real runs
 ``load``         gateways under load: programs that serve, and that call in real time
 ``profile``      whose code the time goes to
 ``stored``       what a conversation takes in the store

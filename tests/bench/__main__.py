@@ -15,9 +15,11 @@ from rich.console import Console
 from . import (
     away,
     churn,
+    compared,
     density,
     first_token,
     hostile,
+    live,
     moods,
     requests,
     sessions,
@@ -28,7 +30,7 @@ from . import (
 from .figures import Figure, table
 
 PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
-LONG = ("away", "moods", "churn", "viewer")
+LONG = ("away", "moods", "churn", "viewer", "live", "compared")
 """Parts that aren't measured unless they are named."""
 
 
@@ -96,6 +98,10 @@ def main() -> None:
                 found = [*moods.measure(seconds)]
             case "viewer":
                 found = [*viewer.measure(viewer.SIZES[:1] if given.quick else viewer.SIZES)]
+            case "live":
+                found = [*live.measure(3 if given.quick else live.CALLS)]
+            case "compared":
+                found = [*compared.measure(3 if given.quick else compared.CALLERS)]
             case _:
                 sessions_held, seconds = (5, 7.0) if given.quick else (50, 30.0)
                 found = sessions.measure(rounds, sessions=sessions_held, seconds=seconds)

@@ -82,7 +82,7 @@ def _long(repeats: int) -> Iterator[Figure]:
         store.close_conversation(call)
         store.close()
         path = f"/conversations/{call.trace_id}/{call.spans[0].span_id}"
-        with _served(app([store])) as port:
+        with served(app([store])) as port:
             for name, asked in (("page", path), ("document", f"{path}/document.json")):
                 took = statistics.median(_request(port, asked) for _ in range(repeats))
                 yield Figure(
@@ -92,7 +92,7 @@ def _long(repeats: int) -> Iterator[Figure]:
 
 def _of(store: TraceStore, size: int, repeats: int) -> Iterator[Figure]:
     made = app([store])
-    with _served(made) as port:
+    with served(made) as port:
         cold = _request(port, "/")
         began = time.monotonic()
         assert made.state.index.wait(600)
@@ -121,7 +121,8 @@ def _request(port: int, path: str) -> float:
 
 
 @contextmanager
-def _served(made: Starlette) -> Iterator[int]:
+def served(made: Starlette) -> Iterator[int]:
+    """A viewer on a port of its own; yields that."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(made, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
