@@ -1,4 +1,4 @@
-"""``python -m tests.bench away moods`` in small: what they measure is there, and nobody is lost."""
+"""Long parts of ``python -m tests.bench``, in small: they measure, and nobody is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench import away, moods
+from tests.bench import away, live, moods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,3 +34,8 @@ async def test_each_mood_is_measured_beside_healthy_times(tmp_path: Path) -> Non
     rounds = {name: len(each) for name, each in found.items()}
     assert rounds.pop("healthy") == len(moods.MOODS) + 1
     assert rounds == dict.fromkeys(moods.MOODS, 1)
+
+
+def test_a_call_and_its_span_are_seen_while_it_is_held() -> None:
+    """The viewer lists a call of another process, and has its span, before it ends."""
+    assert [figure.unit for figure in live.measure(2)] == ["ms", "ms"]
