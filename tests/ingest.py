@@ -203,6 +203,11 @@ def _decode(body: bytes, headers: Mapping[str, str]) -> bytes:
             return gzip.decompress(body)
         case "deflate":
             return zlib.decompress(body)
+        case "br":  # the SDK's own, where the package is installed
+            import brotli
+
+            decompressed: bytes = brotli.decompress(body)
+            return decompressed
         case other:
             raise ValueError(f"no such content encoding here: {other}")
 

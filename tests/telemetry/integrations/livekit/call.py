@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ class Call:
         self.mind = Mind(answers or {})
         self.ear, self.activity = Ear(), Activity()
         self.microphone, self.speaker = Microphone(), Speaker()
+        self.silent_at = 0.0
+        """The time at which the caller had said something (Unix seconds)."""
         self.session = AgentSession[None](
             vad=self.activity,
             stt=self.ear,
@@ -84,6 +87,7 @@ class Call:
         self.starts_speaking()
         self.ear.hear(words)
         self.activity.stops()
+        self.silent_at = time.time()
 
     async def asks(self, words: str, *, answers: int = 1) -> None:
         """The caller says something; the agent's answers to it have been played."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -143,16 +144,23 @@ async def speaking(call: Call) -> AsyncIterator[Conversation]:
         await call.until(lambda: call.is_listening)
 
 
+def waited(call: Call) -> float:
+    """The seconds since the caller was silent, as a client would tell them."""
+    return round(time.time() - call.silent_at, 3)
+
+
 async def test_it_stands_on_the_response(captured: Captured) -> None:
     """On the response's span and its turn, beside telemetry's own latency, in both lifecycles."""
-    async with speaking(Call({"Hello": "Good evening"})) as conversation:
-        livekit_telemetry.caller_gap(conversation, 0.1)
+    call = Call({"Hello": "Good evening"})
+    async with speaking(call) as conversation:
+        gap = waited(call)
+        livekit_telemetry.caller_gap(conversation, gap)
     [spans] = complete(captured)
     [turn] = turns(spans)
     response = only(spans, names.OP_RESPONSE)
     assert response.parent_span_id == turn.span_id
     for span in (response, turn):
-        assert span.attributes[names.CALLER_GAP] == 0.1
+        assert span.attributes[names.CALLER_GAP] == gap
         assert span.attributes[names.RESPONSE_LATENCY] > 0
     assert captured.runtime.stats().refused_gaps == 0
 
@@ -184,15 +192,18 @@ async def test_it_is_a_number_and_is_sent(tmp_path: Path, lifecycle: Lifecycle) 
     """Sentry gets it, as the store does. Words in its place are in neither."""
     words = "thguoht"[::-1]
     with capture(store=tmp_path / "traces.db", lifecycle=lifecycle) as captured:
-        async with speaking(Call({"Hello": "Good evening"})) as conversation:
+        call = Call({"Hello": "Good evening"})
+        async with speaking(call) as conversation:
+            gap = waited(call)
             livekit_telemetry.caller_gap(conversation, words)
-            livekit_telemetry.caller_gap(conversation, 0.125)
+            livekit_telemetry.caller_gap(conversation, gap)
         sent = b"".join(captured.envelopes)
     key = f'"{names.CALLER_GAP}":'.encode()
-    assert sent.count(key + b"0.125") + sent.count(key + b'{"value":0.125') == 2  # with its turn
+    number = repr(gap).encode()  # with its turn
+    assert sent.count(key + number) + sent.count(key + b'{"value":' + number) == 2
     assert words.encode() not in sent
     with contextlib.closing(TraceStore(tmp_path / "traces.db")) as store:
         stored = store.conversation(conversation.id)
     assert stored is not None
-    assert only(stored.spans, names.OP_RESPONSE).attributes[names.CALLER_GAP] == 0.125
+    assert only(stored.spans, names.OP_RESPONSE).attributes[names.CALLER_GAP] == gap
     assert words not in str(stored)
