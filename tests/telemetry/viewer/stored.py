@@ -111,9 +111,13 @@ def store(path: Path, *records: ConversationRecord) -> TraceStore:
 def viewed(*stores: TraceStore, **options: Any) -> Iterator[TestClient]:
     """A client of a viewer of these stores, all of which it has read."""
     made = app(stores, **options)
-    with TestClient(made, base_url=HOST, follow_redirects=False) as client:
-        assert made.state.index.wait(20)
-        yield client
+    try:
+        with TestClient(made, base_url=HOST, follow_redirects=False) as client:
+            assert made.state.index.wait(20)
+            yield client
+    finally:
+        for each in stores:
+            each.close()
 
 
 @contextmanager
