@@ -168,7 +168,7 @@ def _loudness(path: Path) -> Iterator[list[bytes]]:
     import av
 
     try:
-        with av.open(str(path), metadata_errors="replace") as file:
+        with av.open(str(path)) as file:
             if not file.streams.audio:
                 raise OSError(f"{path}: there is no sound in it")
             channels = min(2, file.streams.audio[0].codec_context.channels)
@@ -183,7 +183,7 @@ def _loudness(path: Path) -> Iterator[list[bytes]]:
                     return
             if meter.held:
                 yield meter.values(whole=True)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, UnicodeDecodeError) as error:  # older PyAV reads its tags strictly
         raise OSError(f"{path}: it can't be decoded ({error})") from error
 
 
