@@ -19,6 +19,7 @@ application, and is renamed by renaming it. The map:
 ``records``       finished spans and conversations as values
 ``headers``       trace headers that strangers send
 ``printable``     text of other people's, as it can be shown
+``authority``     the host that a request is for, and is it this machine
 ``attributes``    every attribute name and op, and which of them are content
 ``options``       options of ``sentry_sdk.init`` that aren't simply passed on
 ``comparison``    two runs side by side: what differs by more than noise

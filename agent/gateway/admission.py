@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import hmac
 import http
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from telemetry.authority import host_of, is_loopback
 from telemetry.printable import printable
 
 from .protocol import token_subprotocol
@@ -25,7 +24,6 @@ from .protocol import token_subprotocol
 if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
-_AUTHORITY: Final = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _SHOWN_CHARACTERS: Final = 100
 """Length of what is repeated of a header."""
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
@@ -38,16 +36,6 @@ class Refusal(NamedTuple):
     text: str
 
 
-def is_loopback(host: str) -> bool:
-    """True for this machine's own name for itself, and for its address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def check_host(headers: Headers, known: str) -> Refusal | None:
     """Refuse a request to a loopback address that was made under a name from elsewhere.
 
@@ -55,7 +43,7 @@ def check_host(headers: Headers, known: str) -> Refusal | None:
     they are forwarded.
     """
     given = _only(headers, "Host")
-    host = _host_of(given)
+    host = host_of(given)
     if host is not None and (is_loopback(host) or host == known.lower()):
         return None
     name = printable(given, _SHOWN_CHARACTERS)
@@ -93,12 +81,6 @@ def _only(headers: Headers, name: str) -> str:
     """A header's value; empty when there is none, or more than one."""
     values = headers.get_all(name)
     return values[0].strip() if len(values) == 1 else ""
-
-
-def _host_of(authority: str) -> str | None:
-    """The host in ``host:port``, lower case, without an IPv6 address's brackets."""
-    found = _AUTHORITY.fullmatch(authority.lower())
-    return None if found is None else found["host"].strip("[]")
 
 
 def _is_same(origin: str, host: str) -> bool:

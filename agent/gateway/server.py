@@ -26,6 +26,7 @@ from agent.metrics import Limit
 from agent.session.line import OpenSession, SessionRequest
 from agent.siblings import Siblings
 from agent.stopping import DRAIN_SECONDS, Stopping, Stops, end_calls
+from telemetry.authority import is_loopback
 
 from . import admission
 from .call import CLOSE_TIMEOUT_SECONDS, Call, Limits, lost
@@ -206,7 +207,7 @@ class _Gateway:
         """Answer plain HTTP, refuse those who may not call; None lets the handshake go on."""
         refusal, headers = None, request.headers
         bound = [peer.getsockname()[0] for peer in websocket.server.sockets]
-        if all(map(admission.is_loopback, bound)):
+        if all(map(is_loopback, bound)):
             refusal = admission.check_host(headers, self._host)
         if refusal is None and "upgrade" not in headers:
             return await self._answer(websocket, request)

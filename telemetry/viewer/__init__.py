@@ -23,6 +23,7 @@
 ``timeline``  the page of one conversation, and what it asks for
 ``document``  one conversation as one document: all that its page draws
 ``turns``     its turns: who said what and when, answers in tiles
+``numbers``   numbers that attributes hold
 ``words``     words, placed in time
 ``waterfall`` its spans as rows, across processes
 ``waveform``  recordings, as they are drawn

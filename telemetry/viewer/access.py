@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hmac
 import http
-import ipaddress
-import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
@@ -22,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from ..authority import host_of, is_loopback
 from ..printable import printable
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 INGEST: Final = "/api/"
 """Paths below it have a key of their own: see :mod:`.ingest`."""
-_AUTHORITY: Final = re.compile(r"(?P<host>[^][:/?#@\s]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _SAME_SITE: Final = frozenset({"same-origin", "none"})
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -45,16 +43,6 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Sent with everything: a page loads nothing from elsewhere, and no other page loads it."""
-
-
-def is_loopback(host: str) -> bool:
-    """True for this machine's own name for itself, and for its address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def ingest_key(token: str | None) -> str:
@@ -113,7 +101,7 @@ class Guard:
         """Refuse a request that doesn't present the token; keep it, once it was presented."""
         asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = next((value for name, value in asked if name == "token"), None)
-        if given is not None and _equal(given, token) and scope["method"] in ("GET", "HEAD"):
+        if given is not None and equal(given, token) and scope["method"] in ("GET", "HEAD"):
             rest = urlencode([(name, value) for name, value in asked if name != "token"])
             # a path that begins with two slashes would be another host
             path = "/" + scope["path"].lstrip("/")
@@ -121,9 +109,7 @@ class Guard:
             onward.set_cookie(_cookie(token), _mark(token), httponly=True, samesite="strict")
             return onward
         kept = cookie_parser(headers.get("cookie", "")).get(_cookie(token), "")
-        if _equal(kept, _mark(token)) or _equal(
-            headers.get("authorization", ""), f"Bearer {token}"
-        ):
+        if equal(kept, _mark(token)) or equal(headers.get("authorization", ""), f"Bearer {token}"):
             return None
         answer = _plain(
             http.HTTPStatus.UNAUTHORIZED,
@@ -134,11 +120,8 @@ class Guard:
 
     def _is_ours(self, headers: Headers) -> bool:
         given = headers.getlist("host")
-        found = _AUTHORITY.fullmatch(given[0].lower()) if len(given) == 1 else None
-        if found is None:
-            return False
-        host = found["host"].strip("[]")
-        return is_loopback(host) or host == self._host
+        host = host_of(given[0]) if len(given) == 1 else None
+        return host is not None and (is_loopback(host) or host == self._host)
 
 
 def _cookie(token: str) -> str:
@@ -152,7 +135,8 @@ def _mark(token: str) -> str:
     return sha256(f"cookie {token}".encode()).hexdigest()
 
 
-def _equal(given: str, right: str) -> bool:
+def equal(given: str, right: str) -> bool:
+    """Compare a secret that somebody gives, in a time that doesn't tell how far it is right."""
     return hmac.compare_digest(given.encode(errors="surrogateescape"), right.encode())
 
 

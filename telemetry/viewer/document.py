@@ -6,13 +6,14 @@ have sent them: whoever shows them sees to it that they are shown and not obeyed
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from .. import attributes as names
-from .turns import GOOD_SECONDS, SLOW_SECONDS, Turn, number, turns_of, whole_number
+from .figures import percentile
+from .numbers import number, whole_number
+from .turns import GOOD_SECONDS, SLOW_SECONDS, Turn, turns_of
 from .waterfall import FINE, Process, Row, problem_of, rows_of
 
 if TYPE_CHECKING:
@@ -236,8 +237,8 @@ def _facts(found: Found, turns: Sequence[Turn]) -> Facts:
             root.get(names.CONVERSATION_INTERRUPTIONS), sum(t["interrupted"] for t in turns)
         ),
         "errors": len(found.errors),
-        "latency_p50": _rank(waits, 0.5) if p50 is None else p50,
-        "latency_p95": _rank(waits, 0.95) if p95 is None else p95,
+        "latency_p50": percentile(waits, 0.5) if p50 is None else p50,
+        "latency_p95": percentile(waits, 0.95) if p95 is None else p95,
         "input_tokens": number(root.get(f"{names.USAGE}input_tokens")),
         "output_tokens": number(root.get(f"{names.USAGE}output_tokens")),
         "cost": number(root.get(f"{names.USAGE}cost")),
@@ -250,13 +251,6 @@ def _facts(found: Found, turns: Sequence[Turn]) -> Facts:
 def _known(value: object, otherwise: int) -> int:
     found = whole_number(value)
     return otherwise if found is None else found
-
-
-def _rank(ordered: Sequence[float], share: float) -> float | None:
-    """The nearest rank, as telemetry has it."""
-    if not ordered:
-        return None
-    return ordered[math.ceil(share * len(ordered)) - 1]
 
 
 # -- problems ---------------------------------------------------------------------------------

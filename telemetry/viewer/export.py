@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_AUDIO_BYTES: Final = 100_000_000
 """Audio in one file; a longer recording is left out of it."""
-STYLES: Final = ("style.css", "conversation.css")
+STYLES: Final = ("tokens.css", "style.css", "conversation.css")
 MODULES: Final = (
     "printable.js",
     "axis.js",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import attributes as names
 from ..printable import printable
 from ..store import pieces
+from .numbers import MOST, number
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS: Final = 200_000
 """Of the words of one conversation that are searched."""
-_MOST: Final = 2**53
-"""A number that is greater is none that anybody counted."""
 _AT_THE_END_SECONDS: Final = 0.005
 """A span that was cancelled so close to its conversation's end was open then."""
 _WORKS: Final = (names.OP_CHAT, names.OP_STT, names.OP_TTS)
@@ -148,7 +147,7 @@ def _responses(
     turns: Iterable[tuple[float, Mapping[str, Any]]], providers: Mapping[str, str]
 ) -> Iterator[Response]:
     for at, turn in turns:
-        latency = _number(turn.get(names.RESPONSE_LATENCY))
+        latency = number(turn.get(names.RESPONSE_LATENCY))
         if latency is None:
             continue
         models = turn.get(names.MODELS)
@@ -159,7 +158,7 @@ def _responses(
             stages={
                 stage: seconds
                 for stage in names.STAGES
-                if (seconds := _number(turn.get(names.LATENCY_STAGE + stage))) is not None
+                if (seconds := number(turn.get(names.LATENCY_STAGE + stage))) is not None
             },
             models=named,
             providers=tuple(dict.fromkeys(providers[one] for one in named if one in providers)),
@@ -179,7 +178,7 @@ def _count_usage(
     def total(name: str) -> float | None:
         name = names.USAGE + name
         given = [known[name]] if name in known else [turn.get(name) for turn in turns]
-        numbers = [number for one in given if (number := _number(one)) is not None]
+        numbers = [found for one in given if (found := number(one)) is not None]
         return sum(numbers) if numbers else None
 
     found.input_tokens = _countable(total("input_tokens") or 0)
@@ -201,7 +200,7 @@ def _count_requests(found: Figures, cursor: sqlite3.Cursor, key: int) -> list[st
         used = found.input_tokens + _whole(request.get(names.GEN_AI_USAGE_INPUT_TOKENS))
         made = found.output_tokens + _whole(request.get(names.GEN_AI_USAGE_OUTPUT_TOKENS))
         found.input_tokens, found.output_tokens = _countable(used), _countable(made)
-        price = _number(request.get(names.GEN_AI_COST))
+        price = number(request.get(names.GEN_AI_COST))
         if price is not None:
             found.cost = (found.cost or 0.0) + price
         for name in _SAID:
@@ -228,20 +227,13 @@ def _texts(value: Any, deep: int = 8) -> Iterator[str]:
             yield from _texts(value.get(name), deep - 1)
 
 
-def _number(value: Any) -> float | None:
-    """A number that somebody may have counted or measured."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < _MOST else None  # nor is NaN less than anything
-
-
 def _whole(value: Any) -> int:
-    return int(_number(value) or 0)
+    return int(number(value) or 0)
 
 
 def _countable(total: float) -> int:
     """A sum that SQLite has room for, whatever it is of."""
-    return int(max(min(total, _MOST), -_MOST))
+    return int(max(min(total, MOST), -MOST))
 
 
 def _text(value: Any) -> str | None:

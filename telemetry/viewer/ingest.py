@@ -7,7 +7,6 @@ on the page of health.
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ..store import TraceStoreError
-from .access import ingest_key
+from .access import equal, ingest_key
 from .bodies import MOST_BYTES, decompressed
 from .envelopes import RefusedError
 
@@ -78,8 +77,7 @@ def _check(request: Request) -> None:
     """Refuse whoever hasn't the key, and whoever is one too many."""
     told = _KEY.search(request.headers.get("x-sentry-auth", ""))
     given = told[1] if told else request.query_params.get("sentry_key", "")
-    right = ingest_key(request.app.state.token)
-    if not hmac.compare_digest(given.encode(errors="surrogateescape"), right.encode()):
+    if not equal(given, ingest_key(request.app.state.token)):
         raise RefusedError(
             "wrong key", "the key isn't that of the DSN which the viewer printed", 403
         )

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import uvicorn
 
+from ..authority import is_loopback
 from ..errors import TelemetryError
-from .access import ingest_key, is_loopback
+from .access import ingest_key
 from .app import app
 
 if TYPE_CHECKING:

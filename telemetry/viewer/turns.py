@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from .. import attributes as names
 from ..store import OPEN
+from .numbers import number, whole_number
 from .words import Span, Word, placed
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ GOOD_SECONDS: Final = 0.8
 """People take more for a pause."""
 SLOW_SECONDS: Final = 1.5
 """And this for a fault."""
-_MOST: Final = 2**53
-"""A number that is greater is none that anybody counted or measured."""
 _STAGE: Final = f"{names.OP_RESPONSE}."
 _CALLER, _AGENT = 0, 1
 
@@ -195,8 +194,8 @@ def _caller_speeches(
     texts = [(str(s.attributes[names.USER_WORDS]), s.ended_at) for s in said]
     if not texts or len(" ".join(text for text, _ in texts)) < len(whole):
         texts = [(whole, heard[-1].ended_at)]
-    for number, (text, known_at) in enumerate(texts):
-        last = number == len(texts) - 1
+    for place, (text, known_at) in enumerate(texts):
+        last = place == len(texts) - 1
         mine = [s for s in heard if last or s.started_at < known_at]
         heard = [s for s in heard if s not in mine]
         if not mine and text:
@@ -219,9 +218,9 @@ def _agent_speeches(
             yield _speech("agent", whole, at, until, None, span=turn.span_id)
         return
     silent = not any(s.attributes.get(names.AGENT_WORDS) for s in spoken)
-    for number, span in enumerate(spoken):
+    for place, span in enumerate(spoken):
         text = str(span.attributes.get(names.AGENT_WORDS) or "")
-        if silent and number == 0:
+        if silent and place == 0:
             text = whole
         cut = bool(span.attributes.get(names.INTERRUPTED))
         speech = _placed("agent", text, [times.of(span)], voiced, span, span)
@@ -343,20 +342,6 @@ def _told(known: Mapping[str, Any], at: float) -> list[Stage]:
             found.append({"name": name, "at": at, "until": until, "span": None})
             at = until
     return found
-
-
-def number(value: object) -> float | None:
-    """A number, where there is one: attributes are what somebody has put there."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < _MOST else None  # nor is NaN less than anything
-
-
-def whole_number(value: object) -> int | None:
-    """A whole number, where there is one."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if abs(value) < _MOST else None
 
 
 def _text(value: object) -> str | None:

@@ -15,13 +15,20 @@ file                contents
 ``playback.js``     worklet: the agent's frames through a jitter buffer
 ``response.js``     the time an answer took, from the audio on both sides
 ``view.js``         the words, states, tools and figures on the page
+:data:`SHARED`      colours, the icon, and what makes other people's text printable
 ==================  ===============================================================
 """
 
 from __future__ import annotations
 
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -29,6 +36,9 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+SHARED: Final = ("icon.svg", "printable.js", "tokens.css")
+"""Files that it has in common with the pages of telemetry's viewer, and that are there."""
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -59,7 +69,7 @@ class Page:
 
     def __init__(self) -> None:
         self._files: dict[str, File] = {}
-        for entry in resources.files(__name__).iterdir():
+        for entry in _entries():
             content_type = _TYPES.get("." + entry.name.rpartition(".")[2])
             if content_type is not None:
                 self._files[f"/{entry.name}"] = File(content_type, entry.read_text("utf-8"))
@@ -73,3 +83,11 @@ class Page:
     def find(self, path: str) -> File | None:
         """The file that a request's path (its query aside) asks for; None if there is none."""
         return self._files.get(path.partition("?")[0])
+
+
+def _entries() -> Iterator[Traversable]:
+    """The files of this folder, and those that are shared."""
+    yield from resources.files(__name__).iterdir()
+    shared = resources.files(telemetry).joinpath("viewer", "static")
+    for name in SHARED:
+        yield shared.joinpath(name)
