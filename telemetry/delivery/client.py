@@ -24,7 +24,7 @@ from ..context.wording import reword, texts_of
 from ..frozen import frozen
 from ..written import Written, here
 from .content import mark
-from .frames import ask_for_no_locals, have_locals
+from .frames import ask_for_no_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,8 +113,6 @@ class Client(sentry_sdk.Client):
     ) -> str:
         """Have an event built by the delivery thread; returns the id that it will have."""
         as_values(merged)
-        if self.options["include_local_variables"]:
-            have_locals(hint["exc_info"][1])
         event_id: str = event.setdefault("event_id", uuid.uuid4().hex)
         isolation, scope = scopes or chain.forked(*chain.sentrys())
         hint = {**hint, _TEXTS: texts_of(hint["exc_info"][1]), _AUTHOR: next(iter(here()), None)}

@@ -25,7 +25,6 @@ from ..context.place import is_acting, is_collecting
 from ..context.scopes import as_values
 from ..written import logger_of
 from . import loguru_tap
-from .frames import have_locals
 from .ignored_loggers import makes_errors, makes_structured_logs
 from .log_events import TAKEN, Log, extra_of, level_of, message_of, plain
 
@@ -102,8 +101,6 @@ class LogCapture:
                 is_error=is_error,
                 is_structured=is_structured,
             )
-            if self._values:
-                have_locals(log.error)
             scopes_of = chain.scopes_of if is_foreign else chain.scopes_here
             scopes = scopes_of(log.error)
             if _client_of(*scopes) is not self._client:

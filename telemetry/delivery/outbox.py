@@ -118,8 +118,7 @@ class Outbox:
         self, error: BaseException, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope
     ) -> None:
         """An error was reported."""
-        if self.client is not None and self.client.options["include_local_variables"]:
-            have_locals(error)
+        self._look_at(error)
         self._put_or_drop(Error(error, isolation, scope))
 
     def event(
@@ -131,10 +130,12 @@ class Outbox:
         scope: sentry_sdk.Scope,
     ) -> None:
         """The SDK captured an error."""
+        self._look_at(hint["exc_info"][1])
         self._put_or_drop(Event(event, hint, merged, isolation, scope))
 
     def logged(self, log: Log, isolation: sentry_sdk.Scope, scope: sentry_sdk.Scope) -> None:
         """The application logged something."""
+        self._look_at(log.error)
         self._put_or_drop(Logged(log, isolation, scope), first=log.record.levelno >= ERROR)
 
     def envelope(self, envelope: Envelope) -> None:
@@ -156,6 +157,11 @@ class Outbox:
         stop = Stop(time.monotonic() + timeout)
         self.messages.put(stop)
         return answer(stop.done, timeout + 0.2)
+
+    def _look_at(self, error: BaseException | None) -> None:
+        """Look at what of an error is to be sent and can't be looked at later."""
+        if self.client is not None and self.client.options["include_local_variables"]:
+            have_locals(error)
 
     @property
     def _refusal(self) -> str:
