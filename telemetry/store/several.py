@@ -95,15 +95,11 @@ class Stores:
 
     def errors(self, conversation: StoredConversation) -> list[StoredError]:
         """The errors of a conversation, in order of time."""
-        found = [error for store in self.all for error in store.errors(conversation)]
-        once = {(each.event_id or id(each)): each for each in found}
-        return sorted(once.values(), key=lambda each: each.time)
+        return _by_time(error for store in self.all for error in store.errors(conversation))
 
     def trace_errors(self, trace_id: str) -> list[StoredError]:
         """The errors of everything in a trace, in order of time."""
-        found = [error for store in self.all for error in store.trace_errors(trace_id)]
-        once = {(each.event_id or id(each)): each for each in found}
-        return sorted(once.values(), key=lambda each: each.time)
+        return _by_time(error for store in self.all for error in store.trace_errors(trace_id))
 
     def runs(self, conversation: StoredConversation) -> bool:
         """True if it has not ended, and its process isn't known to be gone."""
@@ -136,6 +132,13 @@ def _shown(trace: Sequence[StoredConversation], found: StoredConversation) -> St
         return conversations[0]
     same = (each for each in trace if _identity(each) == _identity(found))
     return next(same, found)  # it may have been forgotten since
+
+
+def _by_time(errors: Iterable[StoredError]) -> list[StoredError]:
+    """Each error once, in order of time."""
+    found = [*errors]  # held, so that each has an id() of its own
+    once = {(each.event_id or id(each)): each for each in found}
+    return sorted(once.values(), key=lambda each: each.time)
 
 
 def _once(conversations: Iterable[StoredConversation]) -> list[StoredConversation]:
