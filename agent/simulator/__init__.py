@@ -9,6 +9,7 @@
 :mod:`.caller`              one call: follows the scenario
 :mod:`.caller_trace`        its own side of the trace, above the conversation
 :mod:`.audio`               speech, and the samples of a frame that can be heard
+:mod:`.sentence`            all that is said in one turn: recordings, with pauses between them
 :mod:`.recording`           reads recordings of any kind
 :mod:`.microphone`          sends a frame every 20 ms, speech or silence
 :mod:`.impairment`          the line between caller and agent: noise, loss, lateness, echo

@@ -79,7 +79,7 @@ class Caller:
         connect: calls the agent.
         line: the conditions of its line to the agent.
         seed: of the run it is part of; goes into the result.
-        chance: source of the line's random choices.
+        chance: source of the random choices: the line's, and how long pauses within a turn are.
         patience: seconds it waits for a reply to begin, and for the call to end, before it gives
             up: that has then failed, and it hangs up.
         on_progress: told of each event.
@@ -237,8 +237,11 @@ class Caller:
                 case SilentTurn():
                     await anyio.sleep(turn.silence / 1000)
                 case SpokenTurn():
-                    with anyio.move_on_after(turn.say.seconds + self._patience) as limit:
-                        await microphone.say(turn.say)
+                    sentence = turn.say.varied(self._chance)
+                    self._hearing.current.pauses_ms = sentence.pauses_ms
+                    with anyio.move_on_after(sentence.seconds + self._patience) as limit:
+                        await microphone.say(sentence.speech)
+                        self._hearing.current.is_said = True
                     if limit.cancelled_caught:
                         return self._give_up("the gateway does not take the caller's audio")
                 case HangUpTurn():

@@ -59,6 +59,8 @@ def _result(
         voiced_until=this.voiced_until,
         measured_ms=None if measured is None else 1000 * measured,
         swallowed_ms=1000 * this.swallowed,
+        pauses_ms=this.pauses_ms,
+        cut_off=this.cut_off_after is not None,
         interruption=None if over is None else over.effect,
         stop_ms=None if stopped_after is None else 1000 * stopped_after,
         missed=missed,
@@ -71,6 +73,11 @@ def _unmet(turn: Turn, this: Round, over: Interruption | None, *, missed: bool) 
     """The expectations of a turn that were not met."""
     if missed and not this.failures:
         yield "the call ended without a reply"
+    if (after := this.cut_off_after) is not None:
+        yield (
+            f"cut off: the agent took its turn {1000 * after:.0f} ms into the sentence, before the "
+            "caller had said all of it"
+        )
     expect, reply, measured = turn.expect, " ".join(this.reply), this.measured
     if expect.no_reply and this.answered:
         yield f"the agent answered, and wasn't to: {reply!r}"

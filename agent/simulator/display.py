@@ -192,6 +192,11 @@ def _sum(report: Report) -> Iterator[Text]:
     facts += [
         f"{report.talk_over:.1f} s of talking over",
         f"{report.missed} missed and {report.spurious} spurious replies",
+        *(
+            [f"cut off: {report.cut_off} of {report.with_pauses} sentences with pauses"]
+            if report.with_pauses
+            else []
+        ),
         f"{report.stats['orphan_spans']} orphans, {report.stats['dropped_spans']} drops",
     ]
     yield Text(" · ".join(facts), style="bold green" if report.passed else "bold red")

@@ -92,6 +92,12 @@ class Round:
     """The first audible sample of that answer."""
     spoken_into: int = 0
     """Speeches of the agent's that began before the caller had finished."""
+    pauses_ms: tuple[int, ...] = ()
+    """Lengths of the pauses that the caller makes within the turn."""
+    is_said: bool = False
+    """True once all of it is said, where there are such pauses."""
+    taken_at: float | None = None
+    """Time at which the agent first took the turn for finished: it began to think, or to speak."""
     failures: list[str] = field(default_factory=list)
     """Reasons why the caller gave up."""
 
@@ -101,6 +107,15 @@ class Round:
         if self.voiced_until is None or self.audible_at is None:
             return None
         return self.audible_at - self.voiced_until
+
+    @property
+    def cut_off_after(self) -> float | None:
+        """Seconds after the beginning of a turn with pauses at which the agent took it for
+        finished; None if it let the caller finish."""
+        taken, began, until = self.taken_at, self.began_at, self.voiced_until
+        if not self.pauses_ms or taken is None or began is None or until is None:
+            return None
+        return taken - began if taken <= until or not self.is_said else None
 
     @property
     def swallowed(self) -> float:
@@ -169,6 +184,7 @@ class Hearing:
                 self._words_due = True
                 self._speaking_in = self.current
                 self.current.answered = True
+                self._take_turn()
             case protocol.AudioEnded():
                 if self._playing is not None:
                     self._playing.ended_at = time.time()
@@ -178,6 +194,8 @@ class Hearing:
                 self._echo.clear()
             case protocol.State():
                 self._busy = message.agent in {"thinking", "speaking"}
+                if message.agent == "thinking":
+                    self._take_turn()
             case protocol.Words(speaker="user", final=True):
                 self.current.heard.append(message.text)
             case protocol.Words(speaker="agent", final=True):
@@ -192,6 +210,11 @@ class Hearing:
                 self.outcome = message.outcome
         self._changed.set()
         self._changed = anyio.Event()
+
+    def _take_turn(self) -> None:
+        """Note that the agent takes the turn for finished, once the caller has begun it."""
+        if self.current.began_at is not None and self.current.taken_at is None:
+            self.current.taken_at = time.time()
 
     def _listen(self, frame: bytes) -> bool:
         """Hear a frame, which is played as it arrives; True if that is news to anybody.

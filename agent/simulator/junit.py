@@ -53,6 +53,8 @@ def _properties(suite: ET.Element, report: Report) -> None:
         "word_error_rate": _rounded(report.word_error_rate, 4),
         "response_p50_ms": _rounded(percentile(report.measured, 50)),
         "response_p95_ms": _rounded(percentile(report.measured, 95)),
+        "sentences_with_pauses": report.with_pauses or None,
+        "sentences_cut_off": report.cut_off if report.with_pauses else None,
     }
     properties = ET.SubElement(suite, "properties")
     for name, value in values.items():

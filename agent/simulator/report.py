@@ -85,6 +85,10 @@ class TurnResult:
     """True when it should have been answered, and wasn't."""
     spurious: int = 0
     """Number of speeches that answer nothing: into the turn, or after one that asks for none."""
+    pauses_ms: tuple[int, ...] = ()
+    """Pauses that the caller made within the turn."""
+    cut_off: bool = False
+    """True when the agent took one of them for its end."""
     failures: tuple[str, ...] = ()
 
     @property
@@ -219,6 +223,16 @@ class Report:
     def spurious(self) -> int:
         """Speeches of the agent's that answer nothing."""
         return sum(turn.spurious for turn in self.turns)
+
+    @property
+    def with_pauses(self) -> int:
+        """Turns within which the caller made a pause."""
+        return sum(bool(turn.pauses_ms) for turn in self.turns)
+
+    @property
+    def cut_off(self) -> int:
+        """Those of them that the agent took for finished before they were."""
+        return sum(turn.cut_off for turn in self.turns)
 
     @property
     def stages(self) -> dict[str, list[float]]:

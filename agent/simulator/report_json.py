@@ -35,6 +35,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "talk_over_seconds": _rounded(report.talk_over, 3),
         "missed_replies": report.missed,
         "spurious_replies": report.spurious,
+        "sentences_with_pauses": report.with_pauses,
+        "sentences_cut_off": report.cut_off,
         "stats": dict(report.stats),
         "conversations": [_call(call) for call in report.calls],
     }
@@ -74,6 +76,8 @@ def _turn(turn: TurnResult) -> dict[str, Any]:
         "stop_ms": _rounded(turn.stop_ms),
         "missed": turn.missed,
         "spurious": turn.spurious,
+        "pauses_ms": list(turn.pauses_ms),
+        "cut_off": turn.cut_off,
         "failures": list(turn.failures),
     }
 

@@ -27,21 +27,46 @@ from pydantic import (
 
 from agent.gateway import protocol
 from agent.session.line import Outcome
-from agent.simulator.audio import SAMPLE_RATE_HZ, Speech, read_speech
+from agent.simulator.audio import SAMPLE_RATE_HZ, read_speech
 from agent.simulator.document import Written, meaning
 from agent.simulator.expect import Expect, Model
 from agent.simulator.impairment import Conditions
+from agent.simulator.sentence import Sentence
+
+LONGEST_PAUSE_MS: Final = 10_000
+"""Length of a pause within a turn, at most: a longer one is a turn of silence."""
 
 
-def _read(name: object, info: ValidationInfo) -> Speech:
-    if not isinstance(name, str):
-        raise ValueError("has to be the path of a recording")  # noqa: TRY004 - pydantic's protocol
+def _read(given: object, info: ValidationInfo) -> Sentence:
     folder: Path = info.context["folder"] if info.context else Path()
-    return read_speech(folder / name)
+    pieces = given if isinstance(given, list) else [given]
+    names = [name for name in pieces[::2] if isinstance(name, str)]
+    pauses = [meaning(pause) for pause in pieces[1::2]]
+    if len(names) != len(pauses) + 1:
+        raise ValueError(_SAID)
+    for ms in pauses:
+        if type(ms) is not int:
+            raise ValueError(_SAID)
+        if not 0 < ms <= LONGEST_PAUSE_MS:
+            raise ValueError(f"a pause has to be 1 to {LONGEST_PAUSE_MS} ms, not {ms}")
+    return Sentence(tuple(read_speech(folder / name) for name in names), tuple(pauses))
 
 
-_Recording = Annotated[
-    InstanceOf[Speech], BeforeValidator(_read), WithJsonSchema({"type": "string"})
+_SAID: Final = (
+    "has to be the path of a recording, or of several with pauses (ms) between them, as in "
+    "[audio/a.wav, 600, audio/b.wav]"
+)
+_Said = Annotated[
+    InstanceOf[Sentence],
+    BeforeValidator(_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
+            ]
+        }
+    ),
 ]
 Kind = Literal["spoken", "typed", "silent", "hang_up"]
 """Kind of a turn."""
@@ -78,10 +103,12 @@ class SpokenTurn(_Turn):
 
     kind: ClassVar[Kind] = "spoken"
 
-    say: _Recording
-    """A recording (WAV, FLAC, MP3, Ogg, …), its path relative to the scenario."""
+    say: _Said
+    """A recording (WAV, FLAC, MP3, Ogg, …), its path relative to the scenario. Or several with
+    pauses between them, in ms: [audio/a.wav, 600, audio/b.wav]. Who takes such a pause for the end
+    cuts the caller off."""
     words: str
-    """Words said in it; empty when it is a noise: nothing is to be recognised."""
+    """Words said in all of it; empty when it is a noise: nothing is to be recognised."""
     expect: Expect = Expect()
 
     @model_validator(mode="after")

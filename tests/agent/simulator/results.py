@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.session.line import Outcome
 from agent.simulator.report import CallResult, Report, TurnResult
 
@@ -28,6 +30,8 @@ CUTTING = TurnResult(
     interruption="stops",
     stop_ms=340.0,
 )
+PAUSED = replace(TURN, pauses_ms=(612,))
+CUT_OFF = replace(TURN, pauses_ms=(310, 588), cut_off=True)
 NOISE = TurnResult(caller="(cough)", kind="spoken", interruption="resumes", spurious=1)
 CALL = CallResult("booking-1", "booking", "a" * 32, Outcome.COMPLETED, (TURN, TYPED))
 GOOD = Report((CALL,), STATS, seed=7, command="parley simulate booking --seed 7")

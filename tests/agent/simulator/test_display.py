@@ -10,7 +10,7 @@ from rich.console import Console
 
 from agent.simulator.display import render, watch
 from agent.simulator.report import Progress
-from tests.agent.simulator.results import CALL, CUTTING, GOOD, NOISE, TURN
+from tests.agent.simulator.results import CALL, CUT_OFF, CUTTING, GOOD, NOISE, PAUSED, TURN
 
 
 def test_tables_show_what_happened() -> None:
@@ -46,6 +46,18 @@ def test_tables_show_what_happened() -> None:
         assert part in shown
     _, _, after = shown.partition("1 of 2 conversations passed")
     assert "booking-2: trace: no span of op [bold]tts" in after, "what failed comes last, again"
+
+
+def test_who_was_cut_off_is_counted() -> None:
+    """Of the sentences that have pauses; where there are none, nothing is said of it."""
+    shown = []
+    for turns in ((TURN,), (TURN, PAUSED, CUT_OFF)):
+        console = Console(file=io.StringIO(), width=160)
+        console.print(render(replace(GOOD, calls=(replace(CALL, turns=turns),))))
+        assert isinstance(console.file, io.StringIO)
+        shown.append(" ".join(console.file.getvalue().split()))
+    assert "cut off" not in shown[0]
+    assert "cut off: 1 of 2 sentences with pauses" in shown[1]
 
 
 def test_a_machine_too_busy_to_measure_on_is_named() -> None:

@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from agent.gateway.protocol import AudioEnded, AudioStarted, Ended, Flush, Tool, Words
+from agent.gateway.protocol import AudioEnded, AudioStarted, Ended, Flush, State, Tool, Words
 from agent.session.line import Outcome
 from agent.simulator.audio import FRAME_BYTES, SILENCE
 from agent.simulator.hearing import AgentSpeech, Hearing
@@ -67,6 +67,37 @@ def test_what_the_line_swallowed_of_the_end_is_known() -> None:
     assert turn.swallowed == 0
     hearing.voiced(1.4, 1.5, swallowed=True)
     assert turn.swallowed == pytest.approx(0.1)
+
+
+def test_who_takes_a_pause_for_the_end_cuts_off() -> None:
+    """Before the last piece the agent may neither think nor speak; after it, it is an answer."""
+    for message in (State(agent="thinking", user="listening"), AudioStarted()):
+        hearing = Hearing()
+        turn = hearing.begin()
+        turn.pauses_ms = (600,)
+        hearing.voiced(time.time() - 2, time.time() - 1)
+        hearing.take(message)
+        assert turn.cut_off_after == pytest.approx(2, abs=0.5), "the call may end in the pause"
+        hearing.voiced(time.time(), time.time())
+        turn.is_said = True
+        assert turn.cut_off_after == pytest.approx(2, abs=0.5)
+        assert turn.taken_at is not None
+        turn.taken_at = time.time()
+        assert turn.cut_off_after is None
+        turn.taken_at, turn.pauses_ms = turn.voiced_until, ()
+        assert turn.cut_off_after is None
+
+
+def test_what_goes_on_before_the_caller_begins_cuts_nobody_off() -> None:
+    """An agent that still thinks, or listens, when the caller begins has taken no turn yet."""
+    hearing = Hearing()
+    turn = hearing.begin()
+    turn.pauses_ms = (600,)
+    hearing.take(State(agent="thinking", user="listening"))
+    hearing.voiced(time.time(), time.time())
+    hearing.take(State(agent="listening", user="speaking"))
+    hearing.voiced(time.time(), time.time())
+    assert (turn.taken_at, turn.cut_off_after) == (None, None)
 
 
 def test_words_belong_to_the_turn_in_which_they_were_begun() -> None:

@@ -114,6 +114,16 @@ def test_what_was_measured_is_in_the_properties() -> None:
     }
 
 
+def test_who_was_cut_off_is_in_the_properties() -> None:
+    """The sentences with pauses, and those cut off, where there are any with pauses."""
+    paused = replace(TURN, pauses_ms=(600,))
+    call = replace(CALL, turns=(TURN, paused, replace(paused, cut_off=True)))
+    booking, run = written(replace(GOOD, calls=(call,)))
+    for suite in (booking, run):
+        found = properties(suite)
+        assert (found["sentences_cut_off"], found["sentences_with_pauses"]) == ("1", "2")
+
+
 def test_each_failure_says_where_it_is() -> None:
     """The call's, the turns' and the trace's failures are all in the text, the first in front."""
     bad = replace(

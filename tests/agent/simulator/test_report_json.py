@@ -6,7 +6,17 @@ import json
 from dataclasses import replace
 
 from agent.simulator.report_json import as_json
-from tests.agent.simulator.results import CALL, CUTTING, GOOD, NOISE, STATS, TURN, TYPED
+from tests.agent.simulator.results import (
+    CALL,
+    CUT_OFF,
+    CUTTING,
+    GOOD,
+    NOISE,
+    PAUSED,
+    STATS,
+    TURN,
+    TYPED,
+)
 
 
 def test_json_report() -> None:
@@ -46,3 +56,13 @@ def test_json_report_tells_what_was_heard() -> None:
     ]
     turns = written["conversations"][0]["turns"]
     assert [turn["interruption"] for turn in turns] == [None, "stops", "resumes", None]
+
+
+def test_json_report_tells_who_was_cut_off() -> None:
+    """Pauses, and turns that one of them was taken for the end of, are in the JSON."""
+    call = replace(CALL, turns=(TURN, PAUSED, CUT_OFF))
+    written = json.loads(json.dumps(as_json(replace(GOOD, calls=(call,)))))
+    assert (written["sentences_cut_off"], written["sentences_with_pauses"]) == (1, 2)
+    turns = written["conversations"][0]["turns"]
+    assert [turn["pauses_ms"] for turn in turns] == [[], [612], [310, 588]]
+    assert [turn["cut_off"] for turn in turns] == [False, False, True]

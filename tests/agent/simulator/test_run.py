@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -266,6 +267,40 @@ async def test_stopping_hangs_up_and_reports_what_was(folder: Path) -> None:
     assert result.outcome is Outcome.HUNG_UP
     assert result.failures == ("stopped before it had ended",)
     assert (result.turns[0].failures, result.trace_failures) == ((), ())
+
+
+PAUSING = {"say": ["hello.wav", 600, "hello.wav"], "words": "Hello there"}
+
+
+async def test_agent_that_takes_a_pause_for_the_end(folder: Path) -> None:
+    """Who answers before all pieces are said has cut the caller off: the turn fails, and counts."""
+    hasty = Answer("For how many?", thinking=0.02, seconds=0.3)
+    async with fake_agent(hasty, Answer("It is booked."), Answer("Goodbye.")) as agent:
+        report = await call(agent, scenario(folder, PAUSING))
+    (turn,) = report.calls[0].turns
+    (why,) = turn.failures
+    assert re.fullmatch(
+        r"cut off: the agent took its turn \d+ ms into the sentence, before the caller had said "
+        "all of it",
+        why,
+    )
+    assert (report.cut_off, report.with_pauses, report.spurious) == (1, 1, 1)
+    assert not report.passed
+
+
+async def test_agent_that_waits_for_all_of_a_sentence(folder: Path) -> None:
+    """One answer to all pieces, measured from the last one; the seed says how long the pause is."""
+    pausing = scenario(folder, {**PAUSING, "say": ["hello.wav", 120, "hello.wav"]})
+    async with fake_agent(Answer("For how many?")) as agent:
+        report = await simulation(agent, pausing).run(Load(1, repeat=3))
+        known = [there.responses for there in agent.conversations.values()]
+    assert report.passed, report.calls
+    assert (report.cut_off, report.with_pauses) == (0, 3)
+    pauses = [each.turns[0].pauses_ms[0] for each in report.calls]
+    assert len(set(pauses)) > 1
+    assert all(108 <= pause <= 132 for pause in pauses)
+    for [[voiced_until, _]], each in zip(known, report.calls, strict=True):
+        assert each.turns[0].voiced_until == pytest.approx(voiced_until, abs=MACHINE_IS_BUSY)
 
 
 LONG = Answer("We are open every day.", seconds=3.0, talked_over="stops")

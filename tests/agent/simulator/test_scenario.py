@@ -165,6 +165,47 @@ def test_recordings_are_checked_with_the_scenario(folder: Path, wav: str, why: s
         load_scenario(path)
 
 
+PATHS = (
+    "has to be the path of a recording, or of several with pauses (ms) between them, as in "
+    "[audio/a.wav, 600, audio/b.wav]"
+)
+
+
+@pytest.mark.parametrize(
+    ("say", "error"),
+    [
+        ("[]", PATHS),
+        ("[600, audio/hello.wav]", PATHS),
+        ("[audio/hello.wav, 600]", PATHS),
+        ("[audio/hello.wav, audio/hello.wav]", PATHS),
+        ("[audio/hello.wav, audio/hello.wav, audio/hello.wav]", PATHS),
+        ("[audio/hello.wav, 0.6, audio/hello.wav]", PATHS),
+        ("[audio/hello.wav, true, audio/hello.wav]", PATHS),
+        ("[audio/hello.wav, 300, [audio/hello.wav]]", PATHS),
+        ("{a: b}", PATHS),
+        ("[audio/hello.wav, 0, audio/hello.wav]", "a pause has to be 1 to 10000 ms, not 0"),
+        ("[audio/hello.wav, 10001, audio/hello.wav]", "a pause has to be 1 to 10000 ms, not 10001"),
+    ],
+)
+def test_mistakes_in_what_is_said_are_explained_in_one_line(
+    folder: Path, say: str, error: str
+) -> None:
+    """Recordings and pauses take turns; anything else is refused with an example of how."""
+    path = write(folder, f"name: a\nturns:\n  - words: hi\n    say: {say}")
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(path)
+    assert str(refused.value) == f"{path}:4: turns[0].say: {error}"
+
+
+def test_a_recording_with_a_number_for_a_name_can_be_said(folder: Path) -> None:
+    """Between two recordings is a pause; where a recording stands, a number is a path."""
+    write_wav(folder / "600", tone(0.3))
+    path = write(folder, "name: a\nturns:\n  - words: hi\n    say: [600, 600, 600]")
+    (spoken,) = load_scenario(path).turns
+    assert isinstance(spoken, SpokenTurn)
+    assert spoken.say.pauses_ms == (600,)
+
+
 def test_everything_a_caller_can_do(folder: Path) -> None:
     """Barging in, a noise, a silence, hanging up, a bad line and what is booked are all read."""
     scenario = load_scenario(
@@ -178,15 +219,19 @@ def test_everything_a_caller_can_do(folder: Path) -> None:
               - {text: hi, barge_in_ms: 800, expect: {interruption: stops}}
               - {say: audio/hello.wav, words: "", expect: {no_reply: true}}
               - {silence: 9000, expect: {reply: still there}}
+              - {say: [audio/hello.wav, 300, audio/hello.wav], words: Hello hello}
               - {hang_up: true, barge_in_ms: 300}
             """,
         )
     )
-    barging, noise, silent, hanging_up = scenario.turns
+    barging, noise, silent, pausing, hanging_up = scenario.turns
     assert (barging.barge_in_ms, barging.expect.interruption) == (800, "stops")
     assert noise.expect.no_reply
     assert isinstance(silent, SilentTurn)
     assert silent.silence == 9000
+    assert isinstance(pausing, SpokenTurn)
+    assert (len(pausing.say.pieces), pausing.say.pauses_ms) == (2, (300,))
+    assert pausing.say.pcm in scenario.speech
     assert isinstance(hanging_up, HangUpTurn)
     assert scenario.hangs_up
     assert (scenario.line.snr_db, scenario.line.loss) == (20, 0.02)
