@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_TRAILS_OFF: Final = re.compile(r"(\.\.+|…|,|;|:|-|\u2013|\u2014)$")
-"""A recogniser's signs for a voice that stays up."""
-_WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_TRAILS_OFF: Final = re.compile(r"(\.\.+|…)$")
+"""A recogniser's sign for a voice that stays up. A comma is none: some write it after any pause."""
+_WORD: Final = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 _FILLERS: Final = frozenset(re.findall(r"\w+", "ah eh er erm hm hmm mm uh uhm um umm"))
 _OPEN: Final = frozenset(
@@ -32,7 +32,8 @@ _OPEN_STATEMENT: Final = frozenset(
     re.findall(
         r"[\w']+",
         """
-        to with by about like as i we they he she is are am was were be been will would could can
+        to with by on in about like as i we they he she is are am was were be been will would
+        could can
         should must may might shall do does did has had i'm we're you're they're it's that's
         there's he's she's name's i'd we'd i'll we'll it'll make get give take bring want need
         prefer maybe perhaps very really actually also just only
@@ -45,7 +46,7 @@ _CLOSED: Final = (
     re.compile(
         r"^(?:(?:yes|yeah|yep|no|nope|sure|well|oh|of course) )*(?:i|you|we|they|he|she|it"
         r"|that|there) (?:is|are|am|was|were|do|does|did|has|had|have|can|could|will|would"
-        r"|should|might|may|want to|need to|like to|would like to|hope to|try to)$"
+        r"|should|might|may)$"
     ),
     re.compile(
         r"\b(?:all|what|as|where|that) (?:i|we|you|they|it|that|there)(?: really| just)?"
@@ -64,7 +65,10 @@ _CLOSED: Final = (
         r"|is (?:it|that)|are (?:they|you)|under|by)$"
     ),
     re.compile(r"\b(?:no|not) (?:really|actually|just)$"),
-    re.compile(r"\bplease do$"),
+    re.compile(
+        r"\b(?:please do|(?:hold|go|come|carry|hang|move|keep|later) on|(?:come|check|walk"
+        r"|checked|fit|fill|dine|eat|stay|squeeze)(?: \w+)? in)$"
+    ),
 )
 _ASKS: Final = re.compile(
     r"(?:^|(?<!how )(?<!where )(?<!who )(?<!why )(?<!what ))\b(?:can|could|would|will|do|did|may"
@@ -77,7 +81,7 @@ _STILL: Final = re.compile(
     r"|it should be|it would be|that would be|that will be|make it|half past|quarter past"
     r"|a quarter)$"
 )
-_THINKS_ALOUD: Final = re.compile(r"^(?:so|well|okay so|ok so|now|right so|and|hold on)$")
+_THINKS_ALOUD: Final = re.compile(r"^(?:so|well|okay so|ok so|now|right so|and)$")
 
 _DIGIT: Final = re.compile(
     r"\b(?:\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple)\b"
