@@ -17,9 +17,10 @@ from livekit.agents.utils import http_context
 from telemetry.integrations.livekit import Prices
 
 from . import providers
-from .session import Record, VoiceSession, load_agent, resources
+from .session import Record, TurnTaking, VoiceSession, load_agent, resources
 from .session.agents import script_of
 from .session.silence import ASK_AGAIN_AFTER_SECONDS
+from .session.turn_taking import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -49,6 +50,8 @@ class Loaded:
     """Prices of the models, where conversations are to say what they cost."""
     record: Record = Record.OFF
     """Which sessions are recorded."""
+    turns: TurnTaking = USUAL
+    """The way in which the end of a caller's turn is found."""
 
     @asynccontextmanager
     async def opener(self, environ: Mapping[str, str]) -> AsyncIterator[OpenVoiceSession]:
@@ -68,10 +71,13 @@ class Loaded:
                     request,
                     line,
                     agent=make_agent,
-                    plugins=lambda: self.models.plugins(script, connections=connections),
+                    plugins=lambda: self.models.plugins(
+                        script, connections=connections, pause=self.turns.pause
+                    ),
                     silence=self.silence,
                     prices=self.prices,
                     record=self.record,
+                    turns=self.turns,
                 )
                 self.opened(session)
                 return session
@@ -85,6 +91,7 @@ def load(
     agent: str,
     silence: float = ASK_AGAIN_AFTER_SECONDS,
     record: Record = Record.OFF,
+    turns: TurnTaking = USUAL,
     opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> Loaded:
     """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
@@ -96,6 +103,7 @@ def load(
         agent: the agent's class, ``module:Class``.
         silence: seconds of mutual silence before a caller is asked again; 0 for never.
         record: which sessions are recorded.
+        turns: the way in which the end of a caller's turn is found.
         opened: told of each session as it is opened, on the session's event loop.
 
     Raises:
@@ -103,7 +111,9 @@ def load(
         ProviderError: a provider can't be.
     """
     prices = Prices(choice.speech_prices)
-    loaded = Loaded(load_agent(agent), providers.load(choice), silence, opened, prices, record)
+    loaded = Loaded(
+        load_agent(agent), providers.load(choice), silence, opened, prices, record, turns
+    )
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()
@@ -119,6 +129,7 @@ async def worker(
     environ: Mapping[str, str],
     silence: float = ASK_AGAIN_AFTER_SECONDS,
     record: Record = Record.OFF,
+    turns: TurnTaking = USUAL,
     opened: Callable[[VoiceSession], object] = _unwatched,
 ) -> AsyncIterator[OpenSession]:
     """Load everything that is loaded once, and yield the opener of sessions on this event loop.
@@ -128,7 +139,9 @@ async def worker(
     load_agent(agent)  # what is wrong with it is said before anything takes time
     providers.require(choice)
     loaded = await anyio.to_thread.run_sync(
-        lambda: load(choice, agent=agent, silence=silence, record=record, opened=opened)
+        lambda: load(
+            choice, agent=agent, silence=silence, record=record, turns=turns, opened=opened
+        )
     )
     try:
         # plugins that need an HTTP client share the process's one, as in a job of LiveKit's

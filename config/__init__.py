@@ -14,6 +14,8 @@
     Reads those that name a collector of OpenTelemetry's.
 ``listening``
     Those of the ports at which others ask.
+``turns``
+    Those of who speaks when.
 ``settings_doc``
     Writes ``docs/settings.md``, the reference of all of them.
 ``loading``

@@ -26,6 +26,7 @@ from .listening import (
 )
 from .name_lists import names_in
 from .provider_names import PRICES, Prices, options_in, providers_in
+from .turns import ENDPOINTING, MAX_DELAY, MIN_DELAY, SILENCE_TIMEOUT, TURN_DETECTION
 
 _DSN = re.compile(r"https?://[^@/\s]+@[^/\s]+/(\S+/)?\d+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -252,13 +253,11 @@ class Settings(BaseSettings):
         validation_alias="PARLEY_MAX_DURATION",
         description="Seconds a conversation may last.",
     )
-    silence_timeout: float = Field(
-        8.0,
-        ge=0,
-        allow_inf_nan=False,
-        validation_alias="PARLEY_SILENCE_TIMEOUT",
-        description="Seconds of mutual silence until the caller is asked again; 0 for never.",
-    )
+    silence_timeout: float = SILENCE_TIMEOUT
+    turn_detection: Literal["words", "model", "vad"] = TURN_DETECTION
+    endpointing: Literal["fixed", "dynamic"] = ENDPOINTING
+    endpointing_min_delay: float | None = MIN_DELAY
+    endpointing_max_delay: float | None = MAX_DELAY
 
     # -- LiveKit -------------------------------------------------------------------------------
 
@@ -341,6 +340,14 @@ class Settings(BaseSettings):
     def _is_kept_somewhere(cls, value: str, info: ValidationInfo) -> str:
         if value != "off" and info.data.get("trace_store", True) is None:
             raise ValueError("needs a trace store, which is off: recordings are kept beside it")
+        return value
+
+    @field_validator("endpointing_max_delay", mode="after")
+    @classmethod
+    def _is_the_longer_one(cls, value: float | None, info: ValidationInfo) -> float | None:
+        least = info.data.get("endpointing_min_delay")
+        if value is not None and least is not None and value < least:
+            raise ValueError(f"is shorter than PARLEY_ENDPOINTING_MIN_DELAY, {least:g}")
         return value
 
     @field_validator("propagate_to", "send_attributes", "send_errors", "keep", mode="before")

@@ -157,6 +157,8 @@ def _range(field: FieldInfo) -> str:
     match limits:
         case {"ge": low, "le": high}:
             return f"from {low} to {high}"
+        case {"gt": low, "le": high}:
+            return f"more than {low}, at most {high}"
         case {"ge": low} if len(limits) == 1:
             return f"at least {low}"
         case {"gt": low} if len(limits) == 1:

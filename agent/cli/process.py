@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from agent.providers import Choice
-    from agent.session import Record
+    from agent.session import Record, TurnTaking
     from config import Settings
     from telemetry.integrations.httpx2 import Httpx2Integration
     from telemetry.integrations.otlp import Collector
@@ -205,6 +205,18 @@ def record(settings: Settings) -> Record:
     from agent.session import Record
 
     return Record(settings.record)
+
+
+def turns(settings: Settings) -> TurnTaking:
+    """The way in which the end of a caller's turn is found."""
+    from agent.session import TurnTaking
+
+    return TurnTaking(
+        settings.turn_detection,
+        settings.endpointing,
+        settings.endpointing_min_delay,
+        settings.endpointing_max_delay,
+    )
 
 
 def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:

@@ -145,5 +145,6 @@ def options(settings: Settings) -> Options:
         metrics_port=settings.metrics_port,
         silence=settings.silence_timeout,
         record=process.record(settings),
+        turns=process.turns(settings),
         limits=rooms.Limits(idle=settings.idle_timeout, duration=settings.max_duration),
     )

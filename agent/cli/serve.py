@@ -130,6 +130,7 @@ async def _serve(
                     environ=process.environ(settings),
                     silence=settings.silence_timeout,
                     record=process.record(settings),
+                    turns=process.turns(settings),
                 )
             )
         started()

@@ -67,6 +67,7 @@ async def gateway(
             environ=environ,
             silence=ASK_AGAIN_AFTER_SECONDS,
             record=process.record(settings),
+            turns=process.turns(settings),
             opened=histories.keep,
         ) as open_session,
         anyio.create_task_group() as tasks,

@@ -12,6 +12,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 from . import failures, fallback, remote, scripted, voice_activity
 from .errors import ProviderError
 from .inference import Threads
+from .speech_events import MIN_SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,15 +69,20 @@ class Models:
     of sessions fail afterwards: close the sessions first."""
 
     def plugins(
-        self, script: Script | None = None, *, connections: Connections | None = None
+        self,
+        script: Script | None = None,
+        *,
+        connections: Connections | None = None,
+        pause: float = MIN_SILENCE_SECONDS,
     ) -> Plugins:
         """Fresh plugins for one session; cheap.
 
         Args:
             script: what a scripted model says, an echo when None; others have no use for it.
             connections: those of the event loop's sessions; of its own when None.
+            pause: length in seconds of a silence that ends speech.
         """
-        detector = voice_activity.detector()
+        detector = voice_activity.detector(pause)
         with nullcontext() if connections is None else connections.lent():
             minds = [make(script or scripted.EchoScript()) for make in self.llm]
             ears = [make() for make in self.stt]

@@ -27,7 +27,7 @@ DEACTIVATION_PROBABILITY: Final = 0.35
 MIN_SPEECH_SECONDS: Final = 0.05
 """Length of voice in a row that makes speech: shorter is a click."""
 MIN_SILENCE_SECONDS: Final = 0.3
-"""Length of a pause that ends speech.
+"""Length of a pause that ends speech, where nobody asks for another.
 
 Every reply waits for it; a caller who pauses longer within a sentence is heard in two pieces,
 which LiveKit joins while its endpointing delay lasts.
@@ -44,9 +44,14 @@ WINDOW_SECONDS: Final = WINDOW_SAMPLES / SAMPLE_RATE_HZ
 
 
 class SpeechEvents:
-    """One pass over one caller's audio."""
+    """One pass over one caller's audio.
 
-    def __init__(self) -> None:
+    Args:
+        min_silence: length in seconds of a pause that ends speech.
+    """
+
+    def __init__(self, min_silence: float = MIN_SILENCE_SECONDS) -> None:
+        self._min_silence = min_silence
         self._model = local_inference.VAD()
         self._resampler: rtc.AudioResampler | None = None
         self._rest: Samples = np.empty(0, np.int16)
@@ -65,7 +70,7 @@ class SpeechEvents:
 
     def fork(self) -> SpeechEvents:
         """Another one, which goes on from here with other audio. Only the model begins anew."""
-        other = SpeechEvents()
+        other = SpeechEvents(self._min_silence)
         other._heard = None if self._heard is None else self._heard.copy()
         other._index, other._is_speaking = self._index, self._is_speaking
         other._speech, other._silence = self._speech, self._silence
@@ -145,7 +150,7 @@ class SpeechEvents:
             return
         self._unvoiced += WINDOW_SECONDS
         self._voiced = 0.0
-        if self._is_speaking and self._unvoiced >= MIN_SILENCE_SECONDS:
+        if self._is_speaking and self._unvoiced >= self._min_silence:
             self._is_speaking = False
             self._silence = self._unvoiced
             spoken = max(0.0, self._speech - self._unvoiced)

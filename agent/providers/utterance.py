@@ -78,6 +78,11 @@ class SpeechBuffer:
         """True when there is as much speech as is recognised in one piece."""
         return len(self._kept) * _WINDOW_SAMPLES >= MAX_SPEECH_SECONDS * SAMPLE_RATE_HZ
 
+    @property
+    def paused(self) -> float:
+        """Length in seconds of the silence since the speech that is kept; 0 if there is none."""
+        return self._unvoiced * _WINDOW_SAMPLES / SAMPLE_RATE_HZ if self._kept else 0.0
+
     def push(self, samples: Samples) -> None:
         """Listen to the next samples: mono PCM16 at 16 kHz, any number of them."""
         samples = np.concatenate((self._remainder, samples))
@@ -88,16 +93,20 @@ class SpeechBuffer:
 
     def take(self) -> Utterance | None:
         """The speech since it was last taken, or None if there was none."""
+        utterance = self.look()
+        self._kept = []
+        self._audible = False
+        return utterance
+
+    def look(self) -> Utterance | None:
+        """What would be taken; it stays."""
         if not self._kept:
             return None
-        utterance = Utterance(
+        return Utterance(
             np.concatenate((*self._kept, *self._around)),
             begins=self._begins / SAMPLE_RATE_HZ,
             ends=self._ends / SAMPLE_RATE_HZ,
         )
-        self._kept = []
-        self._audible = False
-        return utterance
 
     def _listen(self, window: Samples) -> None:
         probability = self._vad.predict(window)

@@ -33,16 +33,20 @@ _WAITING_EVENTS: Final = 256
 left out; beginnings and ends of speech never are."""
 
 
-def detector() -> Detector:
-    """The detector an ``AgentSession`` listens with; a new one for each session."""
-    return Detector()
+def detector(pause: float = MIN_SILENCE_SECONDS) -> Detector:
+    """The detector an ``AgentSession`` listens with; a new one for each session.
+
+    ``pause`` is the length in seconds of a silence that ends speech.
+    """
+    return Detector(pause)
 
 
 class Detector(vad.VAD):
     """LiveKit's interface to one caller's voice activity. It reports no metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float) -> None:
         super().__init__(capabilities=vad.VADCapabilities(update_interval=WINDOW_SECONDS))
+        self._pause = pause
         self._hearing: _Hearing | None = None
 
     @property
@@ -58,16 +62,20 @@ class Detector(vad.VAD):
     @property
     def min_silence_duration(self) -> float:
         """Length in seconds of a pause that ends speech: LiveKit's turn detectors ask for it."""
-        return MIN_SILENCE_SECONDS
+        return self._pause
 
     def stream(self) -> Stream:
         """A stream of its own for each who listens: frames in, events out."""
         return Stream(self)
 
+    def events(self) -> SpeechEvents:
+        """A pass over a caller's audio that begins now."""
+        return SpeechEvents(self._pause)
+
     def hearing(self, first: rtc.AudioFrame) -> _Hearing:
         """Whatever hears the audio that begins with this frame."""
         if self._hearing is None or not self._hearing.began_with(first):
-            self._hearing = _Hearing(SpeechEvents())
+            self._hearing = _Hearing(self.events())
         return self._hearing
 
 
@@ -141,7 +149,7 @@ class Stream(vad.VADStream):
     def flush(self) -> None:
         """Forget what was heard: the next frame begins anew."""
         self._check_open()
-        self._hearing, self._number = _Hearing(SpeechEvents()), 0
+        self._hearing, self._number = _Hearing(self._detector.events()), 0
 
     def end_input(self) -> None:
         """Take no more frames; what was found is still to be read."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from livekit.agents import JobContext, JobProcess
 
-    from agent.session import Record
+    from agent.session import Record, TurnTaking
     from agent.stopping import Stops
     from agent.worker import Loaded
     from telemetry import Runtime
@@ -52,6 +52,7 @@ class Jobs:
     environ: Mapping[str, str]
     silence: float
     record: Record
+    turns: TurnTaking
     limits: Limits
     stops: Stops[Stop]
     traced: Callable[[], AbstractContextManager[Runtime]]
@@ -71,7 +72,7 @@ def prepare_process(jobs: Jobs, process: JobProcess) -> None:
     userdata["runtime"] = resources.enter_context(jobs.traced())
     providers.require(jobs.choice)
     userdata["loaded"] = loaded = load(
-        jobs.choice, agent=jobs.agent, silence=jobs.silence, record=jobs.record
+        jobs.choice, agent=jobs.agent, silence=jobs.silence, record=jobs.record, turns=jobs.turns
     )
     resources.callback(loaded.models.close)
     userdata["resources"] = resources

@@ -25,8 +25,9 @@ from livekit.agents import AgentServer, JobExecutorType
 from agent import metrics, providers
 from agent.errors import InputError
 from agent.health import report
-from agent.session import Record, load_agent
+from agent.session import Record, TurnTaking, load_agent
 from agent.session.silence import ASK_AGAIN_AFTER_SECONDS
+from agent.session.turn_taking import USUAL
 from agent.stopping import DRAIN_SECONDS, FAREWELL_SECONDS, Stops, end_calls, until_started
 from agent.worker import load
 
@@ -99,6 +100,8 @@ class Options:
     """Time of mutual silence before a caller is asked again; 0 for never."""
     record: Record = Record.OFF
     """Which calls are recorded."""
+    turns: TurnTaking = USUAL
+    """The way in which the end of a caller's turn is found."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -130,6 +133,7 @@ async def serve(
                 agent=agent,
                 silence=options.silence,
                 record=options.record,
+                turns=options.turns,
                 opened=opened,
             )
             worker = await _worker(
@@ -159,7 +163,15 @@ async def _worker(
     event = threading.Event if threads else multiprocessing.get_context("forkserver").Event
     stops = Stops[Stop](goodbye=event(), now=event())
     work = jobs.Jobs(
-        choice, agent, environ, options.silence, options.record, options.limits, stops, traced
+        choice,
+        agent,
+        environ,
+        options.silence,
+        options.record,
+        options.turns,
+        options.limits,
+        stops,
+        traced,
     )
     if threads:
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)

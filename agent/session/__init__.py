@@ -15,6 +15,10 @@
     Cuts the agent's words to what was heard of them.
 ``recorded``
     Says which calls are recorded: :class:`Record`.
+``turn_taking``
+    Finds the end of a caller's turn: :class:`TurnTaking`.
+``unfinished``
+    Sentences that surely go on.
 ``tools``
     Gives tools a time limit.
 ``agents``
@@ -37,6 +41,7 @@ from .line import (
 )
 from .phrases import Manners
 from .recorded import Record
+from .turn_taking import TurnTaking
 from .voice import VoiceSession
 
 __all__ = [
@@ -51,6 +56,7 @@ __all__ = [
     "SessionRequest",
     "StateChanged",
     "ToolCalled",
+    "TurnTaking",
     "VoiceSession",
     "Words",
     "load_agent",

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from livekit.agents import AgentSession, TurnHandlingOptions
+from livekit.agents import AgentSession
 
 import telemetry
 from agent.metrics import Limit, reached
@@ -25,6 +25,7 @@ from .phrases import manners_of
 from .recorded import Record
 from .silence import ASK_AGAIN_AFTER_SECONDS, SilenceWatch
 from .tools import limit_tools
+from .turn_taking import USUAL, TurnTaking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,26 +53,6 @@ CLOSE_TIMEOUT_SECONDS: Final = 5.0
 FAREWELL_TIMEOUT_SECONDS: Final = 6.0
 """Time a farewell has, from the end being asked for to its last word."""
 
-TURN_HANDLING: Final = TurnHandlingOptions(
-    turn_detection="vad",
-    # The caller's silence before a turn is over. Recognition runs meanwhile, so most of it costs
-    # nothing; less cuts people off between two clauses.
-    endpointing={"mode": "fixed", "min_delay": 0.45, "max_delay": 3.0},
-    # Speech stops as soon as a voice is sure, and goes on where it stopped if no words come of it:
-    # so being quick to stop costs little when it was a cough. Recognition has the timeout to find
-    # words: going on before it has would be talking over the caller for a moment.
-    interruption={
-        "mode": "vad",
-        "min_duration": 0.16,
-        "resume_false_interruption": True,
-        "false_interruption_timeout": 1.5,
-        # how close to either end of a speech a "mm-hm" is ignored: a cloud model's business
-        "backchannel_boundary": None,
-    },
-    # The reply is generated and synthesised while the end of the turn is still being decided.
-    preemptive_generation={"enabled": True, "preemptive_tts": True},
-)
-
 
 class VoiceSession:
     """A :class:`~agent.session.line.Session`: one caller, one agent, one conversation.
@@ -84,6 +65,8 @@ class VoiceSession:
         silence: seconds of mutual silence before the caller is asked again; 0 for never.
         prices: prices of the models, where the conversation is to say what it costs.
         record: whether the call is recorded.
+        turns: the way in which the end of the caller's turns is found; the plugins' voice
+            activity is made for it.
     """
 
     def __init__(
@@ -96,10 +79,12 @@ class VoiceSession:
         silence: float = ASK_AGAIN_AFTER_SECONDS,
         prices: Prices | None = None,
         record: Record = Record.OFF,
+        turns: TurnTaking = USUAL,
     ) -> None:
         self._line = line
         self._recorder = record.recorder(line)
         self._prices = prices
+        self._turns = turns
         self._silence = silence
         self._make_agent = agent
         self._make_plugins = plugins
@@ -186,7 +171,9 @@ class VoiceSession:
             stt=plugins.stt,
             llm=plugins.llm,
             tts=plugins.tts,
-            turn_handling=TURN_HANDLING,
+            turn_handling=self._turns.handling(
+                on_foreign=lambda: session.update_options(endpointing_opts=self._turns.patient())
+            ),
             conn_options=plugins.connect,
             aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
             user_away_timeout=self._silence or None,

@@ -49,7 +49,7 @@ from agent import providers
 from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.providers import Plugins, Say, scripted, voice_activity
-from agent.session.voice import TURN_HANDLING
+from agent.session.turn_taking import USUAL
 from config import scenarios
 from telemetry.integrations import livekit as livekit_telemetry
 
@@ -149,7 +149,7 @@ async def hold(
         stt=own.stt,
         llm=own.llm,
         tts=own.tts,
-        turn_handling=TURN_HANDLING,
+        turn_handling=USUAL.handling(on_foreign=lambda: None),
         aec_warmup_duration=None,
         user_away_timeout=None,
     )

@@ -20,7 +20,7 @@ from agent.providers.moonshine import STT, Recognizer
 from .conftest import frames, silence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from livekit.agents.stt import RecognizeStream, SpeechEvent
 
@@ -156,3 +156,55 @@ async def test_failed_model_is_an_api_error(speak: Speak) -> None:
             with pytest.raises(APIError, match="moonshine could not recognise"):
                 await hear(stream, words, silence(0.4))
     assert len(reported) == 1
+
+
+class Counted:
+    """A recognizer that counts what it is asked."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+        self.asked = 0
+        self.answered = anyio.Event()
+
+    async def transcribe(self, samples: Samples) -> str:
+        """What the real one says."""
+        self.asked += 1
+        text = await self._recognizer.transcribe(samples)
+        self.answered.set()
+        return text
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Iterator[Recognizer]:
+    """A model of this module's own."""
+    with closing(Threads(1)) as threads, closing(Recognizer(threads, 1)) as made:
+        yield made
+        threads.close()
+
+
+async def test_recognition_begins_within_the_pause(recognizer: Recognizer, speak: Speak) -> None:
+    """When the flush comes, the words are there: nothing is recognised twice."""
+    counted = Counted(recognizer)
+    async with STT(counted).stream() as stream:  # type: ignore[arg-type] # it asks nothing else
+        for frame in frames(silence(0.5), await speak(SENTENCES[0]), silence(0.3)):
+            stream.push_frame(frame)
+        await counted.answered.wait()
+        events = await hear(stream, silence(0.1))
+    assert counted.asked == 1
+    assert word_errors(SENTENCES[:1], transcripts(events)) <= 0.34
+
+
+async def test_who_goes_on_after_a_pause_is_heard_as_a_whole(
+    recognizer: Recognizer, speak: Speak
+) -> None:
+    """What was recognised in a pause is forgotten when the sentence goes on."""
+    counted = Counted(recognizer)
+    async with STT(counted).stream() as stream:  # type: ignore[arg-type] # likewise
+        for frame in frames(await speak("I would like to book"), silence(0.25)):
+            stream.push_frame(frame)
+        await counted.answered.wait()
+        events = await hear(stream, await speak("a table for four people."), silence(0.3))
+    (heard,) = transcripts(events)
+    assert "book" in heard.lower()
+    assert "people" in heard.lower()
+    assert counted.asked == 2

@@ -62,13 +62,15 @@ def at_rate(samples: Samples, rate: int) -> list[rtc.AudioFrame]:
     return frames(np.concatenate([np.frombuffer(f.data, np.int16) for f in parts]), rate=rate)
 
 
-async def livekits(audio: list[rtc.AudioFrame]) -> list[VADEvent]:
+async def livekits(
+    audio: list[rtc.AudioFrame], pause: float = MIN_SILENCE_SECONDS
+) -> list[VADEvent]:
     """What LiveKit's own detector says, but for windows in which nothing happens."""
     stream = inference.VAD(
         activation_threshold=ACTIVATION_PROBABILITY,
         deactivation_threshold=DEACTIVATION_PROBABILITY,
         min_speech_duration=MIN_SPEECH_SECONDS,
-        min_silence_duration=MIN_SILENCE_SECONDS,
+        min_silence_duration=pause,
         prefix_padding_duration=LEAD_IN_SECONDS,
         max_buffered_speech=MAX_SPEECH_SECONDS,
     ).stream()
@@ -108,12 +110,14 @@ def probabilities(events: list[VADEvent]) -> list[float]:
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 async def test_events_are_livekits(path: Path) -> None:
-    """Clean and noisy: the same events, at the same samples, with the same audio."""
-    for samples in (recording(path), noisy(recording(path))):
+    """Clean and noisy, after pauses of either length: the same events, at the same samples, with
+    the same audio."""
+    clean, loud = recording(path), noisy(recording(path))
+    for samples, pause in ((clean, 0.3), (loud, 0.3), (clean, 0.2)):
         audio = frames(samples)
-        ours = SpeechEvents()
+        ours = SpeechEvents(pause)
         found = [event for frame in audio for event in ours.hear(frame)]
-        theirs = await livekits(audio)
+        theirs = await livekits(audio, pause)
         assert list(map(told, found)) == list(map(told, theirs))
         assert probabilities(found) == probabilities(theirs)
 

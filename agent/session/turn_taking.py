@@ -1,0 +1,161 @@
+"""The end of a caller's turn: the silence that it takes, and who decides how much.
+
+LiveKit's ``AgentSession`` decides; this says with what. A turn is over when the caller has been
+silent for the least delay, or, where a turn detector says that more is to come, for the longest.
+Delays count from the last voiced window (:mod:`agent.providers.voice_activity`), which comes 50 to
+110 ms after the last sample that can be heard.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from livekit.agents import TurnHandlingOptions, inference
+
+from .unfinished import is_unfinished
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from livekit.agents import LanguageCode, llm
+    from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode
+
+log = logging.getLogger(__name__)
+
+Detection = Literal["words", "model", "vad"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Delays:
+    """Silences in seconds."""
+
+    pause: float
+    """Silence that ends speech: what was said is recognised, and it is decided over."""
+    least: float
+    longest: float
+
+
+_DELAYS: Final[dict[Detection, _Delays]] = {
+    # Recognition, which begins within the silence, is what one waits for: a shorter delay gains
+    # nothing.
+    "words": _Delays(pause=0.2, least=0.22, longest=2.0),
+    # LiveKit asks for at least 0.25 s of silence, and these are its own delays
+    "model": _Delays(pause=0.3, least=0.3, longest=2.5),
+    # Nobody knows whether more is to come: less cuts people off between two clauses.
+    "vad": _Delays(pause=0.3, least=0.45, longest=3.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaking:
+    """The way in which the end of a turn is found."""
+
+    detection: Detection = "words"
+    """The judge of whether more is to come: ``words`` (the transcript's grammar, English),
+    ``model`` (LiveKit's ``turn-detector-v1-mini``, which listens to the voice: 14 languages,
+    255 MB), ``vad`` (nobody: silence alone)."""
+    endpointing: Literal["fixed", "dynamic"] = "fixed"
+    """``dynamic`` lengthens the least delay as the caller's own pauses show."""
+    min_delay: float | None = None
+    """The least silence before a turn is over, in seconds; the detection's own when None."""
+    max_delay: float | None = None
+    """The silence before a turn is over that sounds unfinished, likewise."""
+
+    @property
+    def pause(self) -> float:
+        """Silence in seconds that ends a stretch of speech; what was said is recognised then."""
+        return _DELAYS[self.detection].pause
+
+    def handling(self, on_foreign: Callable[[], None]) -> TurnHandlingOptions:
+        """LiveKit's options for one session, with a detector of its own.
+
+        Args:
+            on_foreign: called when the caller turns out to speak a language that the detector
+                doesn't know.
+        """
+        detection: TurnDetectionMode
+        match self.detection:
+            case "words":
+                detection = SentenceDetector(on_foreign)
+            case "model":
+                detection = inference.TurnDetector(version="v1-mini")
+            case "vad":
+                detection = "vad"
+        return TurnHandlingOptions(
+            turn_detection=detection,
+            endpointing=self._endpointing(self.detection),
+            # Speech stops as soon as a voice is sure, and goes on where it stopped if no words
+            # come of it: so being quick to stop costs little when it was a cough. Recognition has
+            # the timeout to find words: going on before it has would be talking over the caller
+            # for a moment.
+            interruption={
+                "mode": "vad",
+                "min_duration": 0.16,
+                "resume_false_interruption": True,
+                "false_interruption_timeout": 1.5,
+                # how close to either end of a speech a "mm-hm" is ignored: a cloud model's business
+                "backchannel_boundary": None,
+            },
+            # The reply is generated and synthesised while the end of the turn is being decided.
+            preemptive_generation={"enabled": True, "preemptive_tts": True},
+        )
+
+    def patient(self) -> EndpointingOptions:
+        """The delays where nobody can tell whether more is to come."""
+        return self._endpointing("vad")
+
+    def _endpointing(self, detection: Detection) -> EndpointingOptions:
+        delays = _DELAYS[detection]
+        least = delays.least if self.min_delay is None else self.min_delay
+        longest = delays.longest if self.max_delay is None else self.max_delay
+        return {"mode": self.endpointing, "min_delay": least, "max_delay": max(least, longest)}
+
+
+USUAL: Final = TurnTaking()
+"""The way in which it is found unless the operator says otherwise."""
+
+
+class SentenceDetector:
+    """LiveKit's interface to a turn detector, on the grammar of what was said.
+
+    One for each session: what a caller speaks is known of that caller only.
+    """
+
+    model = "words"
+    provider = "parley"
+
+    def __init__(self, on_foreign: Callable[[], None]) -> None:
+        self._on_foreign: Callable[[], None] | None = on_foreign
+
+    async def supports_language(self, language: LanguageCode | None) -> bool:
+        """True for English, and where nobody says which language it is."""
+        if not language or language.language == "en":
+            return True
+        if self._on_foreign is not None:
+            log.info("PARLEY_TURN_DETECTION=words knows English, and this is %s", language)
+            self._on_foreign()
+            self._on_foreign = None
+        return False
+
+    async def unlikely_threshold(self, language: LanguageCode | None) -> float | None:
+        """The probability below which a turn isn't over."""
+        return 0.5
+
+    async def predict_end_of_turn(
+        self,
+        chat_ctx: llm.ChatContext,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - LiveKit's interface
+    ) -> float:
+        """The probability that the turn is over whose words are the last in this history: 1 or
+        0."""
+        said, asked = "", ""
+        for message in reversed(chat_ctx.messages()):
+            if message.role == "assistant":
+                asked = message.text_content or ""
+                break
+            if message.role == "user" and not said:
+                said = message.text_content or ""
+        return 0.0 if is_unfinished(said, asked) else 1.0

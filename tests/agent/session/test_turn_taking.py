@@ -1,0 +1,95 @@
+"""The end of a turn is found as the operator wants it."""
+
+from __future__ import annotations
+
+import pytest
+from livekit.agents import LanguageCode, inference, llm
+from livekit.agents.voice.turn import _StreamingTurnDetector, _TurnDetector
+
+from agent.session.turn_taking import USUAL, SentenceDetector, TurnTaking
+
+
+def unasked() -> None:
+    """What isn't expected to be called."""
+    pytest.fail("nobody speaks a foreign language here")
+
+
+def history(*said: tuple[llm.ChatRole, str]) -> llm.ChatContext:
+    """A conversation so far."""
+    context = llm.ChatContext.empty()
+    for role, text in said:
+        context.add_message(role=role, content=text)
+    return context
+
+
+async def probability(*said: tuple[llm.ChatRole, str]) -> float:
+    """The detector's judgement of the last words."""
+    return await SentenceDetector(unasked).predict_end_of_turn(history(*said))
+
+
+async def test_unfinished_sentence_is_no_end_of_turn() -> None:
+    """Its probability is on the other side of the threshold from that of a finished one."""
+    unlikely = await SentenceDetector(unasked).unlikely_threshold(LanguageCode("en"))
+    assert unlikely is not None
+    assert await probability(("user", "I would like a table for")) < unlikely
+    assert await probability(("user", "I would like a table for four.")) > unlikely
+
+
+async def test_question_that_was_asked_counts() -> None:
+    """Two digits are an answer to how many, and the beginning of a telephone number."""
+    assert await probability(("assistant", "How many people?"), ("user", "Five")) == 1
+    assert await probability(("assistant", "What's your phone number?"), ("user", "Five five")) == 0
+
+
+async def test_only_the_last_words_are_judged() -> None:
+    """An earlier open end, which was answered, says nothing of now."""
+    said = await probability(
+        ("user", "I'd like a table for"), ("assistant", "For how many?"), ("user", "Four.")
+    )
+    assert said == 1
+
+
+async def test_foreign_caller_is_given_time_once() -> None:
+    """English is known, and an unnamed language taken for it; another is told of, once."""
+    told: list[None] = []
+    detector = SentenceDetector(lambda: told.append(None))
+    assert await detector.supports_language(None)
+    assert await detector.supports_language(LanguageCode("en-GB"))
+    assert not told
+    assert not await detector.supports_language(LanguageCode("de"))
+    assert not await detector.supports_language(LanguageCode("de-AT"))
+    assert len(told) == 1
+
+
+def test_each_detection_has_delays_of_its_own() -> None:
+    """Who knows more answers sooner; the operator's delays go before."""
+    words, vad = (TurnTaking(of).handling(unasked)["endpointing"] for of in ("words", "vad"))
+    assert words["min_delay"] < vad["min_delay"]
+    given = TurnTaking("words", "dynamic", min_delay=0.7, max_delay=4.0)
+    asked = given.handling(unasked)["endpointing"]
+    assert asked == {"mode": "dynamic", "min_delay": 0.7, "max_delay": 4.0}
+    assert given.patient()["min_delay"] == 0.7
+    assert USUAL.patient()["min_delay"] == vad["min_delay"]
+
+
+def test_the_longest_delay_is_never_shorter_than_the_least() -> None:
+    """An operator may name one of the two."""
+    assert TurnTaking("words", min_delay=5.0).patient()["max_delay"] == 5.0
+
+
+@pytest.mark.parametrize("detection", ["words", "model", "vad"])
+def test_livekit_is_given_what_it_takes(detection: str) -> None:
+    """A detector of its own protocols, or the name of a mode; and a pause that it takes."""
+    turns = TurnTaking(detection)  # type: ignore[arg-type] # the parameter is one of them
+    given = turns.handling(unasked)["turn_detection"]
+    match detection:
+        case "words":
+            detector: _TurnDetector = SentenceDetector(unasked)
+            assert type(given) is type(detector)
+            assert not isinstance(given, _StreamingTurnDetector)
+        case "model":
+            assert isinstance(given, inference.TurnDetector)
+            assert given.model == "turn-detector-v1-mini"
+            assert turns.pause >= 0.25
+        case "vad":
+            assert given == "vad"

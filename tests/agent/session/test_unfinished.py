@@ -1,0 +1,122 @@
+"""Sentences that surely go on are told from those that may be over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent import simulator
+from agent.session.unfinished import is_unfinished
+from agent.simulator.loading import load_scenario
+from agent.simulator.scenario import SpokenTurn
+
+UNFINISHED = """
+I'd like a table for
+I would like a table for...
+I would like to book a
+Can I
+Could you
+Do you have a table on
+My name is
+The name's
+It's for Mr.
+My number is five five
+My number is 555
+You can reach me at 0 1 7 2
+Um
+We are coming on Friday, um
+On Friday and
+On Friday or
+Yes, I would like to
+At half past
+For four people at
+I want
+I'm calling about
+Hello, I
+We will be about
+I would like to change my booking from
+On the
+It is on Friday the
+Let me think
+Let me see.
+Well
+Is there
+Okay, so
+No, I mean
+If
+It should be at
+There will be
+I need a table with
+I would prefer
+"""
+
+FINISHED = """
+I would like to book a table.
+There will be four of us
+On Friday evening at seven thirty.
+My name is Johnson
+Yes that is right.
+No thank you that is everything
+Yes, I am.
+Yes, we do
+Yes it is.
+I think so
+That's all I need
+That is all I wanted to know thank you
+What time do you open on Saturday?
+Who am I speaking to?
+What is it like?
+Who is the table for?
+What are you waiting for?
+Four
+At seven
+No
+Hold on.
+Maybe.
+Not really
+That's what I want.
+Yes please do
+Hello
+How are you
+My number is 555 0199
+five five five zero one nine nine two
+I do
+Both
+Go on
+Johnson. J O H N S O N.
+"""
+
+
+@pytest.mark.parametrize("text", UNFINISHED.strip().splitlines())
+def test_open_end_is_heard(text: str) -> None:
+    """Nobody ends like that: the caller is waited for."""
+    assert is_unfinished(text)
+
+
+@pytest.mark.parametrize("text", FINISHED.strip().splitlines())
+def test_what_may_be_all_is_answered(text: str) -> None:
+    """A caller who may have said all isn't kept waiting."""
+    assert not is_unfinished(text)
+
+
+def test_number_that_was_asked_for_has_several_digits() -> None:
+    """A lone digit is an answer, except where a telephone number was asked for."""
+    assert not is_unfinished("Five", "For how many people?")
+    assert is_unfinished("Five five", "What is your phone number?")
+    assert not is_unfinished("555 123 4567", "What is your phone number?")
+
+
+def test_nothing_is_not_unfinished() -> None:
+    """Where no words came of it there is nothing to wait for."""
+    assert not is_unfinished("")
+    assert not is_unfinished("…")
+
+
+def test_nobody_waits_for_the_callers_of_our_scenarios() -> None:
+    """Each of their turns is over when its words are."""
+    files = Path(simulator.__file__).parents[2].glob("config/scenarios/*.yaml")
+    turns = [turn for file in files for turn in load_scenario(file).turns]
+    said = [turn.words for turn in turns if isinstance(turn, SpokenTurn)]
+    assert len(said) > 20
+    assert [words for words in said if is_unfinished(words)] == []
