@@ -7,9 +7,10 @@ from pathlib import Path
 _SCENARIOS = Path(__file__).parent / "scenarios"
 
 
-def scenario_files() -> list[Path]:
-    """The shipped scenarios, by name."""
-    return sorted(_SCENARIOS.glob("*.yaml"))
+def scenario_files(folder: str = ".") -> list[Path]:
+    """The shipped scenarios, by name: those that are run unless others are named, or those of a
+    folder among them: ``pauses``."""
+    return sorted((_SCENARIOS / folder).glob("*.yaml"))
 
 
 def question() -> Path:

@@ -23,7 +23,8 @@ room. Every reply, interruption and silence is held against what the scenario ex
 trace has to be complete, and what it tells has to agree with what was heard.
 
 The scenarios are the agent's own: those that PARLEY_SCENARIOS names, else scenarios/*.yaml and
-scenario.yaml beside it. The example has those that Parley ships.
+scenario.yaml beside it. The example has those that Parley ships. A folder beside them, as the
+example's pauses (twenty sentences with a pause inside: nobody may be cut off), is run by its name.
 
 Exit code 0 only if all of that held; 1 if something didn't; 2 if the input was wrong. Ctrl-C
 hangs up and reports what was so far.
@@ -31,6 +32,7 @@ hangs up and reports what was so far.
 \b
 parley simulate                                   every scenario of the agent, once
 parley simulate booking --callers 8               eight callers at once
+parley simulate pauses --at-once 3                people who pause within a sentence
 parley simulate --at-once 8                       every scenario, eight at a time
 parley simulate my.yaml --line snr=15,loss=0.05   your own, on a bad line
 parley simulate --callers 20 --hold 300           twenty callers for five minutes

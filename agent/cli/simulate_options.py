@@ -66,7 +66,7 @@ class Options:
 Scenarios: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Scenarios by name, or paths of YAML files or folders. If none, all of the agent's: "
+        help="Scenarios, or a folder beside them, by name; or paths. If none, all of the agent's: "
         "PARLEY_SCENARIOS, or scenarios/ and scenario.yaml beside it."
     ),
 ]

@@ -313,7 +313,7 @@ _TIMES: Final = tuple(
         r"\b(?P<noon>noon|midday)\b",
         r"\b(?P<past>half|quarter|\d{1,2}) (?:past|after) (?P<hour>\d{1,2})\b",
         r"\b(?P<to>quarter|\d{1,2}) (?:to|before) (?P<hour>\d{1,2})\b",
-        _HOUR + r"[: ](?P<minute>[0-5]\d)\b",
+        _HOUR + r"[: -](?P<minute>[0-5]\d)\b",
         _HOUR + r"(?P<minute>[03]0)\b",  # 730
         _HOUR + r"(?: o'?clock\b|(?= [ap]m\b)|(?= in the (?:morn|after|even)))",
         r"\b(?:at|around|about|by|to|until) (?P<hour>\d{1,2})\b",
@@ -367,8 +367,11 @@ def _number(words: _Words, patterns: Iterable[re.Pattern[str]]) -> int | None:
 # -- names ----------------------------------------------------------------------------------------
 
 _LETTERS: Final = r"([^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2})"
+_HESITATION: Final = r"[.,\u2026]*(?: (?:u[hm]+|er+m?|h?mm+)\b[.,\u2026]*| \u2026)*"
+"""A pause before a name, as a recogniser writes it: "My name is. Um, Johnson"."""
 _NAMED: Final = re.compile(
-    rf"\b(?:name(?: is|'s| of| to)?|under(?! the\b)|call me) {_LETTERS}", re.IGNORECASE
+    rf"\b(?:name(?:(?: is|'s| of| to){_HESITATION})?|under(?! the\b)|call me) {_LETTERS}",
+    re.IGNORECASE,
 )
 _INTRODUCED: Final = re.compile(
     r"^(?:(?:well|um|uh|yes|sure|okay|ok)[, ]+)*"

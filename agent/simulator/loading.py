@@ -69,14 +69,14 @@ def scenario_files(path: Path) -> list[Path]:
 
 
 def find_scenarios(names: Sequence[str], known: Mapping[str, Path]) -> list[Scenario]:
-    """Load scenarios by the name of a known one or by path, of a file or a folder; all known ones
-    when none is named.
+    """Load scenarios by the name of a known one, of a folder beside the known ones, or by path, of
+    a file or a folder; all known ones when none is named.
 
     Raises :class:`ScenarioError`, for an unknown name too: it lists the known ones.
     """
     paths: list[Path] = []
     for name in names or known:
-        path = known.get(name, Path(name))
+        path = known.get(name) or folder_beside(known, name) or Path(name)
         if name in known or path.suffix in _SUFFIXES:
             paths.append(path)
         elif path.is_dir():
@@ -87,6 +87,16 @@ def find_scenarios(names: Sequence[str], known: Mapping[str, Path]) -> list[Scen
                 f"unknown scenario {name!r}: known are {listed}; or give the path of a .yaml file"
             )
     return [load_scenario(path) for path in paths]
+
+
+def folder_beside(known: Mapping[str, Path], name: str) -> Path | None:
+    """The folder of this name with further scenarios in it, beside a known one; None if there is
+    none."""
+    for folder in dict.fromkeys(path.parent for path in known.values()):
+        found = folder / name
+        if found.name == name and any(file.suffix in _SUFFIXES for file in found.glob("*.y*ml")):
+            return found
+    return None
 
 
 _SUFFIXES: Final = frozenset({".yaml", ".yml"})

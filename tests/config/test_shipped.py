@@ -11,14 +11,18 @@ from agent.audio import AUDIBLE_SHARE
 from agent.simulator.audio import SAMPLE_RATE_HZ, read_speech
 from config import scenario_files
 
-RECORDINGS = sorted((Path(__file__).parents[2] / "config" / "scenarios" / "audio").glob("*.wav"))
+RECORDINGS = sorted((Path(__file__).parents[2] / "config" / "scenarios").rglob("*.wav"))
 
 
 def test_scenario_files_are_yaml_by_name() -> None:
-    """What ships is found wherever the package is installed, in a stable order."""
-    files = scenario_files()
-    assert files == sorted(files)
-    assert all(file.suffix == ".yaml" and file.is_file() for file in files)
+    """What ships is found wherever the package is installed, in a stable order; what is in a
+    folder only when that is named."""
+    files, further = scenario_files(), scenario_files("pauses")
+    for found in (files, further):
+        assert found == sorted(found)
+        assert all(file.suffix == ".yaml" and file.is_file() for file in found)
+    assert {file.parent.name for file in further} == {"pauses"}
+    assert not set(files) & set(further)
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)

@@ -48,6 +48,9 @@ def test_the_example_has_the_shipped_ones(project: Path) -> None:
     assert list(known(load())) == shipped
     assert _chosen("typed", agent="agent.desk:FrontDesk") == ["typed"]
     assert list(known(load(agent="agent.desk.agent:FrontDesk"))) == shipped
+    assert _chosen("pauses", agent="agent.desk:FrontDesk") == [
+        path.stem for path in scenario_files("pauses")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +47,10 @@ NEEDS_A_CALL: Final = {
 the acceptance test hold those."""
 
 
-@pytest.fixture(params=scenario_files(), ids=lambda path: path.stem)
+SHIPPED: Final = [*scenario_files(), *scenario_files("pauses")]
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda path: path.stem)
 def scenario(request: pytest.FixtureRequest) -> Scenario:
     """Every scenario that ships."""
     path: Path = request.param
@@ -54,7 +58,7 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
 
 
 @pytest.fixture(
-    params=[path for path in scenario_files() if path.stem not in NEEDS_A_CALL],
+    params=[path for path in SHIPPED if path.stem not in NEEDS_A_CALL],
     ids=lambda path: path.stem,
 )
 def talk(request: pytest.FixtureRequest) -> Scenario:
@@ -78,14 +82,18 @@ def plain(words: str) -> str:
 
 
 async def hear(recognizer: Recognizer, turn: Turn, offset: int = 0) -> str:
-    """What is recognised of a turn that begins so many samples into a window of the detector's."""
+    """What is recognised of a turn that begins so many samples into a window of the detector's; of
+    one with pauses, piece by piece, as it is when they are longer than the detector waits."""
     if not isinstance(turn, SpokenTurn):
         return turn.words
-    buffer = SpeechBuffer()
-    said = np.frombuffer(turn.say.pcm, np.int16)
-    buffer.push(np.pad(said, (SAMPLE_RATE_HZ + offset, SAMPLE_RATE_HZ)))
-    utterance = buffer.take()
-    return await recognizer.transcribe(utterance.samples) if utterance else ""
+    heard = []
+    for piece in turn.say.pieces:
+        buffer = SpeechBuffer()
+        said = np.frombuffer(piece.pcm, np.int16)
+        buffer.push(np.pad(said, (SAMPLE_RATE_HZ + offset, SAMPLE_RATE_HZ)))
+        utterance = buffer.take()
+        heard.append(await recognizer.transcribe(utterance.samples) if utterance else "")
+    return " ".join(heard)
 
 
 async def hold(scenario: Scenario, reservations: Reservations, words: list[str]) -> None:
@@ -136,13 +144,28 @@ def test_recordings_have_no_pauses(scenario: Scenario) -> None:
     """None is longer than 0.25 s: a turn detector must not take one turn for two."""
     for turn in scenario.turns:
         if isinstance(turn, SpokenTurn):
-            gaps = np.diff(audible(turn.say.pcm))
-            assert gaps.max() < 0.25 * SAMPLE_RATE_HZ, turn.say.path
+            for piece in turn.say.pieces:
+                gaps = np.diff(audible(piece.pcm))
+                assert gaps.max() < 0.25 * SAMPLE_RATE_HZ, piece.path
+
+
+def test_twenty_sentences_have_a_pause() -> None:
+    """Of 300, 600 and 900 ms, each where its words say; in the other scenarios there is none."""
+    said = [
+        turn
+        for path in SHIPPED
+        for turn in load_scenario(path).turns
+        if isinstance(turn, SpokenTurn)
+    ]
+    pauses = Counter(ms for turn in said for ms in turn.say.pauses_ms)
+    assert (set(pauses), pauses.total()) == ({300, 600, 900}, 20)
+    assert min(pauses.values()) >= 6
+    assert all(turn.words.count("…") == len(turn.say.pauses_ms) for turn in said)
 
 
 def test_days_are_still_to_come() -> None:
     """Whenever a scenario runs, "Friday" and "December twenty-fourth" are not past."""
-    said = {turn.words for path in scenario_files() for turn in load_scenario(path).turns}
+    said = {turn.words for path in SHIPPED for turn in load_scenario(path).turns}
     for ahead in range(366):
         today = TODAY + dt.timedelta(days=ahead)
         dates = [understand(words, today=today).details.date for words in said]

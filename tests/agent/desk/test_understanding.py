@@ -18,6 +18,7 @@ def hear(text: str, expected: Slot | None = None) -> Meaning:
     "text",
     [
         "at seven thirty",
+        "I would like to come at. Seven-thirty.",
         "Half past seven.",
         "7:30",
         "7.30 p.m.",
@@ -95,6 +96,11 @@ def test_parties(text: str, party: int) -> None:
     [
         ("My name is Johnson.", "Johnson"),
         ("name is smith", "Smith"),
+        ("My name is. Johnson", "Johnson"),
+        ("My name is … Johnson.", "Johnson"),
+        ("My name is, um, Johnson.", "Johnson"),
+        ("The name is uh Johnson.", "Johnson"),
+        ("I would like to book it under the name of. Hmm. Wilson", "Wilson"),
         ("It's under O\N{RIGHT SINGLE QUOTATION MARK}Brien, thanks", "O'Brien"),
         ("Book it under the name of Anna Miller for two", "Anna Miller"),
         ("Um, it's John Smith, please.", "John Smith"),

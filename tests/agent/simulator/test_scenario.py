@@ -13,7 +13,7 @@ from agent.simulator.loading import ScenarioError, find_scenarios, load_scenario
 from agent.simulator.scenario import HangUpTurn, SilentTurn, SpokenTurn, TypedTurn
 from tests.agent.simulator.recordings import silence, tone, write_wav
 
-SHIPPED = sorted((Path(config.__file__).parent / "scenarios").glob("*.yaml"))
+SHIPPED = sorted((Path(config.__file__).parent / "scenarios").rglob("*.yaml"))
 
 
 @pytest.fixture
@@ -250,6 +250,20 @@ def test_finds_scenarios_by_name_and_by_path(folder: Path) -> None:
     known = {"a": path}
     assert [each.name for each in find_scenarios(["a", str(path)], known)] == ["a", "a"]
     assert [each.name for each in find_scenarios([], known)] == ["a"]
+
+
+def test_finds_a_folder_beside_the_known_ones_by_name(folder: Path) -> None:
+    """Its scenarios are run when it is named, not otherwise; a path goes without."""
+    text = "name: {}\nturns: [{{text: hi}}]"
+    known = {"a": write(folder, text.format("a"))}
+    (folder / "more").mkdir()
+    for name in ("c", "b"):
+        (folder / "more" / f"{name}.yaml").write_text(text.format(name))
+    assert [each.name for each in find_scenarios(["more", "a"], known)] == ["b", "c", "a"]
+    assert [each.name for each in find_scenarios([], known)] == ["a"]
+    for name in ("audio", f"../{folder.name}", "gone"):
+        with pytest.raises(ScenarioError, match="unknown scenario"):
+            find_scenarios([name], known)
 
 
 def test_unknown_scenario_lists_the_known_ones() -> None:
