@@ -72,7 +72,7 @@ class Loaded:
                     line,
                     agent=make_agent,
                     plugins=lambda: self.models.plugins(
-                        script, connections=connections, pause=self.turns.pause
+                        script, connections=connections, listening=self.turns.listening
                     ),
                     silence=self.silence,
                     prices=self.prices,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from livekit.agents import TurnHandlingOptions, inference
 
-from .unfinished import is_unfinished
+from agent.providers import Listening
+from agent.providers.unfinished import is_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode
 
 log = logging.getLogger(__name__)
+
+_HOLD_SECONDS: Final = 1.2
+"""Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
+words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
+_FALSE_INTERRUPTION_SECONDS: Final = 1.5
 
 Detection = Literal["words", "model", "vad"]
 
@@ -64,9 +70,14 @@ class TurnTaking:
     """The silence before a turn is over that sounds unfinished, likewise."""
 
     @property
-    def pause(self) -> float:
-        """Silence in seconds that ends a stretch of speech; what was said is recognised then."""
-        return _DELAYS[self.detection].pause
+    def listening(self) -> Listening:
+        """The way in which the session's plugins listen meanwhile."""
+        hold = (
+            min(_HOLD_SECONDS, self._endpointing("words")["max_delay"])
+            if self.detection == "words"
+            else 0.0
+        )
+        return Listening(pause=_DELAYS[self.detection].pause, hold=hold)
 
     def handling(self, on_foreign: Callable[[], None]) -> TurnHandlingOptions:
         """LiveKit's options for one session, with a detector of its own.
@@ -94,7 +105,7 @@ class TurnTaking:
                 "mode": "vad",
                 "min_duration": 0.16,
                 "resume_false_interruption": True,
-                "false_interruption_timeout": 1.5,
+                "false_interruption_timeout": _FALSE_INTERRUPTION_SECONDS,
                 # how close to either end of a speech a "mm-hm" is ignored: a cloud model's business
                 "backchannel_boundary": None,
             },

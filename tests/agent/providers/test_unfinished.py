@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import simulator
-from agent.session.unfinished import is_unfinished
+from agent.providers.unfinished import is_unfinished
 from agent.simulator.loading import load_scenario
 from agent.simulator.scenario import SpokenTurn
 
@@ -49,6 +49,13 @@ It should be at
 There will be
 I need a table with
 I would prefer
+Are you open on?
+And what time do you?
+The name is up.
+The waiter was unb.
+I would like a table for em.
+My lumber is five, five, five
+On Friday,
 """
 
 FINISHED = """
@@ -79,6 +86,8 @@ That's what I want.
 Yes please do
 Hello
 How are you
+How are you?
+Is it open on Sunday?
 My number is 555 0199
 five five five zero one nine nine two
 I do

@@ -10,37 +10,34 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_TRAILS_OFF: Final = re.compile(r"(\.\.+|…)$")
-"""A recogniser's sign for a voice that stays up. A comma is none: some write it after any pause."""
+_TRAILS_OFF: Final = re.compile(r"(\.\.+|…|,)$")
+"""A recogniser's signs for a voice that stays up."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 _FILLERS: Final = frozenset(re.findall(r"\w+", "ah eh er erm hm hmm mm uh uhm um umm"))
-_OPEN: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        a an the my your our their its every each another next either both half
-        mr mrs ms miss mister dr doctor
-        and or but because if when while unless although whether plus than
-        of for from at into onto between until till during without under near beside behind
-        through per around approximately roughly preferably
-        """,
-    )
+_LIKE_A_FILLER: Final = frozenset(
+    re.findall(r"\w+", "a am an ah arm em en eh her hum mom mum no o of oh on or un unb up")
 )
-"""Articles and their like, titles, conjunctions, prepositions: after them something has to come."""
-_OPEN_STATEMENT: Final = frozenset(
+"""Words, and what is none, that "um" and "uh" are heard as."""
+_OPEN: Final = frozenset(
     re.findall(
         r"[\w']+",
         """
-        to with by on in about like as i we they he she is are am was were be been will would
-        could can
-        should must may might shall do does did has had i'm we're you're they're it's that's
-        there's he's she's name's i'd we'd i'll we'll it'll make get give take bring want need
-        prefer maybe perhaps very really actually also just only
+        a an the my your our their its every each another next either both half
+        mr mrs ms miss mister dr doctor
+        and or but because if when while unless although whether plus than as like
+        of for from at into onto to with by on in about between until till during without under near
+        beside behind through per around approximately roughly preferably
+        i we they he she i'm we're you're they're it's that's there's he's she's name's i'd we'd
+        i'll we'll it'll is are am was were be been will would could can should must may might shall
+        do does did has had
+        make get give take bring want need prefer
+        maybe perhaps very really actually also just only
         """,
     )
 )
-"""Words that can end a question ("who am I speaking to?"), but no statement."""
+"""Words after which something has to come: articles and their like, titles, conjunctions,
+prepositions, subjects, auxiliaries, verbs that want an object, adverbs."""
 _CLOSED: Final = (
     # "yes, I am", "we do", "it is": answers, though they end as an opening does
     re.compile(
@@ -71,8 +68,8 @@ _CLOSED: Final = (
     ),
 )
 _ASKS: Final = re.compile(
-    r"(?:^|(?<!how )(?<!where )(?<!who )(?<!why )(?<!what ))\b(?:can|could|would|will|do|did|may"
-    r"|should|are|is|was|have) (?:you|i|we|it|there|they|that)$"
+    r"(?<!how )(?<!who )\b(?:can|could|would|will|do|did|may|should|are|have) (?:you|i|we)$"
+    r"|\b(?:are|is) there$"
 )
 _STILL: Final = re.compile(
     r"(?:^|\b)(?:i (?:would|want|need|have|do not|don't|can't|cannot)|i'd like|i would like"
@@ -83,15 +80,16 @@ _STILL: Final = re.compile(
 )
 _THINKS_ALOUD: Final = re.compile(r"^(?:so|well|okay so|ok so|now|right so|and)$")
 
-_DIGIT: Final = re.compile(
-    r"\b(?:\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple)\b"
-)
+_DIGIT: Final = r"(?:\d+|zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple)"
+_NUMBER: Final = re.compile(rf"\b{_DIGIT}(?: {_DIGIT})*$")
 _OF_DIGITS: Final = re.compile(
     r"\b(?:(?:phone|telephone|mobile|cell|contact|account|card|order|booking|reference|my|the|a)"
     r" (?:phone )?number|reach (?:me|you|us)|call (?:me|you|us) (?:on|at|back)|digits)\b"
 )
 _FEWEST_DIGITS: Final = 7
 """Digits of the shortest number that people are called at, without its area."""
+_READ_OUT: Final = 3
+"""Digits one after the other that nothing but such a number has."""
 
 
 def is_unfinished(text: str, asked: str = "") -> bool:
@@ -107,34 +105,30 @@ def is_unfinished(text: str, asked: str = "") -> bool:
     ]
     if not words:
         return False
-    last, said = words[-1], " ".join(words)
-    if last in _FILLERS or _THINKS_ALOUD.search(said):
-        return True
-    is_question = text.endswith("?")
-    if any(closed.search(said) for closed in _CLOSED):
-        return False
-    if last in _OPEN and not (is_question and last in ("for", "from", "at", "of", "under")):
-        return True
-    if _is_short_of_digits(said, asked.lower()):
-        return True
-    if is_question:
+    said = " ".join(words)
+    if any(answer.search(said) for answer in _CLOSED):
         return False
     return bool(
-        _TRAILS_OFF.search(text)
-        or last in _OPEN_STATEMENT
-        or _ASKS.search(said)
-        or _STILL.search(said)
+        _is_open(words)
+        or (words[-1] in _LIKE_A_FILLER and len(words) > 1 and _is_open(words[:-1]))
+        or _TRAILS_OFF.search(text)
+        or _is_short_of_digits(said, asked.lower())
     )
+
+
+def _is_open(words: list[str]) -> bool:
+    """True if something has to come after these words."""
+    last, said = words[-1], " ".join(words)
+    known = last in _FILLERS or last in _OPEN
+    return bool(known or _THINKS_ALOUD.search(said) or _ASKS.search(said) or _STILL.search(said))
 
 
 def _is_short_of_digits(said: str, asked: str) -> bool:
     """True if it ends within a number that has more digits than were said."""
-    begun = list(_OF_DIGITS.finditer(said))
-    if not begun and not _OF_DIGITS.search(asked):
+    number = _NUMBER.search(said)
+    if number is None:
         return False
-    number = said[begun[-1].end() :] if begun else said
-    found = list(_DIGIT.finditer(number))
-    if not found or found[-1].end() != len(number):
-        return False
-    digits = sum(len(digit[0]) if digit[0].isdigit() else 1 for digit in found)
-    return digits < _FEWEST_DIGITS
+    digits = [*re.findall(r"\d|[a-z]+", number[0])]
+    is_read_out = len(digits) >= _READ_OUT and not re.fullmatch(r"\d+", number[0])
+    is_wanted = bool(_OF_DIGITS.search(said) or _OF_DIGITS.search(asked))
+    return (is_read_out or is_wanted) and len(digits) < _FEWEST_DIGITS
