@@ -36,7 +36,7 @@ from moonshine_voice import ModelArch, MoonshineError, Transcriber, get_model_pa
 
 from .errors import ProviderError
 from .listening import Listening
-from .unfinished import is_unfinished
+from .unfinished import ending
 from .utterance import SAMPLE_RATE_HZ, SpeechBuffer
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class STT(stt.STT[Never]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> RecognizeStream:
         """Recognise a caller's audio, an utterance at each flush."""
-        return RecognizeStream(self, self._recognizer, self._listening.hold, conn_options)
+        return RecognizeStream(self, self._recognizer, self._listening, conn_options)
 
     async def _recognize_impl(
         self,
@@ -158,8 +158,8 @@ class RecognizeStream(stt.RecognizeStream):
     A pause may be the end of an utterance: its recognition begins in it, ahead of the flush, which
     then takes what has been recognised. Where the caller goes on, it was in vain.
 
-    An unfinished sentence is held back for a while, and recognised anew together with what comes.
-    It comes out alone when nothing does, or when it is flushed once more.
+    A sentence that may go on is held back for a while, and recognised anew together with what
+    comes. It comes out alone when nothing does, or when it is flushed once more.
 
     A transcript's ``speech_start_time`` and ``speech_end_time`` are the Unix times of the first
     voiced and the last audible sample, on the clock of their arrival. Speech that never pauses is
@@ -167,11 +167,15 @@ class RecognizeStream(stt.RecognizeStream):
     """
 
     def __init__(
-        self, parent: STT, recognizer: Recognizer, hold: float, conn_options: APIConnectOptions
+        self,
+        parent: STT,
+        recognizer: Recognizer,
+        listening: Listening,
+        conn_options: APIConnectOptions,
     ) -> None:
         super().__init__(stt=parent, conn_options=conn_options, sample_rate=SAMPLE_RATE_HZ)
         self._recognizer = recognizer
-        self._hold_seconds = hold
+        self._listening = listening
         self._speech = SpeechBuffer()
         self._arrived = 0.0
         """Seconds of audio that have arrived, recognised or not."""
@@ -179,7 +183,7 @@ class RecognizeStream(stt.RecognizeStream):
         self._ahead: asyncio.Task[str] | None = None
         """Recognition of what is kept of the speech, since its pause."""
         self._held: asyncio.TimerHandle | None = None
-        """The end of the time for which it is held back, since it was found to be unfinished."""
+        """The end of the time for which it is held back, since it was found that it may go on."""
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Take audio in real time; the time of its arrival dates the speech in it."""
@@ -235,10 +239,10 @@ class RecognizeStream(stt.RecognizeStream):
             self._speech.take()  # it is lost; what comes isn't
             raise
         duration = len(utterance.samples) / SAMPLE_RATE_HZ
-        may_wait = self._hold_seconds and self._held is None and not self._speech.full
-        if may_wait and is_unfinished(text):
+        wait = self._listening.wait(ending(text))
+        if wait and self._held is None and not self._speech.full:
             self._held = asyncio.get_running_loop().call_later(
-                self._hold_seconds, self._say, text, began, ended, duration
+                wait, self._say, text, began, ended, duration
             )
             return
         self._say(text, began, ended, duration)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from livekit.agents import TurnHandlingOptions, inference
 
 from agent.providers import Listening
-from agent.providers.unfinished import is_unfinished
+from agent.providers.unfinished import Ending, ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 _HOLD_SECONDS: Final = 1.2
 """Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
 words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
+_LINGER_SECONDS: Final = 0.25
+"""Time for which a sentence is kept that is as likely to go on as not, after the pause: who pauses
+in the middle of one does so for 0.3 s more often than for longer."""
 _FALSE_INTERRUPTION_SECONDS: Final = 1.5
 
 Detection = Literal["words", "model", "vad"]
@@ -169,4 +172,4 @@ class SentenceDetector:
                 break
             if message.role == "user" and not said:
                 said = message.text_content or ""
-        return 0.0 if is_unfinished(said, asked) else 1.0
+        return 0.0 if ending(said, asked) is Ending.OPEN else 1.0
