@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from livekit import local_inference
 from livekit.agents import TurnHandlingOptions, inference
 
 from agent.providers import Listening
@@ -81,6 +82,11 @@ class TurnTaking:
             else 0.0
         )
         return Listening(pause=_DELAYS[self.detection].pause, hold=hold)
+
+    def prepare(self) -> None:
+        """Load what all sessions share. Blocks for 0.3 s where that is a model."""
+        if self.detection == "model":
+            local_inference.init_eot()
 
     def handling(self, on_foreign: Callable[[], None]) -> TurnHandlingOptions:
         """LiveKit's options for one session, with a detector of its own.
