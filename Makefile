@@ -6,6 +6,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := .venv/bin
+# where no bytecode may be kept, each process that runs tests compiles them, and what they start, anew
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
