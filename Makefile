@@ -6,6 +6,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := .venv/bin
+# where no bytecode may be kept, each process that runs tests compiles them, and what they start, anew
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,9 +25,9 @@ setup: .venv/ready ## Prepare .venv with everything the other targets need
 simulate: setup ## Hold spoken conversations with the agent, eight at a time, and check all of it
 	$(RUN)/parley simulate --at-once 8 --record
 
-test: setup ## Run the tests: side by side, then those whose calls are held in real time
-	$(RUN)/pytest -m "not system" --numprocesses 2 --dist loadfile --ignore tests/agent tests
-	$(RUN)/pytest -m "not system" tests/agent
+test: setup ## Run the tests: side by side, then those that time speech as it is heard
+	$(RUN)/pytest -m "not system and not realtime" --numprocesses 2 --dist loadfile
+	$(RUN)/pytest -m "realtime and not system"
 
 test-system: setup ## Run the tests that need a system: a browser, LiveKit, root for the image
 	$(RUN)/pytest -m system

@@ -72,7 +72,7 @@ class Loaded:
                     line,
                     agent=make_agent,
                     plugins=lambda: self.models.plugins(
-                        script, connections=connections, pause=self.turns.pause
+                        script, connections=connections, listening=self.turns.listening
                     ),
                     silence=self.silence,
                     prices=self.prices,
@@ -114,6 +114,7 @@ def load(
     loaded = Loaded(
         load_agent(agent), providers.load(choice), silence, opened, prices, record, turns
     )
+    turns.prepare()
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()

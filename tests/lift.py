@@ -36,6 +36,7 @@ TESTS: Final = ("__init__.py", "conftest.py", "ingest.py", "screens.py", "teleme
 TEST_TOOLS: Final = (
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "anyio",
     "hypothesis",
     "sentry-relay",
@@ -116,8 +117,9 @@ class Lifted:
         self._run(self.python, "-W", "error", "-c", _ALL_MODULES.format(name=self.name))
 
     def test(self, *arguments: str | Path) -> None:
-        """Run pytest."""
-        self._run(self.python, "-m", "pytest", "-q", "-m", "not system", *arguments)
+        """Run pytest, side by side as ``make test`` does."""
+        beside = ("--numprocesses", "2", "--dist", "worksteal")
+        self._run(self.python, "-m", "pytest", "-q", "-m", "not system", *beside, *arguments)
 
     def _renamed(self, found: re.Match[str]) -> str:
         if found["module"] is not None:

@@ -74,6 +74,9 @@ BEHAVIOURS: Final = {
 }
 """Tests named for a behaviour of several modules, and not for one module, with the behaviour."""
 
+VOICES: Final = ("tests.agent.session.phone", "tests.agent.simulator.fake_agent")
+"""Tests' own speakers, who keep the times of what they say and hear."""
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -230,6 +233,38 @@ def test_tests_stand_beside_their_modules(top: str) -> None:
     if top == "tests":
         listed = {path for path in BEHAVIOURS if path.count("/") == 1}
     assert sorted(listed - paths) == [], "listed, and not there any more"
+
+
+@pytest.mark.parametrize("voice", VOICES)
+def test_timed_speech_has_the_machine_to_itself(voice: str) -> None:
+    """A test module with one of :data:`VOICES` is marked ``realtime``, as ``make test`` asks."""
+    users = [path for path in (ROOT / "tests").rglob("test_*.py") if voice in _imported(path)]
+    assert users
+    assert [path.name for path in users if not _is_realtime(path)] == []
+
+
+def _imported(path: Path) -> set[str]:
+    """The modules that a test module names in its imports, relative ones whole."""
+    here = path.parent.relative_to(ROOT).parts
+    found = set()
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: len(here) + 1 - node.level] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _is_realtime(path: Path) -> bool:
+    """True when the marks of all tests in a module have ``realtime`` among them."""
+    return any(
+        isinstance(statement, ast.Assign)
+        and ast.unparse(statement.targets[0]) == "pytestmark"
+        and "pytest.mark.realtime" in ast.unparse(statement.value)
+        for statement in _parsed(path).body
+    )
 
 
 def _module_of(test: str) -> bool:

@@ -64,7 +64,7 @@ async def recognition(choice: providers.Choice, name: str) -> str:
     providers.require(choice)
     models = await anyio.to_thread.run_sync(providers.load, choice, abandon_on_cancel=True)
     with models, _explained(f"PARLEY_STT={name}"):
-        ear = models.stt[0]()
+        ear = models.stt[0](providers.Listening())
         try:
             words = await _recognise(ear, _once(choice))
         finally:

@@ -8,16 +8,22 @@ inference threads.
     The providers to use.
 ``models``
     The loading, the plugins.
+``listening``
+    The way in which a session's plugins listen to a caller who pauses.
 ``voice_activity``
     Detection of speech: LiveKit's native detector, on the event loop.
 ``speech_events``
     The beginnings and ends of speech that it finds, as LiveKit's own pipeline would.
 ``utterance``
     Speech to be recognised, cut out of the audio it came in.
+``unfinished``
+    Sentences that surely go on.
 ``inference``
     The threads local models run on: the most urgent call is served first.
 ``moonshine``, ``piper``
     Recognition and synthesis on this machine (extra ``local``).
+``spoken``
+    Clauses that were synthesised, kept for the sessions that say them again.
 ``scripted``
     A deterministic language model: a :class:`Script` decides what it says.
 ``remote``
@@ -43,6 +49,7 @@ from __future__ import annotations
 from .choice import Choice
 from .connections import Connections
 from .errors import ProviderError
+from .listening import Listening
 from .models import Models, Plugins, load, require
 from .scripted import CallTool, EchoScript, Reply, Say, Script
 
@@ -51,6 +58,7 @@ __all__ = [
     "Choice",
     "Connections",
     "EchoScript",
+    "Listening",
     "Models",
     "Plugins",
     "ProviderError",

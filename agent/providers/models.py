@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from . import failures, fallback, remote, scripted, voice_activity
 from .errors import ProviderError
 from .inference import Threads
-from .speech_events import MIN_SILENCE_SECONDS
+from .listening import Listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .choice import Choice
     from .connections import Connections
     from .scripted import Script
+
+
+_USUAL: Final = Listening()
 
 
 class Closeable(Protocol):
@@ -59,7 +62,7 @@ class Plugins:
 class Models:
     """The loaded models, one of these per process. A context manager: see :meth:`close`."""
 
-    stt: tuple[Callable[[], stt.STT[Any]], ...]
+    stt: tuple[Callable[[Listening], stt.STT[Any]], ...]
     """Makers of a session's recogniser, and of those that stand in for it; likewise the others."""
     llm: tuple[Callable[[Script], llm.LLM[Any]], ...]
     tts: tuple[Callable[[], tts.TTS[Any]], ...]
@@ -73,19 +76,19 @@ class Models:
         script: Script | None = None,
         *,
         connections: Connections | None = None,
-        pause: float = MIN_SILENCE_SECONDS,
+        listening: Listening = _USUAL,
     ) -> Plugins:
         """Fresh plugins for one session; cheap.
 
         Args:
             script: what a scripted model says, an echo when None; others have no use for it.
             connections: those of the event loop's sessions; of its own when None.
-            pause: length in seconds of a silence that ends speech.
+            listening: the way in which it listens to a caller who pauses.
         """
-        detector = voice_activity.detector(pause)
+        detector = voice_activity.detector(listening.pause)
         with nullcontext() if connections is None else connections.lent():
             minds = [make(script or scripted.EchoScript()) for make in self.llm]
-            ears = [make() for make in self.stt]
+            ears = [make(listening) for make in self.stt]
             voices = [make() for make in self.tts]
         failures.count("llm", minds)
         failures.count("stt", ears)
@@ -138,7 +141,8 @@ def load(choice: Choice) -> Models:
     Providers on a server take a :func:`require` on the main thread before. Raises
     :class:`ProviderError`.
     """
-    ears, voices = _remote("stt", choice.stt, choice), _remote("tts", choice.tts, choice)
+    ears = {name: _deaf(make) for name, make in _remote("stt", choice.stt, choice).items()}
+    voices = _remote("tts", choice.tts, choice)
     minds = _minds(choice)
     threads = Threads(choice.inference_threads)
     free: Callable[[], None] | None = None
@@ -178,6 +182,10 @@ def _minds(choice: Choice) -> tuple[Callable[[Script], llm.LLM[Any]], ...]:
         scripted.LLM if name == "scripted" else _unscripted(remote.maker("llm", name, choice))
         for name in choice.llm
     )
+
+
+def _deaf(make: Callable[[], stt.STT[Any]]) -> Callable[[Listening], stt.STT[Any]]:
+    return lambda _listening: make()
 
 
 def _unscripted(make: Callable[[], llm.LLM[Any]]) -> Callable[[Script], llm.LLM[Any]]:

@@ -35,6 +35,8 @@ from livekit.agents import (
 from moonshine_voice import ModelArch, MoonshineError, Transcriber, get_model_path
 
 from .errors import ProviderError
+from .listening import Listening
+from .unfinished import ending
 from .utterance import SAMPLE_RATE_HZ, SpeechBuffer
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _PADDING_SAMPLES: Final = SAMPLE_RATE_HZ // 5
 """Silence after what is recognised. With less than 0.3 s of it, the model takes a sentence for the
 beginning of a longer one: it writes a comma, and hears more words wrong."""
 
+_USUAL: Final = Listening()
 _OPTIONS: Final = {"vad_threshold": "0.0", "return_audio_data": "false"}
 _SHORTEST_SAMPLES: Final = SAMPLE_RATE_HZ // 2
 """Length of the shortest audio the model is given; it fails below about 1,000 samples."""
@@ -106,13 +109,14 @@ class Recognizer:
 class STT(stt.STT[Never]):
     """One session's recognition. LiveKit's voice detection says when an utterance is over."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, listening: Listening = _USUAL) -> None:
         super().__init__(
             capabilities=stt.STTCapabilities(
                 streaming=True, interim_results=False, manual_flush=True
             )
         )
         self._recognizer = recognizer
+        self._listening = listening
 
     @property
     def model(self) -> str:
@@ -131,7 +135,7 @@ class STT(stt.STT[Never]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> RecognizeStream:
         """Recognise a caller's audio, an utterance at each flush."""
-        return RecognizeStream(self, self._recognizer, conn_options)
+        return RecognizeStream(self, self._recognizer, self._listening, conn_options)
 
     async def _recognize_impl(
         self,
@@ -154,22 +158,32 @@ class RecognizeStream(stt.RecognizeStream):
     A pause may be the end of an utterance: its recognition begins in it, ahead of the flush, which
     then takes what has been recognised. Where the caller goes on, it was in vain.
 
+    A sentence that may go on is held back for a while, and recognised anew together with what
+    comes. It comes out alone when nothing does, or when it is flushed once more.
+
     A transcript's ``speech_start_time`` and ``speech_end_time`` are the Unix times of the first
     voiced and the last audible sample, on the clock of their arrival. Speech that never pauses is
     recognised in pieces. An utterance whose recognition fails is lost; the stream goes on.
     """
 
     def __init__(
-        self, parent: STT, recognizer: Recognizer, conn_options: APIConnectOptions
+        self,
+        parent: STT,
+        recognizer: Recognizer,
+        listening: Listening,
+        conn_options: APIConnectOptions,
     ) -> None:
         super().__init__(stt=parent, conn_options=conn_options, sample_rate=SAMPLE_RATE_HZ)
         self._recognizer = recognizer
+        self._listening = listening
         self._speech = SpeechBuffer()
         self._arrived = 0.0
         """Seconds of audio that have arrived, recognised or not."""
         self._arrived_at = time.time()
         self._ahead: asyncio.Task[str] | None = None
         """Recognition of what is kept of the speech, since its pause."""
+        self._held: asyncio.TimerHandle | None = None
+        """The end of the time for which it is held back, since it was found that it may go on."""
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Take audio in real time; the time of its arrival dates the speech in it."""
@@ -186,15 +200,17 @@ class RecognizeStream(stt.RecognizeStream):
                     if not self._speech.full:
                         continue
                 # a flush, or as much speech as is recognised in one piece
-                if utterance := self._speech.take():
+                if utterance := self._speech.look():
                     await self._recognize(utterance)
         finally:
+            self._go_on()
             if self._ahead is not None:
                 await utils.aio.cancel_and_wait(self._ahead)
 
     def _look_ahead(self) -> None:
         """Begin to recognise what may be all, or forget that it was begun."""
         if self._speech.paused < PAUSE_SECONDS:
+            self._go_on()
             if self._ahead is not None:
                 self._ahead.cancel()
                 self._ahead = None
@@ -203,17 +219,39 @@ class RecognizeStream(stt.RecognizeStream):
             # its error is that of the flush, if one comes
             self._ahead.add_done_callback(lambda done: done.cancelled() or done.exception())
 
+    def _go_on(self) -> None:
+        """Hold nothing back any more: the caller speaks again, or all is over."""
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+
     async def _recognize(self, utterance: Utterance) -> None:
+        """Say what was said, or hold it back."""
         # dated first: while it is recognised, more arrives
         began, ended = self._wall_clock(utterance.begins), self._wall_clock(utterance.ends)
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            text = await self._recognizer.transcribe(utterance.samples)
-        else:
-            try:
-                text = await ahead
-            finally:
-                ahead.cancel()
+        if self._ahead is None:
+            self._ahead = asyncio.create_task(self._recognizer.transcribe(utterance.samples))
+        try:
+            text = await self._ahead
+        except BaseException:
+            self._ahead.cancel()
+            self._ahead = None
+            self._speech.take()  # it is lost; what comes isn't
+            raise
+        duration = len(utterance.samples) / SAMPLE_RATE_HZ
+        wait = self._listening.wait(ending(text))
+        if wait and self._held is None and not self._speech.full:
+            self._held = asyncio.get_running_loop().call_later(
+                wait, self._say, text, began, ended, duration
+            )
+            return
+        self._say(text, began, ended, duration)
+
+    def _say(self, text: str, began: float, ended: float, duration: float) -> None:
+        """Hand out what was said between these Unix times, and forget its sound."""
+        self._go_on()
+        self._ahead = None
+        self._speech.take()
         request_id = utils.shortuuid("stt_")
         if text:
             stream_began = self.start_time - self.start_time_offset
@@ -229,7 +267,6 @@ class RecognizeStream(stt.RecognizeStream):
                     speech_end_time=ended,
                 )
             )
-        duration = len(utterance.samples) / SAMPLE_RATE_HZ
         self._event_ch.send_nowait(
             stt.SpeechEvent(
                 stt.SpeechEventType.RECOGNITION_USAGE,

@@ -7,6 +7,7 @@ each call runs on one thread, the caller's, and no inference has threads of its 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -21,11 +22,16 @@ from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
     APIConnectOptions,
     APIError,
+    tokenize,
     tts,
     utils,
 )
 from piper import PiperVoice
 from piper.config import PiperConfig
+
+from agent.audio import audible
+
+from .spoken import Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +42,9 @@ MODEL: Final = "en_US-joe-medium"
 
 _SILENCE_SECONDS: Final = 0.1
 """Silence said for text that has no sound ("…"): LiveKit takes no audio for an error."""
+_ONSET_SECONDS: Final = 0.01
+"""Silence left before the first audible sample of a reply, for what is too soft to be measured: the
+breath of an "h". Piper begins most sentences with some 50 ms of it, and the caller waits."""
 _CLOCK_TIMES: Final = (
     (re.compile(r"\b(\d{1,2}):00(?=\s*[ap]\.?m\b)", re.IGNORECASE), r"\1"),
     (re.compile(r"\b(\d{1,2}):00\b"), r"\1 o'clock"),
@@ -51,6 +60,8 @@ _BREATH: Final = re.compile(
     r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
 )
 """The beginning of a long clause, up to where a speaker may breathe."""
+_SENTENCES: Final = tokenize.blingfire.SentenceTokenizer(min_sentence_len=1)
+"""The sentences of a part: the voice makes each by itself, and so the first is there first."""
 _AHEAD_SECONDS: Final = 0.5
 """Time by which the next part is wanted before the last one has been heard."""
 
@@ -75,12 +86,32 @@ def parts(text: str) -> Iterator[str]:
             yield clause[beginning.end() :]
 
 
+def from_onset(pcm: bytes, sample_rate: int) -> bytes:
+    """Speech from just before its first audible sample; mono PCM16, whole where none is."""
+    loud = audible(pcm)
+    begins = int(loud[0]) - round(_ONSET_SECONDS * sample_rate) if loud.size else 0
+    return pcm[2 * max(0, begins) :]
+
+
+def clauses(text: str) -> Iterator[str]:
+    """Clauses of the parts, each made by itself."""
+    for part in parts(text):
+        yield from _SENTENCES.tokenize(part)
+
+
 @dataclass(slots=True)
 class Heard:
     """The part of a reply that is certain to be heard, sentence after sentence."""
 
+    session: int
+    """The number of the session that says it."""
     until: float = 0.0
     """The end of the words said so far, on the monotonic clock."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """True until the first words: a caller who hears nothing is waiting for them."""
+        return not self.until
 
     def add(self, seconds: float) -> None:
         """Add seconds of speech: they are heard after the rest, or now."""
@@ -106,37 +137,49 @@ class Voice:
                 str(joe.model_path()), sess_options=options, providers=["CPUExecutionProvider"]
             ),
         )
-        for _ in self._clauses("Hello."):  # the first run is slower
-            pass
+        self._spoken = Spoken(threads)
+        self._sessions = itertools.count()
+        self._synthesise("Hello.")  # the first run is slower
 
     @property
     def sample_rate(self) -> int:
         """Sample rate of its speech: 22,050 Hz."""
         return self._voice.config.sample_rate
 
+    def session(self) -> int:
+        """The number of a new session."""
+        return next(self._sessions)
+
     async def say(self, text: str, emitter: tts.AudioEmitter, heard: Heard) -> None:
-        """Speak mono PCM16, clause by clause, each emitted as soon as it is ready.
+        """Speak mono PCM16, clause by clause, each emitted as soon as it is ready, the first one of
+        a reply without the silence it begins with.
 
         Cancelled, it stops after the clause that is being synthesised, which nobody waits for.
         Raises :class:`livekit.agents.APIError` if the model fails.
         """
-        clauses = self._clauses(speakable(text))
-        following = partial(next, clauses, b"")
+        silent = True
         try:
-            while pcm := await self._threads.run(following, spare=heard.spare):
+            for clause in clauses(speakable(text)):
+                pcm = await self._spoken.get(
+                    clause,
+                    partial(self._synthesise, clause),
+                    session=heard.session,
+                    spare=heard.spare,
+                )
+                if not pcm:
+                    continue
+                silent = False
+                if heard.is_nothing:  # later on, silence is a pause between two clauses
+                    pcm = from_onset(pcm, self.sample_rate)
                 emitter.push(pcm)
                 heard.add(len(pcm) / 2 / self.sample_rate)
         except Exception as error:  # onnxruntime's errors have no base of their own
             raise APIError(f"piper could not speak: {error}") from error
-
-    def _clauses(self, text: str) -> Iterator[bytes]:
-        silent = True
-        for part in parts(text):
-            for chunk in self._voice.synthesize(part):
-                silent = False
-                yield chunk.audio_int16_bytes
         if silent:
-            yield bytes(2 * round(_SILENCE_SECONDS * self.sample_rate))
+            emitter.push(bytes(2 * round(_SILENCE_SECONDS * self.sample_rate)))
+
+    def _synthesise(self, clause: str) -> bytes:
+        return b"".join(chunk.audio_int16_bytes for chunk in self._voice.synthesize(clause))
 
 
 class TTS(tts.TTS[Never]):
@@ -149,6 +192,7 @@ class TTS(tts.TTS[Never]):
             num_channels=1,
         )
         self._voice = voice
+        self._session = voice.session()
         self._heard: WeakKeyDictionary[asyncio.Task[Any], Heard] = WeakKeyDictionary()
 
     @property
@@ -169,7 +213,7 @@ class TTS(tts.TTS[Never]):
         The requests of one task are one reply, as LiveKit's adapter does it, and heard in a row:
         of its later sentences the first clause can wait too. An interrupted reply's task has ended.
         """
-        heard, reply = Heard(), asyncio.current_task()
+        heard, reply = Heard(self._session), asyncio.current_task()
         if reply is not None:
             heard = self._heard.setdefault(reply, heard)
         return ChunkedStream(self, self._voice, text, conn_options, heard)

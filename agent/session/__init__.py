@@ -17,8 +17,6 @@
     Says which calls are recorded: :class:`Record`.
 ``turn_taking``
     Finds the end of a caller's turn: :class:`TurnTaking`.
-``unfinished``
-    Sentences that surely go on.
 ``tools``
     Gives tools a time limit.
 ``agents``

@@ -12,9 +12,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from livekit import local_inference
 from livekit.agents import TurnHandlingOptions, inference
 
-from .unfinished import is_unfinished
+from agent.providers import Listening
+from agent.providers.unfinished import Ending, ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode
 
 log = logging.getLogger(__name__)
+
+_HOLD_SECONDS: Final = 1.2
+"""Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
+words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
+_LINGER_SECONDS: Final = 0.25
+"""Time for which a sentence is kept that is as likely to go on as not, after the pause: who pauses
+in the middle of one does so for 0.3 s more often than for longer."""
+_FALSE_INTERRUPTION_SECONDS: Final = 1.5
 
 Detection = Literal["words", "model", "vad"]
 
@@ -64,9 +74,19 @@ class TurnTaking:
     """The silence before a turn is over that sounds unfinished, likewise."""
 
     @property
-    def pause(self) -> float:
-        """Silence in seconds that ends a stretch of speech; what was said is recognised then."""
-        return _DELAYS[self.detection].pause
+    def listening(self) -> Listening:
+        """The way in which the session's plugins listen meanwhile."""
+        hold = (
+            min(_HOLD_SECONDS, self._endpointing("words")["max_delay"])
+            if self.detection == "words"
+            else 0.0
+        )
+        return Listening(pause=_DELAYS[self.detection].pause, hold=hold)
+
+    def prepare(self) -> None:
+        """Load what all sessions share. Blocks for 0.3 s where that is a model."""
+        if self.detection == "model":
+            local_inference.init_eot()
 
     def handling(self, on_foreign: Callable[[], None]) -> TurnHandlingOptions:
         """LiveKit's options for one session, with a detector of its own.
@@ -94,7 +114,7 @@ class TurnTaking:
                 "mode": "vad",
                 "min_duration": 0.16,
                 "resume_false_interruption": True,
-                "false_interruption_timeout": 1.5,
+                "false_interruption_timeout": _FALSE_INTERRUPTION_SECONDS,
                 # how close to either end of a speech a "mm-hm" is ignored: a cloud model's business
                 "backchannel_boundary": None,
             },
@@ -158,4 +178,4 @@ class SentenceDetector:
                 break
             if message.role == "user" and not said:
                 said = message.text_content or ""
-        return 0.0 if is_unfinished(said, asked) else 1.0
+        return 0.0 if ending(said, asked) is Ending.OPEN else 1.0

@@ -199,19 +199,20 @@ def assert_plain(output: str) -> None:
 
 @contextmanager
 def logged() -> Iterator[io.StringIO]:
-    """What ``parley`` logs to stderr, down to the last detail."""
+    """What ``parley`` logs to stderr, down to the last detail, and nobody else gets meanwhile:
+    half of a surrogate pair is more than one process of pytest can tell another."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
+    before, others = root.level, root.handlers
+    root.handlers = [handler]
     root.setLevel(logging.DEBUG)
     try:
         yield stream
     finally:
         root.setLevel(before)
-        root.removeHandler(handler)
+        root.handlers = others
 
 
 def variants(sample: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError
 from livekit.agents.stt import SpeechEventType
 
+from agent.providers import Listening
 from agent.providers.inference import Threads
 from agent.providers.moonshine import STT, Recognizer
 
@@ -208,3 +209,36 @@ async def test_who_goes_on_after_a_pause_is_heard_as_a_whole(
     assert "book" in heard.lower()
     assert "people" in heard.lower()
     assert counted.asked == 2
+
+
+async def test_unfinished_sentence_is_recognised_with_what_comes(
+    recognizer: Recognizer, speak: Speak
+) -> None:
+    """A flush in the middle of it says nothing; the words come out once, all together."""
+    counted = Counted(recognizer)
+    stt = STT(counted, Listening(hold=60))  # type: ignore[arg-type] # likewise
+    async with stt.stream() as stream:
+        for frame in frames(await speak("I would like to book a table for"), silence(0.9)):
+            stream.push_frame(frame)
+        stream.flush()
+        await counted.answered.wait()
+        events = await hear(stream, await speak("four people on Friday."), silence(0.3))
+    (heard,) = transcripts(events)
+    assert "book a table" in heard.lower()
+    assert "friday" in heard.lower()
+
+
+async def test_unfinished_sentence_comes_out_alone_in_the_end(
+    recognizer: Recognizer, speak: Speak
+) -> None:
+    """Where nothing follows it is said after a while, or as soon as it is flushed again."""
+    words = await speak("I would like to book a table for")
+    for hold, flushes in ((0.2, 1), (60, 2)):
+        async with STT(recognizer, Listening(hold=hold)).stream() as stream:
+            for frame in frames(words, silence(0.5)):
+                stream.push_frame(frame)
+            for _ in range(flushes):
+                stream.flush()
+            event = await anext(stream)
+        assert event.type == SpeechEventType.FINAL_TRANSCRIPT
+        assert "table" in event.alternatives[0].text

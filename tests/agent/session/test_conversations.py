@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from telemetry.testing import Captured
     from tests.agent.session.phone import Phone
 
+pytestmark = pytest.mark.realtime
+
 Conversation = Callable[["OpenSession", str], Awaitable["Phone"]]
 """Holds a call with a desk, at its gateway's URL."""
 Held = Callable[[Conversation], "Phone"]

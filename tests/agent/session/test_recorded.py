@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from telemetry.store import Recording, StoredConversation
 
+pytestmark = pytest.mark.realtime
+
 APART_SECONDS: Final = 0.02
 WORDS: Final = "opening_hours-1"
 PAUSE_SECONDS: Final = 0.5

@@ -72,6 +72,14 @@ def test_each_detection_has_delays_of_its_own() -> None:
     assert USUAL.patient()["min_delay"] == vad["min_delay"]
 
 
+def test_unfinished_sentence_is_held_back_where_words_decide() -> None:
+    """No longer than a caller is waited for, and not at all where nobody asks for the words."""
+    assert 0 < USUAL.listening.hold < 1.5  # then an interrupted agent goes on
+    assert TurnTaking("words", max_delay=0.8).listening.hold == 0.8
+    assert TurnTaking("vad").listening.hold == 0
+    assert TurnTaking("model").listening.hold == 0
+
+
 def test_the_longest_delay_is_never_shorter_than_the_least() -> None:
     """An operator may name one of the two."""
     assert TurnTaking("words", min_delay=5.0).patient()["max_delay"] == 5.0
@@ -90,6 +98,6 @@ def test_livekit_is_given_what_it_takes(detection: str) -> None:
         case "model":
             assert isinstance(given, inference.TurnDetector)
             assert given.model == "turn-detector-v1-mini"
-            assert turns.pause >= 0.25
+            assert turns.listening.pause >= 0.25
         case "vad":
             assert given == "vad"

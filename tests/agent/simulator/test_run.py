@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from agent.simulator.report import Progress, Report
     from telemetry.records import ConversationRecord
 
+pytestmark = pytest.mark.realtime
+
 STATS = {"orphan_spans": 0, "dropped_spans": 0, "faults": 0, "dropped": {}}
 SPOKEN = {"say": "hello.wav", "words": "Hello there"}
 MACHINE_IS_BUSY = 0.08

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import simulator
-from agent.session.unfinished import is_unfinished
+from agent.providers.unfinished import Ending, ending
 from agent.simulator.loading import load_scenario
 from agent.simulator.scenario import SpokenTurn
 
@@ -49,6 +49,15 @@ It should be at
 There will be
 I need a table with
 I would prefer
+Are you open on?
+And what time do you?
+The name is up.
+The name is us.
+Add them.
+The waiter was unb.
+I would like a table for em.
+My lumber is five, five, five
+On Friday,
 """
 
 FINISHED = """
@@ -79,6 +88,8 @@ That's what I want.
 Yes please do
 Hello
 How are you
+How are you?
+Is it open on Sunday?
 My number is 555 0199
 five five five zero one nine nine two
 I do
@@ -91,26 +102,44 @@ Johnson. J O H N S O N.
 @pytest.mark.parametrize("text", UNFINISHED.strip().splitlines())
 def test_open_end_is_heard(text: str) -> None:
     """Nobody ends like that: the caller is waited for."""
-    assert is_unfinished(text)
+    assert ending(text) is Ending.OPEN
 
 
 @pytest.mark.parametrize("text", FINISHED.strip().splitlines())
 def test_what_may_be_all_is_answered(text: str) -> None:
     """A caller who may have said all isn't kept waiting."""
-    assert not is_unfinished(text)
+    assert ending(text) is not Ending.OPEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["On Saturday at seven.", "At seven", "On Friday", "A table for twenty", "At 7.", "For 4"],
+)
+def test_number_or_day_may_be_followed_by_more(text: str) -> None:
+    """The caller is given a moment, and no more."""
+    assert ending(text) is Ending.LOOSE
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Seven", "At seven thirty", "At 7:30.", "Four people", "Are you open on Monday?"],
+)
+def test_what_is_whole_is_answered_at_once(text: str) -> None:
+    """Nothing is to be expected after it."""
+    assert ending(text) is Ending.CLOSED
 
 
 def test_number_that_was_asked_for_has_several_digits() -> None:
     """A lone digit is an answer, except where a telephone number was asked for."""
-    assert not is_unfinished("Five", "For how many people?")
-    assert is_unfinished("Five five", "What is your phone number?")
-    assert not is_unfinished("555 123 4567", "What is your phone number?")
+    assert ending("Five", "For how many people?") is not Ending.OPEN
+    assert ending("Five five", "What is your phone number?") is Ending.OPEN
+    assert ending("555 123 4567", "What is your phone number?") is not Ending.OPEN
 
 
 def test_nothing_is_not_unfinished() -> None:
     """Where no words came of it there is nothing to wait for."""
-    assert not is_unfinished("")
-    assert not is_unfinished("…")
+    assert ending("") is not Ending.OPEN
+    assert ending("…") is not Ending.OPEN
 
 
 def test_nobody_waits_for_the_callers_of_our_scenarios() -> None:
@@ -119,4 +148,4 @@ def test_nobody_waits_for_the_callers_of_our_scenarios() -> None:
     turns = [turn for file in files for turn in load_scenario(file).turns]
     said = [turn.words for turn in turns if isinstance(turn, SpokenTurn)]
     assert len(said) > 20
-    assert [words for words in said if is_unfinished(words)] == []
+    assert [words for words in said if ending(words) is Ending.OPEN] == []
