@@ -20,7 +20,6 @@ from agent.desk.wire import Weekday
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-
 MOST_CHARACTERS: Final = 600
 """Length of what is read of one utterance, at most: half a minute of speech, and more than anybody
 needs for a table. All of it is searched for each pattern, while other callers wait."""
@@ -367,11 +366,9 @@ def _number(words: _Words, patterns: Iterable[re.Pattern[str]]) -> int | None:
 # -- names ----------------------------------------------------------------------------------------
 
 _LETTERS: Final = r"([^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2})"
-_HESITATION: Final = r"[.,\u2026]*(?: (?:u[hm]+|er+m?|h?mm+)\b[.,\u2026]*| \u2026)*"
-"""A pause before a name, as a recogniser writes it: "My name is. Um, Johnson"."""
+_PAUSE: Final = r"[.,\u2026]*(?: (?:u[hm]+|er+m?|h?mm+)\b[.,\u2026]*| \u2026)*"  # "is. Um, Smith"
 _NAMED: Final = re.compile(
-    rf"\b(?:name(?:(?: is|'s| of| to){_HESITATION})?|under(?! the\b)|call me) {_LETTERS}",
-    re.IGNORECASE,
+    rf"\b(?:name(?:(?: is|'s| of| to){_PAUSE})?|under(?! the\b)|call me) {_LETTERS}", re.IGNORECASE
 )
 _INTRODUCED: Final = re.compile(
     r"^(?:(?:well|um|uh|yes|sure|okay|ok)[, ]+)*"
