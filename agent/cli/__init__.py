@@ -19,7 +19,7 @@
 ``simulate``, ``simulate_options``
     ``simulate``, the command, and its options.
 ``simulation``
-    The run that it starts: agent, callers and the service they book at.
+    A run: agent, callers and the service they book at.
 ``scenarios``
     The scenarios of a project, which the run is of when none is named.
 ``transports``
@@ -30,6 +30,8 @@
     ``viewer``: conversations in a browser.
 ``deleting``
     ``traces delete``: what of them is to be gone.
+``tune``, ``tuning``
+    ``tune``, the command, and the runs that it makes.
 ``compare``
     Two runs of the simulator side by side.
 ``check``, ``probes``

@@ -24,7 +24,7 @@ from config import SettingsError, export_dotenv, load
 from telemetry import TelemetryError
 from telemetry.printable import printable
 
-from . import rooms, serve, simulate, terminal, trace_commands, viewer
+from . import rooms, serve, simulate, terminal, trace_commands, tune, viewer
 
 if TYPE_CHECKING:
     from .ending import Ending
@@ -119,6 +119,7 @@ def compare(
 
 
 app.command("simulate", help=simulate.HELP, rich_help_panel=START)(simulate.command)
+app.command("tune", help=tune.HELP, rich_help_panel=LOOK)(tune.command)
 
 
 trace_commands.register(app, panel=LOOK)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent import desk
 from agent.session import load_agent
-from agent.simulator import ScenarioError, find_scenarios, scenario_files
+from agent.simulator import ScenarioError, find_scenarios, folder_beside, scenario_files
 from config import scenario_files as shipped_files
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from config import Settings
 
 FOLDER: Final = "scenarios"
+PAUSES: Final = "pauses"
 FILES: Final = ("scenario.yaml", "scenario.yml")
 
 
@@ -40,6 +41,18 @@ def chosen(settings: Settings, names: Sequence[str]) -> list[Scenario]:
             "name a file, or set PARLEY_SCENARIOS"
         )
     return find_scenarios(names, found)
+
+
+def with_pauses(settings: Settings) -> list[Scenario]:
+    """All of the agent's scenarios, and those in a folder ``pauses`` beside them.
+
+    Raises:
+        AgentError: there is no such agent.
+        ScenarioError: one can't be used, or there is none.
+    """
+    found = known(settings)
+    further = [PAUSES] if folder_beside(found, PAUSES) is not None else []
+    return chosen(settings, [*found, *further])
 
 
 def known(settings: Settings) -> dict[str, Path]:

@@ -24,9 +24,8 @@ from . import process, scenarios, terminal, transports
 from .simulate_options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     import telemetry
     from agent.stopping import Stopping
@@ -47,19 +46,7 @@ class Files:
     def check(self) -> None:
         """Check that each can be written, before the run, not after it. Raises ScenarioError."""
         for option, path in self._given():
-            folder = path.parent
-            if not folder.is_dir():
-                raise simulator.ScenarioError(f"{option} {path}: there is no folder {folder}")
-            if path.is_dir():
-                raise simulator.ScenarioError(f"{option} {path}: it is a folder: name a file in it")
-            new = not path.exists()
-            try:
-                if new or path.is_file():  # a pipe would be at its end, once closed
-                    path.open("ab").close()
-                if new:
-                    path.unlink()
-            except OSError as error:
-                raise simulator.ScenarioError(_unwritable(option, path, error)) from error
+            check_writable(option, path)
 
     def write(self, report: simulator.Report) -> list[str]:
         """Write them; what went wrong, a line of text for each that couldn't be."""
@@ -72,7 +59,7 @@ class Files:
             try:
                 path.write_bytes(texts[option]().encode("utf-8", "replace"))
             except OSError as error:
-                problems.append(_unwritable(option, path, error))
+                problems.append(unwritable(option, path, error))
         return problems
 
     def _given(self) -> list[tuple[str, Path]]:
@@ -80,7 +67,25 @@ class Files:
         return [(option, path) for option, path in named.items() if path is not None]
 
 
-def _unwritable(option: str, path: Path, error: OSError) -> str:
+def check_writable(option: str, path: Path) -> None:
+    """Check that a file that an option names can be written. Raises ScenarioError."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise simulator.ScenarioError(f"{option} {path}: there is no folder {folder}")
+    if path.is_dir():
+        raise simulator.ScenarioError(f"{option} {path}: it is a folder: name a file in it")
+    new = not path.exists()
+    try:
+        if new or path.is_file():  # a pipe would be at its end, once closed
+            path.open("ab").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise simulator.ScenarioError(unwritable(option, path, error)) from error
+
+
+def unwritable(option: str, path: Path, error: OSError) -> str:
+    """The line of text that tells of a file that can't be written."""
     reason = (error.strerror or type(error).__name__).lower()
     return f"{option} {path}: it can't be written: {reason}: choose another place"
 
@@ -102,13 +107,13 @@ def simulate(settings: Settings, options: Options) -> bool:
         ):
             found = process.run(
                 functools.partial(
-                    _simulate,
+                    hold,
                     settings,
                     chosen,
                     load=_load(options, len(chosen)),
                     line=line,
                     transport=options.transport,
-                    console=console,
+                    watched=simulator.watch(console),
                     runtime=runtime,
                     ending=ending,
                     store=store,
@@ -146,20 +151,21 @@ def _load(options: Options, scenarios: int) -> simulator.Load:
     )
 
 
-async def _simulate(
+async def hold(
     settings: Settings,
     scenarios: Sequence[simulator.Scenario],
     *,
     load: simulator.Load,
     line: simulator.Conditions | None,
     transport: Transport,
-    console: Console,
+    watched: AbstractContextManager[Callable[[simulator.Progress], None]],
     runtime: telemetry.Runtime,
     ending: Ending,
     store: Path,
     bookings: Path,
 ) -> simulator.Report | None:
-    """Make the run; None instead of a report when it was stopped twice, and so not waited for."""
+    """Make one run of service, agent and callers; None instead of a report when it was stopped
+    twice, and so not waited for. ``watched`` shows its progress."""
     found: simulator.Report | None = None
     traces = TraceStore(store)
 
@@ -186,7 +192,7 @@ async def _simulate(
                 )
                 agreement = transports.ROOMS_AGREE_MS
         async with reached as connect:
-            with simulator.watch(console) as on_progress:
+            with watched as on_progress:
                 simulation = simulator.Simulation(
                     scenarios=scenarios,
                     connect=connect,

@@ -27,6 +27,7 @@
 :mod:`.report`              the results, and the figures computed from them
 :mod:`.report_json`         the report as JSON
 :mod:`.two_runs`            what differs between two reports
+:mod:`.tuning`              which way of finding the end of a turn is best, from their reports
 :mod:`.junit`               the report for CI systems
 :mod:`.display`             the report on a terminal
 ==========================  =====================================================================
@@ -39,6 +40,7 @@ from agent.simulator.junit import junit
 from agent.simulator.loading import (
     ScenarioError,
     find_scenarios,
+    folder_beside,
     load_scenario,
     scenario_files,
     schema,
@@ -65,6 +67,7 @@ __all__ = [
     "as_json",
     "compare_runs",
     "find_scenarios",
+    "folder_beside",
     "junit",
     "load_scenario",
     "read_run",
