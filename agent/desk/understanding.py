@@ -367,11 +367,9 @@ def _number(words: _Words, patterns: Iterable[re.Pattern[str]]) -> int | None:
 # -- names ----------------------------------------------------------------------------------------
 
 _LETTERS: Final = r"([^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,2})"
-_HESITATION: Final = r"[.,\u2026]*(?: (?:u[hm]+|er+m?|h?mm+)\b[.,\u2026]*| \u2026)*"
-"""A pause before a name, as a recogniser writes it: "My name is. Um, Johnson"."""
+_PAUSE: Final = r"[.,\u2026]*(?: (?:u[hm]+|er+m?|h?mm+)\b[.,\u2026]*| \u2026)*"  # "is. Um, Smith"
 _NAMED: Final = re.compile(
-    rf"\b(?:name(?:(?: is|'s| of| to){_HESITATION})?|under(?! the\b)|call me) {_LETTERS}",
-    re.IGNORECASE,
+    rf"\b(?:name(?:(?: is|'s| of| to){_PAUSE})?|under(?! the\b)|call me) {_LETTERS}", re.IGNORECASE
 )
 _INTRODUCED: Final = re.compile(
     r"^(?:(?:well|um|uh|yes|sure|okay|ok)[, ]+)*"
