@@ -27,6 +27,8 @@ from livekit.agents import (
 from piper import PiperVoice
 from piper.config import PiperConfig
 
+from agent.audio import audible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -36,6 +38,9 @@ MODEL: Final = "en_US-joe-medium"
 
 _SILENCE_SECONDS: Final = 0.1
 """Silence said for text that has no sound ("…"): LiveKit takes no audio for an error."""
+_ONSET_SECONDS: Final = 0.01
+"""Silence left before the first audible sample of a reply, for what is too soft to be measured: the
+breath of an "h". Piper begins most sentences with some 50 ms of it, and the caller waits."""
 _CLOCK_TIMES: Final = (
     (re.compile(r"\b(\d{1,2}):00(?=\s*[ap]\.?m\b)", re.IGNORECASE), r"\1"),
     (re.compile(r"\b(\d{1,2}):00\b"), r"\1 o'clock"),
@@ -75,12 +80,24 @@ def parts(text: str) -> Iterator[str]:
             yield clause[beginning.end() :]
 
 
+def from_onset(pcm: bytes, sample_rate: int) -> bytes:
+    """Speech from just before its first audible sample; mono PCM16, whole where none is."""
+    loud = audible(pcm)
+    begins = int(loud[0]) - round(_ONSET_SECONDS * sample_rate) if loud.size else 0
+    return pcm[2 * max(0, begins) :]
+
+
 @dataclass(slots=True)
 class Heard:
     """The part of a reply that is certain to be heard, sentence after sentence."""
 
     until: float = 0.0
     """The end of the words said so far, on the monotonic clock."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """True until the first words: a caller who hears nothing is waiting for them."""
+        return not self.until
 
     def add(self, seconds: float) -> None:
         """Add seconds of speech: they are heard after the rest, or now."""
@@ -115,7 +132,8 @@ class Voice:
         return self._voice.config.sample_rate
 
     async def say(self, text: str, emitter: tts.AudioEmitter, heard: Heard) -> None:
-        """Speak mono PCM16, clause by clause, each emitted as soon as it is ready.
+        """Speak mono PCM16, clause by clause, each emitted as soon as it is ready, the first one of
+        a reply without the silence it begins with.
 
         Cancelled, it stops after the clause that is being synthesised, which nobody waits for.
         Raises :class:`livekit.agents.APIError` if the model fails.
@@ -124,6 +142,8 @@ class Voice:
         following = partial(next, clauses, b"")
         try:
             while pcm := await self._threads.run(following, spare=heard.spare):
+                if heard.is_nothing:  # later on, silence is a pause between two clauses
+                    pcm = from_onset(pcm, self.sample_rate)
                 emitter.push(pcm)
                 heard.add(len(pcm) / 2 / self.sample_rate)
         except Exception as error:  # onnxruntime's errors have no base of their own

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from livekit.agents import tts
 
+from agent.audio import audible
 from agent.providers.inference import Threads
-from agent.providers.piper import TTS, Voice, parts, speakable
+from agent.providers.piper import TTS, Voice, from_onset, parts, speakable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,15 +46,64 @@ async def test_sentences_of_a_reply_come_one_by_one(models: Models) -> None:
 
 
 class Recorded(Threads):
-    """Threads that remember how much time each call had."""
+    """Threads that remember how much time each call had, and what came of it."""
 
     def __init__(self) -> None:
         super().__init__(1)
         self.spares: list[float] = []
+        self.results: list[Any] = []
 
     async def run(self, function: Callable[[], Any], *, spare: float = 0.0) -> Any:
         self.spares.append(spare)
-        return await super().run(function, spare=spare)
+        self.results.append(await super().run(function, spare=spare))
+        return self.results[-1]
+
+
+async def test_a_reply_begins_at_its_first_sound() -> None:
+    """Of the silence that Piper begins with, the caller waits for 10 ms; nothing that can be heard
+    is lost, not a soft "h" or "f" either, and within the reply pauses stay as they are."""
+    with closing(Recorded()) as threads:
+        voice = Voice(threads)
+        for text in (
+            "How can I help you?",
+            "For Friday at seven, I have a table.",
+            "She said so.",
+            "Half past seven? Then we are open, too.",
+            "Perfect.",
+            "You said that before, and I heard it.",
+        ):
+            threads.results.clear()
+            async with TTS(voice).synthesize(text) as speech:
+                frame = await speech.collect()
+            said, made = bytes(frame.data), b"".join(threads.results)
+            assert made.endswith(said)
+            assert not audible(made[: len(made) - len(said)]).size
+            assert audible(said)[0] <= 0.01 * voice.sample_rate
+
+
+async def test_later_sentences_of_a_reply_are_whole() -> None:
+    """The silence between two sentences is a pause, which belongs to how it sounds."""
+    with closing(Recorded()) as threads:
+        adapter = tts.StreamAdapter(tts=TTS(Voice(threads)))
+        async with adapter.stream() as reply:
+            reply.push_text("We are open on Sundays until ten. We close on Mondays. ")
+            reply.end_input()
+            said = b"".join([bytes(audio.frame.data) async for audio in reply])
+        first, *rest = [pcm for pcm in threads.results if pcm]
+        begun, end = said.split(b"".join(rest))
+        assert begun
+        assert first.endswith(begun)
+        assert not any(end)  # LiveKit's mark of the end
+        await adapter.aclose()
+
+
+def test_speech_from_its_onset() -> None:
+    """What can't be heard at all stays whole; so does what begins at once."""
+    silent, loud = bytes(2000), bytes([0, 64]) * 1000
+    assert from_onset(silent + loud, 22_050) == silent[-440:] + loud
+    assert from_onset(loud + silent, 22_050) == loud + silent
+    assert from_onset(silent, 22_050) == silent
+    assert from_onset(b"", 22_050) == b""
 
 
 async def test_later_sentences_can_wait_while_the_first_is_heard() -> None:
