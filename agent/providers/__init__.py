@@ -18,6 +18,8 @@ inference threads.
     The threads local models run on: the most urgent call is served first.
 ``moonshine``, ``piper``
     Recognition and synthesis on this machine (extra ``local``).
+``spoken``
+    Clauses that were synthesised, kept for the sessions that say them again.
 ``scripted``
     A deterministic language model: a :class:`Script` decides what it says.
 ``remote``

@@ -32,7 +32,7 @@ class _Call:
     number: int
     """Its number: of those due at the same time, the first that came is served first."""
     function: Callable[[], Any] = field(compare=False)
-    result: Future[Any] = field(compare=False, default_factory=Future)
+    result: Future[Any] = field(compare=False)
 
     def make(self) -> None:
         if not self.result.set_running_or_notify_cancel():
@@ -58,14 +58,21 @@ class Threads:
         Cancelled, it isn't called any more; if it is running, nobody waits for it. Raises
         ``RuntimeError`` after :meth:`close`.
         """
+        return await asyncio.wrap_future(self.submit(function, spare=spare))
+
+    def submit(self, function: Callable[[], _T], *, spare: float = 0.0) -> Future[_T]:
+        """Likewise, for whoever waits in another way."""
+        result: Future[_T] = Future()
         call = _Call(
-            time.monotonic() + spare, next(self._numbers), partial(copy_context().run, function)
+            time.monotonic() + spare,
+            next(self._numbers),
+            partial(copy_context().run, function),
+            result,
         )
         self._waiting.put(call)
         # what serves may serve another than this one, and lives on: it takes nothing of this
         # caller's along, which Sentry gives to whatever is submitted and to the thread it starts
         Context().run(self._executor.submit, self._serve)
-        result: _T = await asyncio.wrap_future(call.result)
         return result
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ each call runs on one thread, the caller's, and no inference has threads of its 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -21,6 +22,7 @@ from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
     APIConnectOptions,
     APIError,
+    tokenize,
     tts,
     utils,
 )
@@ -28,6 +30,8 @@ from piper import PiperVoice
 from piper.config import PiperConfig
 
 from agent.audio import audible
+
+from .spoken import Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +60,8 @@ _BREATH: Final = re.compile(
     r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
 )
 """The beginning of a long clause, up to where a speaker may breathe."""
+_SENTENCES: Final = tokenize.blingfire.SentenceTokenizer(min_sentence_len=1)
+"""The sentences of a part: the voice makes each by itself, and so the first is there first."""
 _AHEAD_SECONDS: Final = 0.5
 """Time by which the next part is wanted before the last one has been heard."""
 
@@ -87,10 +93,18 @@ def from_onset(pcm: bytes, sample_rate: int) -> bytes:
     return pcm[2 * max(0, begins) :]
 
 
+def clauses(text: str) -> Iterator[str]:
+    """Clauses of the parts, each made by itself."""
+    for part in parts(text):
+        yield from _SENTENCES.tokenize(part)
+
+
 @dataclass(slots=True)
 class Heard:
     """The part of a reply that is certain to be heard, sentence after sentence."""
 
+    session: int
+    """The number of the session that says it."""
     until: float = 0.0
     """The end of the words said so far, on the monotonic clock."""
 
@@ -123,13 +137,18 @@ class Voice:
                 str(joe.model_path()), sess_options=options, providers=["CPUExecutionProvider"]
             ),
         )
-        for _ in self._clauses("Hello."):  # the first run is slower
-            pass
+        self._spoken = Spoken(threads)
+        self._sessions = itertools.count()
+        self._synthesise("Hello.")  # the first run is slower
 
     @property
     def sample_rate(self) -> int:
         """Sample rate of its speech: 22,050 Hz."""
         return self._voice.config.sample_rate
+
+    def session(self) -> int:
+        """The number of a new session."""
+        return next(self._sessions)
 
     async def say(self, text: str, emitter: tts.AudioEmitter, heard: Heard) -> None:
         """Speak mono PCM16, clause by clause, each emitted as soon as it is ready, the first one of
@@ -138,25 +157,29 @@ class Voice:
         Cancelled, it stops after the clause that is being synthesised, which nobody waits for.
         Raises :class:`livekit.agents.APIError` if the model fails.
         """
-        clauses = self._clauses(speakable(text))
-        following = partial(next, clauses, b"")
+        silent = True
         try:
-            while pcm := await self._threads.run(following, spare=heard.spare):
+            for clause in clauses(speakable(text)):
+                pcm = await self._spoken.get(
+                    clause,
+                    partial(self._synthesise, clause),
+                    session=heard.session,
+                    spare=heard.spare,
+                )
+                if not pcm:
+                    continue
+                silent = False
                 if heard.is_nothing:  # later on, silence is a pause between two clauses
                     pcm = from_onset(pcm, self.sample_rate)
                 emitter.push(pcm)
                 heard.add(len(pcm) / 2 / self.sample_rate)
         except Exception as error:  # onnxruntime's errors have no base of their own
             raise APIError(f"piper could not speak: {error}") from error
-
-    def _clauses(self, text: str) -> Iterator[bytes]:
-        silent = True
-        for part in parts(text):
-            for chunk in self._voice.synthesize(part):
-                silent = False
-                yield chunk.audio_int16_bytes
         if silent:
-            yield bytes(2 * round(_SILENCE_SECONDS * self.sample_rate))
+            emitter.push(bytes(2 * round(_SILENCE_SECONDS * self.sample_rate)))
+
+    def _synthesise(self, clause: str) -> bytes:
+        return b"".join(chunk.audio_int16_bytes for chunk in self._voice.synthesize(clause))
 
 
 class TTS(tts.TTS[Never]):
@@ -169,6 +192,7 @@ class TTS(tts.TTS[Never]):
             num_channels=1,
         )
         self._voice = voice
+        self._session = voice.session()
         self._heard: WeakKeyDictionary[asyncio.Task[Any], Heard] = WeakKeyDictionary()
 
     @property
@@ -189,7 +213,7 @@ class TTS(tts.TTS[Never]):
         The requests of one task are one reply, as LiveKit's adapter does it, and heard in a row:
         of its later sentences the first clause can wait too. An interrupted reply's task has ended.
         """
-        heard, reply = Heard(), asyncio.current_task()
+        heard, reply = Heard(self._session), asyncio.current_task()
         if reply is not None:
             heard = self._heard.setdefault(reply, heard)
         return ChunkedStream(self, self._voice, text, conn_options, heard)

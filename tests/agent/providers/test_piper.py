@@ -53,10 +53,11 @@ class Recorded(Threads):
         self.spares: list[float] = []
         self.results: list[Any] = []
 
-    async def run(self, function: Callable[[], Any], *, spare: float = 0.0) -> Any:
+    def submit(self, function: Callable[[], Any], *, spare: float = 0.0) -> Any:
         self.spares.append(spare)
-        self.results.append(await super().run(function, spare=spare))
-        return self.results[-1]
+        made = super().submit(function, spare=spare)
+        made.add_done_callback(lambda call: self.results.append(call.result()))
+        return made
 
 
 async def test_a_reply_begins_at_its_first_sound() -> None:
@@ -89,12 +90,42 @@ async def test_later_sentences_of_a_reply_are_whole() -> None:
             reply.push_text("We are open on Sundays until ten. We close on Mondays. ")
             reply.end_input()
             said = b"".join([bytes(audio.frame.data) async for audio in reply])
-        first, *rest = [pcm for pcm in threads.results if pcm]
+        first, *rest = threads.results
         begun, end = said.split(b"".join(rest))
         assert begun
         assert first.endswith(begun)
         assert not any(end)  # LiveKit's mark of the end
         await adapter.aclose()
+
+
+async def test_what_every_call_begins_with_is_synthesised_no_more() -> None:
+    """Two sessions have said it: the third says the same, and takes no inference for it, but for
+    what is new; only what begins a reply has lost its silence."""
+    greeting, other = "Thank you for calling.", "Is that for Ada?"
+    with closing(Recorded()) as threads:
+        voice = Voice(threads)
+        for text in (greeting, f"{greeting} {other}"):
+            async with TTS(voice).synthesize(text) as speech:
+                await speech.collect()
+        _, kept, _ = threads.results
+        threads.results.clear()
+        async with TTS(voice).synthesize(f"{greeting} {greeting}") as speech:
+            said = bytes((await speech.collect()).data)
+        assert not threads.results
+        assert said == from_onset(kept, voice.sample_rate) + kept
+        async with TTS(voice).synthesize("We close at ten, Ada.") as speech:
+            await speech.collect()
+        assert threads.results
+
+
+async def test_a_short_sentence_is_out_before_the_next(models: Models) -> None:
+    """However short it is: "Certainly." says that the caller was understood."""
+    text = "Certainly. On Saturdays we are open."
+    async with models.plugins().tts.synthesize(text) as speech:
+        first = await anext(speech)
+        assert not speech.done
+        await speech.collect()
+    assert first.frame.duration < 1.2
 
 
 def test_speech_from_its_onset() -> None:
