@@ -22,6 +22,8 @@ inference threads.
     The threads local models run on: the most urgent call is served first.
 ``moonshine``, ``piper``
     Recognition and synthesis on this machine (extra ``local``).
+``clauses``
+    Text to be said, cut into clauses as it is written.
 ``spoken``
     Clauses that were synthesised, kept for the sessions that say them again.
 ``scripted``

@@ -155,7 +155,7 @@ def load(choice: Choice) -> Models:
     if "local" in choice.tts:
         with _local_packages():
             from . import piper
-        voices["local"] = partial(piper.TTS, piper.Voice(threads))
+        voices["local"] = partial(piper.TTS, piper.Voice(threads), streams=len(choice.tts) == 1)
 
     def close() -> None:
         threads.close()

@@ -22,7 +22,6 @@ from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
     APIConnectOptions,
     APIError,
-    tokenize,
     tts,
     utils,
 )
@@ -31,11 +30,10 @@ from piper.config import PiperConfig
 
 from agent.audio import audible
 
+from .clauses import Opening, clauses
 from .spoken import Spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .inference import Threads
 
 MODEL: Final = "en_US-joe-medium"
@@ -50,18 +48,6 @@ _CLOCK_TIMES: Final = (
     (re.compile(r"\b(\d{1,2}):00\b"), r"\1 o'clock"),
     (re.compile(r"\b(\d{1,2}):0([1-9])\b"), r"\1 oh \2"),
 )
-
-
-_CLAUSE: Final = re.compile(r".{15,}?[,;:](?=\s)|.+", re.DOTALL)
-"""A part of a sentence that can be said by itself; one that is too short has no melody."""
-_LONG_CLAUSE_LETTERS: Final = 45
-"""Length of a first clause, three seconds of speech, for which nobody is kept waiting."""
-_BREATH: Final = re.compile(
-    r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
-)
-"""The beginning of a long clause, up to where a speaker may breathe."""
-_SENTENCES: Final = tokenize.blingfire.SentenceTokenizer(min_sentence_len=1)
-"""The sentences of a part: the voice makes each by itself, and so the first is there first."""
 _AHEAD_SECONDS: Final = 0.5
 """Time by which the next part is wanted before the last one has been heard."""
 
@@ -73,30 +59,11 @@ def speakable(text: str) -> str:
     return text
 
 
-def parts(text: str) -> Iterator[str]:
-    """Parts to synthesise one after the other: clauses, of a long first one the beginning first."""
-    for index, clause in enumerate(_CLAUSE.findall(text)):
-        beginning = (
-            _BREATH.match(clause) if index == 0 and len(clause) > _LONG_CLAUSE_LETTERS else None
-        )
-        if beginning is None:
-            yield clause
-        else:
-            yield f"{beginning[0]},"  # it goes on: the voice must not fall
-            yield clause[beginning.end() :]
-
-
 def from_onset(pcm: bytes, sample_rate: int) -> bytes:
     """Speech from just before its first audible sample; mono PCM16, whole where none is."""
     loud = audible(pcm)
     begins = int(loud[0]) - round(_ONSET_SECONDS * sample_rate) if loud.size else 0
     return pcm[2 * max(0, begins) :]
-
-
-def clauses(text: str) -> Iterator[str]:
-    """Clauses of the parts, each made by itself."""
-    for part in parts(text):
-        yield from _SENTENCES.tokenize(part)
 
 
 @dataclass(slots=True)
@@ -130,7 +97,6 @@ class Voice:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        self._threads = threads
         self._voice = PiperVoice(
             config=PiperConfig.from_dict(json.loads(joe.config_path().read_text("utf-8"))),
             session=onnxruntime.InferenceSession(
@@ -159,7 +125,7 @@ class Voice:
         """
         silent = True
         try:
-            for clause in clauses(speakable(text)):
+            for clause in clauses(speakable(text), is_awaited=not heard.spare):
                 pcm = await self._spoken.get(
                     clause,
                     partial(self._synthesise, clause),
@@ -183,16 +149,23 @@ class Voice:
 
 
 class TTS(tts.TTS[Never]):
-    """One session's voice. It takes whole sentences; LiveKit's session cuts text into them."""
+    """One session's voice.
 
-    def __init__(self, voice: Voice) -> None:
+    Args:
+        voice: the model.
+        streams: whether it takes a reply as it is written, and begins with the first clause. Else
+            it takes whole sentences: of several voices, each can say what another could not.
+    """
+
+    def __init__(self, voice: Voice, *, streams: bool = True) -> None:
         super().__init__(
-            capabilities=tts.TTSCapabilities(streaming=False),
+            capabilities=tts.TTSCapabilities(streaming=streams, aligned_transcript=streams),
             sample_rate=voice.sample_rate,
             num_channels=1,
         )
         self._voice = voice
         self._session = voice.session()
+        self._by_clause = tts.StreamAdapter(tts=self, sentence_tokenizer=Opening())
         self._heard: WeakKeyDictionary[asyncio.Task[Any], Heard] = WeakKeyDictionary()
 
     @property
@@ -217,6 +190,12 @@ class TTS(tts.TTS[Never]):
         if reply is not None:
             heard = self._heard.setdefault(reply, heard)
         return ChunkedStream(self, self._voice, text, conn_options, heard)
+
+    def stream(
+        self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.SynthesizeStream:
+        """Speak a reply that is being written."""
+        return self._by_clause.stream(conn_options=conn_options)
 
 
 class ChunkedStream(tts.ChunkedStream):

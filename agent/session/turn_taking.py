@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 _HOLD_SECONDS: Final = 1.2
 """Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
 words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
-_LINGER_SECONDS: Final = 0.25
-"""Time for which a sentence is kept that is as likely to go on as not, after the pause: who pauses
-in the middle of one does so for 0.3 s more often than for longer."""
+_LINGER_SECONDS: Final = 0.35
+"""Time for which a sentence is kept that is as likely to go on as not, after the silence that ended
+it: both together outlast a breath of 0.3 s, whose first sound after it may be none to the detector,
+as the "f" of "five"."""
 _FALSE_INTERRUPTION_SECONDS: Final = 1.5
 
 Detection = Literal["words", "model", "vad"]

@@ -39,6 +39,15 @@ def test_local_plugins_name_their_models(models: Models) -> None:
     assert (plugins.tts.provider, plugins.tts.model) == ("piper", "en_US-joe-medium")
 
 
+def test_a_local_voice_takes_what_is_being_written_if_it_is_alone(models: Models) -> None:
+    """One of several gets whole sentences: when it fails, another says that sentence."""
+    assert models.plugins().tts.capabilities.streaming
+    choice = Choice(stt=("openai",), tts=("local", "openai"), api_key="key", inference_threads=1)
+    require(choice)
+    with load(choice) as several:
+        assert not several.plugins().tts.capabilities.streaming
+
+
 async def test_openai_is_loaded_in_a_thread_after_require() -> None:
     """Requiring on the main thread lets the loading itself be done in another."""
     choice = Choice(llm=("openai",), llm_model="tiny", api_key="key", inference_threads=1)

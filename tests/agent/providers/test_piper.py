@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from livekit.agents import tts
+from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 
 from agent.audio import audible
+from agent.providers.clauses import clauses
 from agent.providers.inference import Threads
-from agent.providers.piper import TTS, Voice, from_onset, parts, speakable
+from agent.providers.piper import TTS, Heard, Voice, from_onset, speakable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,6 +157,58 @@ async def test_later_sentences_can_wait_while_the_first_is_heard() -> None:
         await adapter.aclose()
 
 
+async def test_a_reply_is_begun_before_it_is_written(models: Models) -> None:
+    """Its first clause is heard while the model is still at the second; the words come with it, at
+    the time in the audio at which they are said."""
+    speaker = models.plugins().tts
+    assert speaker.capabilities.streaming
+    assert speaker.capabilities.aligned_transcript
+    async with speaker.stream() as reply:
+        for word in ("We are ", "open on ", "Sundays, "):
+            reply.push_text(word)
+        audio = [await anext(reply)]
+        reply.push_text("until ten. On Mondays we close.")
+        reply.end_input()
+        audio += [each async for each in reply]
+    words = [
+        (text, text.start_time)
+        for each in audio
+        for text in each.frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, [])
+    ]
+    assert [text for text, _ in words] == [
+        "We are open on Sundays,",
+        " until ten.",
+        " On Mondays we close.",
+    ]
+    times = [at for _, at in words]
+    assert times[0] == 0
+    assert times == sorted(times)
+    assert 0.5 < times[1] < times[2] < sum(each.frame.duration for each in audio)
+
+
+async def test_a_beginning_goes_on() -> None:
+    """Where a reply is cut for a breath the voice doesn't fall; later on nobody waits, and a long
+    clause is said in one go."""
+    with closing(Recorded()) as threads:
+        heard = Heard(0)
+        texts: list[str] = []
+        for text in (
+            "On Saturdays we are open",
+            " from noon until eleven in the evening with music and food.",
+        ):
+            texts += clauses(text, is_awaited=not heard.spare)
+            heard.add(3.0)
+        assert texts == [
+            "On Saturdays we are open,",
+            "from noon until eleven in the evening with music and food.",
+        ]
+        async with TTS(Voice(threads)).stream() as reply:
+            reply.push_text("On Saturdays we are open from noon until eleven, and on Sundays.")
+            reply.end_input()
+            assert [audio async for audio in reply]
+        assert len(threads.results) == 3
+
+
 async def test_closing_stops_synthesis() -> None:
     """A closed stream synthesises nothing more; the clause it was at is nobody's to wait for."""
     with closing(Threads(1)) as threads:
@@ -186,23 +240,6 @@ async def test_a_long_sentence_is_begun_before_it_is_all_there(models: Models) -
         rest = [audio async for audio in speech]
     assert first.frame.duration < 2.5
     assert sum(audio.frame.duration for audio in rest) > first.frame.duration
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("How can I help you?", ["How can I help you?"]),
-        ("Yes, we are. Every day, from ten.", ["Yes, we are. Every day,", " from ten."]),
-        (
-            "On Saturdays we are open from noon until eleven in the evening.",
-            ["On Saturdays we are open,", " from noon until eleven in the evening."],
-        ),
-        ("a" * 60, ["a" * 60]),
-    ],
-)
-def test_parts_of_a_sentence(text: str, said: list[str]) -> None:
-    """A sentence is cut where a speaker would pause, a long clause where one would breathe."""
-    assert list(parts(text)) == said
 
 
 async def test_text_without_sound_is_a_short_silence(models: Models) -> None:

@@ -1,0 +1,158 @@
+"""Text as it is said: cut into clauses, of which the first is said before the rest is written.
+
+A caller waits for a reply's first words only. LiveKit waits for a whole sentence and the word after
+it, and a model that writes thirty words a second takes half a second for a long one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from livekit.agents import tokenize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CLAUSE: Final = re.compile(r".{15,}?[,;:](?=\s)", re.DOTALL)
+"""A part of a sentence that can be said by itself; one that is too short has no melody."""
+_PART: Final = re.compile(rf"{_CLAUSE.pattern}|.+", re.DOTALL)
+_LONG_CLAUSE_LETTERS: Final = 45
+"""Length of a first clause, three seconds of speech, for which nobody is kept waiting."""
+_BREATH: Final = re.compile(
+    r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
+)
+"""The beginning of a long clause, up to where a speaker may breathe."""
+_UNENDED: Final = re.compile(r"\s*.{15,}\w", re.DOTALL)
+"""Such a beginning, when it stands alone."""
+_SENTENCES: Final = tokenize.blingfire.SentenceTokenizer(min_sentence_len=1, retain_format=True)
+"""Sentences however short: the voice makes each by itself, and so the first is there first."""
+_LIVEKITS: Final = tokenize.blingfire.SentenceTokenizer(retain_format=True)
+"""Sentences as LiveKit cuts them: a short one stays with the next."""
+
+
+def clauses(text: str, *, is_awaited: bool = True) -> Iterator[str]:
+    """Clauses to synthesise one after the other.
+
+    Args:
+        text: a sentence, several, or the beginning of one.
+        is_awaited: whether somebody waits for it, or hears what comes before it.
+    """
+    if is_awaited and _UNENDED.fullmatch(text):
+        text += ","  # it goes on: the voice must not fall
+    for part in parts(text, is_awaited=is_awaited):
+        for clause in _SENTENCES.tokenize(part):
+            if clause := clause.strip():
+                yield clause
+
+
+def parts(text: str, *, is_awaited: bool = True) -> Iterator[str]:
+    """Parts of a sentence: clauses, of a long first one that is awaited the beginning first."""
+    for index, clause in enumerate(_PART.findall(text)):
+        beginning = (
+            _BREATH.match(clause)
+            if is_awaited and index == 0 and len(clause) > _LONG_CLAUSE_LETTERS
+            else None
+        )
+        if beginning is None:
+            yield clause
+        else:
+            yield f"{beginning[0]},"  # likewise
+            yield clause[beginning.end() :]
+
+
+def beginning(written: str, *, is_first: bool) -> tuple[int, bool]:
+    """Length of what can be said of a sentence that is being written, whatever comes then, and
+    whether that is all of it; 0 for nothing.
+
+    Args:
+        written: what there is of it, and maybe of the next one.
+        is_first: whether nothing of it is said yet, and a breath has to do where no clause ends.
+    """
+    clause = _CLAUSE.match(written)
+    sentence, *following = _SENTENCES.tokenize(written) or [""]
+    ends = [len(sentence)] if following else []
+    ends += [clause.end()] if clause else []
+    end = min(ends, default=0)
+    if is_first and (end or len(written)) > _LONG_CLAUSE_LETTERS:
+        breath = _BREATH.match(written)
+        if breath and (not end or breath.end() < end):
+            return breath.end(), False
+    return end, bool(following) and end == len(sentence)
+
+
+class Opening(tokenize.SentenceTokenizer):
+    """Cuts a reply that is being written: its first sentence clause by clause, each as soon as it
+    is there, and then as LiveKit does. The pieces together are the text."""
+
+    def tokenize(self, text: str, *, language: str | None = None) -> list[str]:
+        """The pieces of a reply that is written."""
+        first: list[str] = []
+        while text:
+            length, is_over = beginning(text, is_first=not first)
+            if not length:
+                break
+            first.append(text[:length])
+            text = text[length:]
+            if is_over:
+                break
+        return [*first, *_LIVEKITS.tokenize(text)]
+
+    def stream(self, *, language: str | None = None) -> OpeningStream:
+        """A reply to be written."""
+        return OpeningStream()
+
+
+class OpeningStream(tokenize.SentenceStream):
+    """A reply that is being written: text in, pieces of it out. A flush ends the reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces = _LIVEKITS.stream()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._is_open = False
+        """True once the first sentence is over."""
+        self._has_begun = False
+        """True once the first piece is out."""
+        self._written = ""
+        """What isn't handed on yet."""
+
+    def push_text(self, text: str) -> None:
+        """Take more of it."""
+        self._written += text
+        while not self._is_open:
+            length, self._is_open = beginning(self._written, is_first=not self._has_begun)
+            if not length:
+                return
+            self._pieces.push_text(self._written[:length])
+            self._pieces.flush()
+            self._written = self._written[length:]
+            self._has_begun = True
+        if self._written:
+            self._pieces.push_text(self._written)
+            self._written = ""
+
+    def flush(self) -> None:
+        """Hand on what there is."""
+        self._pieces.push_text(self._written)
+        self._pieces.flush()
+        self._begin()
+
+    def end_input(self) -> None:
+        """End the last reply."""
+        self.flush()
+        self._pieces.end_input()
+
+    async def aclose(self) -> None:
+        """Give it up."""
+        await self._pieces.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing more may come."""
+        return self._pieces.closed
+
+    async def __anext__(self) -> tokenize.TokenData:
+        return await self._pieces.__anext__()
