@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 _HOLD_SECONDS: Final = 1.2
 """Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
 words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
-_LINGER_SECONDS: Final = 0.35
+_LINGER_SECONDS: Final = 0.25
 """Time for which a sentence is kept that is as likely to go on as not, after the silence that ended
-it: both together outlast a breath of 0.3 s, whose first sound after it may be none to the detector,
-as the "f" of "five"."""
+it: both together outlast a breath of 0.3 s and the first sounds after it, as the "f" of "five",
+which are none to the detector."""
 _FALSE_INTERRUPTION_SECONDS: Final = 1.5
 
 Detection = Literal["words", "model", "vad"]
@@ -77,12 +77,11 @@ class TurnTaking:
     @property
     def listening(self) -> Listening:
         """The way in which the session's plugins listen meanwhile."""
-        hold = (
-            min(_HOLD_SECONDS, self._endpointing("words")["max_delay"])
-            if self.detection == "words"
-            else 0.0
-        )
-        return Listening(pause=_DELAYS[self.detection].pause, hold=hold)
+        pause = _DELAYS[self.detection].pause
+        if self.detection != "words":
+            return Listening(pause)
+        hold = min(_HOLD_SECONDS, self._endpointing(self.detection)["max_delay"])
+        return Listening(pause, hold=hold, linger=min(_LINGER_SECONDS, hold))
 
     def prepare(self) -> None:
         """Load what all sessions share. Blocks for 0.3 s where that is a model."""

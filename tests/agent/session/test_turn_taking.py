@@ -74,10 +74,10 @@ def test_each_detection_has_delays_of_its_own() -> None:
 
 def test_unfinished_sentence_is_held_back_where_words_decide() -> None:
     """No longer than a caller is waited for, and not at all where nobody asks for the words."""
-    assert 0 < USUAL.listening.hold < 1.5  # then an interrupted agent goes on
+    assert 0 < USUAL.listening.linger < USUAL.listening.hold < 1.5  # then an agent goes on
     assert TurnTaking("words", max_delay=0.8).listening.hold == 0.8
-    assert TurnTaking("vad").listening.hold == 0
-    assert TurnTaking("model").listening.hold == 0
+    for other in (TurnTaking("vad"), TurnTaking("model")):
+        assert (other.listening.hold, other.listening.linger) == (0, 0)
 
 
 def test_the_longest_delay_is_never_shorter_than_the_least() -> None:
