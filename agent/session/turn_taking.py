@@ -29,10 +29,9 @@ log = logging.getLogger(__name__)
 _HOLD_SECONDS: Final = 1.2
 """Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
 words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
-_LINGER_SECONDS: Final = 0.25
+_LINGER_SECONDS: Final = 0.45
 """Time for which a sentence is kept that is as likely to go on as not, after the silence that ended
-it: both together outlast a breath of 0.3 s and the first sounds after it, as the "f" of "five",
-which are none to the detector."""
+it: with that a pause of 0.6 s is outlasted."""
 _FALSE_INTERRUPTION_SECONDS: Final = 1.5
 
 Detection = Literal["words", "model", "vad"]
