@@ -16,7 +16,7 @@ import anyio
 from livekit import rtc
 from livekit.agents.voice import io
 
-from agent.audio import DETECTION_SECONDS, last_over_noise
+from agent.audio import DETECTION_SECONDS, TOGETHER_IN_SILENCE, Silence, last_over_noise
 from agent.metrics import Limit, reached
 from agent.session import line as session
 
@@ -28,6 +28,7 @@ from .protocol import (
     State,
     Tool,
     Words,
+    frame_size,
 )
 
 if TYPE_CHECKING:
@@ -49,20 +50,27 @@ class Microphone(io.AudioInput):
     """The caller's audio, in windows of voice detection. The oldest is dropped if nobody takes it.
 
     Detection decides at the end of a window of 32 ms, whatever the frames are that bring it: in
-    windows a session has five of eight pieces to pass on, and hears as soon.
+    windows a session has five of eight pieces to pass on, and hears as soon. In a long silence they
+    are handed on four at a time, until something can be heard: that is handed on at once, with what
+    was kept back. ``gathers`` is False where they already come like that.
     """
 
-    def __init__(self, *, sample_rate: int) -> None:
+    def __init__(self, *, sample_rate: int, gathers: bool = True) -> None:
         super().__init__(label="Gateway")
         self.dropped = 0
         """Frames dropped because the session was too slow to take them."""
         self._sample_rate = sample_rate
         self._unheard = bytearray()
         self._window_size = 2 * round(DETECTION_SECONDS * sample_rate)
+        self._wanted = self._window_size
+        """Bytes that it takes for something to be handed on."""
         self._room = 2 * round(MAX_UNHEARD_SECONDS * sample_rate)
-        self._recent: deque[tuple[float, bytes]] = deque(
-            maxlen=round(NOISE_FROM_SECONDS / FRAME_SECONDS)
-        )
+        self._recent: deque[tuple[float, bytes]] = deque()
+        """The latest audio, and when each piece of it came."""
+        self._remembered = 0
+        """Bytes in it."""
+        self._memory = 2 * round(NOISE_FROM_SECONDS * sample_rate)
+        self._silence = Silence(sample_rate) if gathers else None
         self._attached = True  # a session that is still starting hears what was said meanwhile
         self._heard = False
         """Whether anybody has listened yet."""
@@ -70,17 +78,24 @@ class Microphone(io.AudioInput):
         self._waiter: asyncio.Future[None] | None = None
         """What whoever listens waits for."""
 
-    def push(self, frame: bytes) -> None:
-        """Take one frame of mono PCM16 from the caller."""
-        self._recent.append((time.time(), frame))
+    def push(self, frame: bytes, at: float | None = None) -> None:
+        """Take audio from the caller: mono PCM16, some 20 or 30 ms of it, which came ``at`` that
+        Unix time; now if it is None."""
+        self._recent.append((time.time() if at is None else at, frame))
+        self._remembered += len(frame)
+        while self._remembered > self._memory:
+            self._remembered -= len(self._recent.popleft()[1])
         if not self._attached:
             return
+        if self._silence is not None:
+            self._silence.hear(frame)
+            self._wanted = self._window_size * (TOGETHER_IN_SILENCE if self._silence.is_long else 1)
         self._unheard += frame
         if len(self._unheard) > self._room:
             self.dropped += 1
             reached(Limit.UNHEARD)
             del self._unheard[: len(frame)]
-        if len(self._unheard) >= self._window_size:
+        if len(self._unheard) >= self._wanted:
             self._wake()
 
     def voiced_until(self) -> float | None:
@@ -90,17 +105,22 @@ class Microphone(io.AudioInput):
         frames are spoken one after another: none is later than one after it less the audio from
         here to there.
         """
+        pcm = b"".join(frame for _, frame in self._recent)
+        size = frame_size(self._sample_rate)
+        first = len(pcm) % size  # of the oldest there may be less than a frame
         found = last_over_noise(
-            [frame for _, frame in self._recent], round(VOICED_WITHIN_SECONDS / FRAME_SECONDS)
+            [pcm[at : at + size] for at in range(first, len(pcm), size)],
+            round(VOICED_WITHIN_SECONDS / FRAME_SECONDS),
         )
         if found is None:
             return None
         last, sample = found
-        arrived, after = float("inf"), -(sample + 1)
-        for number in range(last, len(self._recent)):
-            taken, frame = self._recent[number]
-            after += len(frame) // 2
-            arrived = min(arrived, taken - after / self._sample_rate)
+        spoken = first + last * size + 2 * (sample + 1)
+        arrived, end = float("inf"), 0
+        for taken, frame in self._recent:
+            end += len(frame)
+            if end >= spoken:
+                arrived = min(arrived, taken - (end - spoken) / 2 / self._sample_rate)
         return arrived
 
     def close(self) -> None:
@@ -109,15 +129,18 @@ class Microphone(io.AudioInput):
         self._wake()
 
     async def __anext__(self) -> rtc.AudioFrame:
-        """The next window, as soon as it is whole; the last one may be shorter."""
+        """The next window, as soon as it is whole; several where they have come together. The last
+        one may be shorter."""
         self._heard = True
-        while len(self._unheard) < self._window_size and not self._closed:
+        while len(self._unheard) < self._wanted and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if not self._unheard:
             raise StopAsyncIteration
-        window = bytes(self._unheard[: self._window_size])
-        del self._unheard[: self._window_size]
+        whole = len(self._unheard) // self._window_size
+        size = self._window_size * min(max(whole, 1), TOGETHER_IN_SILENCE)
+        window = bytes(self._unheard[:size])
+        del self._unheard[:size]
         return rtc.AudioFrame(window, self._sample_rate, 1, len(window) // 2)
 
     def _wake(self) -> None:

@@ -15,7 +15,7 @@ from livekit import api, rtc
 
 from agent import gateway
 
-from .ffi_events import AudioSource, frames, own_events_only
+from .ffi_events import AudioSource, heard, own_events_only
 from .line import CONNECTION, SINGLE_PEER_CONNECTION, TOPIC
 from .request import CONVERSATION, TRACE
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE_RATE_HZ: Final = 16_000
 """Sample rate of a caller's audio, both ways."""
+_FRAME_MS: Final = 20
 TOKEN_TTL: Final = timedelta(minutes=10)
 _CLOSE_TIMEOUT_SECONDS: Final = 3.0
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -203,10 +204,14 @@ class Call:
             scope.cancel()
 
     async def _hear(self, track: rtc.Track, scope: anyio.CancelScope) -> None:
-        async with frames(track, sample_rate=SAMPLE_RATE_HZ) as stream:
-            with scope:
-                async for event in stream:
-                    self._put(bytes(event.frame.data))
+        with scope:
+            async with heard(
+                track, sample_rate=SAMPLE_RATE_HZ, frame_ms=_FRAME_MS, take=self._put_frame
+            ) as ended:
+                await ended.wait()
+
+    def _put_frame(self, frame: bytes, _: float) -> None:
+        self._put(frame)
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._agent:

@@ -6,57 +6,135 @@ all frames meanwhile. The cost grows with the square of the rooms: when ten spok
 took seconds, which made more of them wait, and none came any more. Here a frame goes to its own
 stream, a room's event to that room, and a source's "taken" to whoever waits for it.
 
+A track's audio takes a shorter way than livekit's ``AudioStream``, which has two queues, a task and
+three copies on the loop: it is copied once, in the client's thread, which wakes the loop when there
+is something to be heard.
+
 That takes private parts of livekit, and they are only used in this module. They belong to the
 version that ``pyproject.toml`` asks for: a test fails when they change.
 """
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import functools
 import itertools
 import threading
-from contextlib import asynccontextmanager, suppress
+import time
+from collections import deque
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from livekit import rtc
-from livekit.rtc._ffi_client import FfiClient, FfiQueue
-from livekit.rtc._proto import ffi_pb2
+from livekit.rtc._ffi_client import FfiClient, FfiHandle, FfiQueue
+from livekit.rtc._proto import audio_frame_pb2, ffi_pb2
+
+from agent.audio import Silence
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from livekit.rtc._proto.ffi_pb2 import FfiEvent
 
     Key = tuple[str, int]
     """The kind of an event, and the number of what it is about."""
-    _Owner = tuple[asyncio.AbstractEventLoop, Callable[[FfiEvent], None]]
+    _Owner = Callable[[FfiEvent], object]
+    """It is called by the client's threads."""
 
 _numbers: Final = itertools.count(1 << 62)
 """Numbers of the requests made here: far from livekit's own."""
 _installing: Final = threading.Lock()
 
 
-def own_frames_only(stream: rtc.AudioStream) -> rtc.AudioStream:
-    """Have a stream woken by its own frames; returns it."""
-    _routing_queue().assign(("audio_stream_event", stream._ffi_handle.handle), stream._ffi_queue)
-    return stream
-
-
 @asynccontextmanager
-async def frames(track: rtc.Track, *, sample_rate: int) -> AsyncIterator[rtc.AudioStream]:
-    """A track's audio inside the block: 20 ms of mono PCM16 at a time, at ``sample_rate`` Hz."""
-    stream = own_frames_only(
-        rtc.AudioStream.from_track(
-            track=track, sample_rate=sample_rate, num_channels=1, frame_size_ms=20
-        )
-    )
+async def heard(
+    track: rtc.Track,
+    *,
+    sample_rate: int,
+    frame_ms: int,
+    take: Callable[[bytes, float], None],
+    together: int = 1,
+) -> AsyncIterator[anyio.Event]:
+    """Have a track's audio taken inside the block, on this loop: mono PCM16 at ``sample_rate`` Hz,
+    ``frame_ms`` milliseconds at a time, and the Unix time at which each came. In a long silence so
+    many of them are taken ``together``. The event is set when the track has ended."""
+    ear = _Ear(track, sample_rate, frame_ms, take, together)
     try:
-        yield stream
+        yield ear.ended
     finally:
         with anyio.CancelScope(shield=True):
-            await stream.aclose()
+            await ear.aclose()
+
+
+class _Ear:
+    """What hears a track. The native client's threads hand it each frame, and the loop is woken if
+    there is something to be heard, or when enough has come."""
+
+    def __init__(
+        self,
+        track: rtc.Track,
+        sample_rate: int,
+        frame_ms: int,
+        take: Callable[[bytes, float], None],
+        together: int,
+    ) -> None:
+        self.ended = anyio.Event()
+        self._take = take
+        self._together = together
+        self._is_open = True
+        self._loop = asyncio.get_running_loop()
+        self._silence = Silence(sample_rate)
+        self._arrived: deque[tuple[bytes, float]] = deque()
+        """Frames that the loop is yet to take."""
+        with _routing_queue().early() as queue:
+            given = FfiClient.instance.request(_asked(track, sample_rate, frame_ms))
+            self._handle = FfiHandle(given.new_audio_stream.stream.handle.id)
+            self._key = "audio_stream_event", self._handle.handle
+            queue.own(self._key, self._hear)
+
+    async def aclose(self) -> None:
+        """Hear nothing any more; returns when nothing of it is on its way."""
+        self._is_open = False
+        self._handle.dispose()
+        await self.ended.wait()
+        _routing_queue().disown(self._key)
+
+    def _hear(self, event: FfiEvent) -> None:
+        """Take note of a frame, in whichever thread it comes."""
+        said = event.audio_stream_event
+        if said.HasField("eos"):
+            self._loop.call_soon_threadsafe(self._end)
+            return
+        frame = said.frame_received.frame
+        pcm = ctypes.string_at(frame.info.data_ptr, 2 * frame.info.samples_per_channel)
+        FfiHandle(frame.handle.id).dispose()
+        self._arrived.append((pcm, time.time()))
+        self._silence.hear(pcm)
+        if not self._silence.is_long or len(self._arrived) >= self._together:
+            self._loop.call_soon_threadsafe(self._take_all)
+
+    def _take_all(self) -> None:
+        while self._arrived:
+            pcm, at = self._arrived.popleft()
+            if self._is_open:
+                self._take(pcm, at)
+
+    def _end(self) -> None:
+        self._take_all()
+        self.ended.set()
+
+
+def _asked(track: rtc.Track, sample_rate: int, frame_ms: int) -> ffi_pb2.FfiRequest:
+    request = ffi_pb2.FfiRequest()
+    asked = request.new_audio_stream
+    asked.track_handle = track._ffi_handle.handle
+    asked.type = audio_frame_pb2.AudioStreamType.AUDIO_STREAM_NATIVE
+    asked.sample_rate, asked.num_channels = sample_rate, 1
+    asked.frame_size_ms = frame_ms
+    asked.queue_size_frames = 0
+    return request
 
 
 def own_events_only(room: rtc.Room) -> None:
@@ -101,6 +179,10 @@ class _RoutingQueue(FfiQueue["FfiEvent"]):
         super().__init__()
         self._subscribers, self._lock = before._subscribers, before._lock
         self._owners: dict[Key, _Owner] = {}
+        self._naming = 0
+        """Number of streams that are made just now, whose owners are yet to be named."""
+        self._early: list[FfiEvent] = []
+        """Audio without an owner that has come meanwhile."""
         self._keys: dict[int, Key] = {}
         """The keys of the queues that own events, by their ids."""
 
@@ -111,11 +193,12 @@ class _RoutingQueue(FfiQueue["FfiEvent"]):
             with self._lock:
                 owner = self._owner(item)  # named since then, it is left out by the others' filters
                 if owner is None:
+                    if self._naming and _is_audio(item):
+                        self._early.append(item)
                     super().put(item)
                     return
-        loop, take = owner
         with suppress(RuntimeError):  # the loop is closed: its call has ended without leaving
-            loop.call_soon_threadsafe(take, item)
+            owner(item)
 
     def _owner(self, item: FfiEvent) -> _Owner | None:
         match kind := item.WhichOneof("message"):
@@ -132,24 +215,58 @@ class _RoutingQueue(FfiQueue["FfiEvent"]):
         with self._lock:
             for number, (subscriber, loop, wanted) in enumerate(self._subscribers):
                 if subscriber is queue:
-                    self._owners[key] = loop, queue.put_nowait
+                    self._owners[key] = _on(loop, queue.put_nowait)
                     self._keys[id(queue)] = key
                     kept = functools.partial(_is_of_another_kind, key[0], wanted)
                     self._subscribers[number] = subscriber, loop, kept
                     return
         raise LookupError("no such subscription: livekit has changed")
 
+    @contextmanager
+    def early(self) -> Iterator[_RoutingQueue]:
+        """Keep the audio that comes inside the block until its owner is named there."""
+        with self._lock:
+            self._naming += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._naming -= 1
+                if not self._naming:
+                    self._early.clear()
+
+    def own(self, key: Key, owner: _Owner) -> None:
+        """Have a stream's events taken in the thread they come in, in their order."""
+        with self._lock:
+            for item in self._early:
+                if item.audio_stream_event.stream_handle == key[1]:
+                    owner(item)
+            self._owners[key] = owner  # whoever has the next one waits for the lock till then
+
+    def disown(self, key: Key) -> None:
+        """Undo :meth:`own`."""
+        self._owners.pop(key, None)
+
     def expect(
         self, key: Key, loop: asyncio.AbstractEventLoop, take: Callable[[FfiEvent], None]
     ) -> None:
         """Have one event, which is yet to come, taken on a loop."""
-        self._owners[key] = loop, take
+        self._owners[key] = _on(loop, take)
 
     def unsubscribe(self, queue: Any) -> None:
         """End a subscription, and what it owns."""
         super().unsubscribe(queue)
         if (key := self._keys.pop(id(queue), None)) is not None:
             self._owners.pop(key, None)
+
+
+def _on(loop: asyncio.AbstractEventLoop, take: Callable[[FfiEvent], None]) -> _Owner:
+    """Have an event taken on a loop."""
+    return lambda item: loop.call_soon_threadsafe(take, item)
+
+
+def _is_audio(event: FfiEvent) -> bool:
+    return event.WhichOneof("message") == "audio_stream_event"
 
 
 def _is_of_another_kind(

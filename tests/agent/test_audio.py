@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.audio import audible, last_over_noise, noise_level
+from agent.audio import (
+    LONG_SILENCE_SECONDS,
+    QUIET_PEAK,
+    Silence,
+    audible,
+    last_over_noise,
+    noise_level,
+)
 from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, last_audible, read_speech
 from agent.simulator.impairment import Conditions, Impairment, active_level
 from config import scenario_files
@@ -65,3 +72,17 @@ def test_noise_alone_is_not_heard() -> None:
     assert last_over_noise(room, 300) is None
     assert last_over_noise([SILENCE] * 100, 100) is None
     assert last_over_noise([], 100) is None
+
+
+def test_a_long_silence() -> None:
+    """It begins after two seconds in which nothing could be heard, however soft, and is over with
+    the first sound."""
+    silence = Silence(16_000)
+    faint, soft = (QUIET_PEAK - 1, QUIET_PEAK)
+    for _ in range(round(LONG_SILENCE_SECONDS * 50)):
+        silence.hear(np.array([faint, -faint] * 160, "<i2").tobytes())
+        assert not silence.is_long
+    silence.hear(bytes(640))
+    assert silence.is_long
+    silence.hear(np.array([0, -soft] * 160, "<i2").tobytes())
+    assert not silence.is_long

@@ -7,6 +7,7 @@
 ``first_token``  how true a reply's time to first token is
 ``sessions``     CPU of fifty paced sessions with telemetry on against off; calls per audio frame
 ``density``      how many calls a core holds, and N processes on one port
+``rooms``        what ten silent rooms cost a worker, also against another checkout
 ``churn``        a process that ten thousand short calls come to: memory, time to the greeting
 ``hostile``      what a hostile caller costs the others: lag and memory with each, and without
 ``attackers``    those callers

@@ -22,6 +22,7 @@ from . import (
     live,
     moods,
     requests,
+    rooms,
     sessions,
     spans,
     stall,
@@ -30,7 +31,7 @@ from . import (
 from .figures import Figure, table
 
 PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
-LONG = ("away", "moods", "churn", "viewer", "live", "compared")
+LONG = ("away", "moods", "churn", "rooms", "viewer", "live", "compared")
 """Parts that aren't measured unless they are named."""
 
 
@@ -51,6 +52,12 @@ def main() -> None:
         default="1",
         metavar="N,…",
         help="of density: processes on one port, all these numbers in one run (1,2)",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKOUT",
+        help="of rooms: another checkout, with its .venv, whose worker takes turns with this one's",
     )
     parser.add_argument(
         "--calls",
@@ -83,6 +90,9 @@ def main() -> None:
                 seconds = 7.0 if given.quick else 24.0
                 processes = [int(number) for number in given.processes.split(",")]
                 found = [*density.measure(sizes, seconds, processes)]
+            case "rooms":
+                size, seconds = (2, 3.0) if given.quick else (rooms.ROOMS, 20.0)
+                found = [*rooms.measure(min(rounds, 3), size, seconds, given.against)]
             case "churn":
                 found = [*churn.measure(200 if given.quick else given.calls)]
             case "hostile":

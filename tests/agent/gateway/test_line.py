@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 import anyio
+import numpy as np
 import pytest
 from livekit.agents import AgentSession
 from livekit.agents.voice import io
 
+from agent.audio import LONG_SILENCE_SECONDS
 from agent.gateway.exchange import Exchange
 from agent.gateway.line import MAX_UNHEARD_SECONDS, MAX_UNREAD_SECONDS, GatewayLine, Microphone
 from agent.gateway.protocol import (
@@ -81,6 +83,54 @@ async def test_voice_taken_late() -> None:
     voiced_until = microphone.voiced_until()
     assert voiced_until is not None
     assert voiced_until <= time.time() - 25 * FRAME_SECONDS
+
+
+async def test_long_silence() -> None:
+    """Windows are handed on four at a time; what can be heard at once, and the silence before it
+    with it."""
+    microphone = Microphone(sample_rate=16000)
+    for _ in range(round((LONG_SILENCE_SECONDS + 1) / FRAME_SECONDS)):
+        microphone.push(frame(0))
+    found: list[bytes] = []
+
+    async def listen() -> None:
+        async for each in microphone:
+            pcm = bytes(each.data)
+            found.append(pcm)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        await anyio.wait_all_tasks_blocked()
+        assert {len(each) for each in found} == {4 * 1024}
+        begun = len(found)
+        for _ in range(4):
+            microphone.push(frame(0))
+            await anyio.wait_all_tasks_blocked()
+        assert len(found) <= begun + 1
+        microphone.push(frame(8000))
+        await anyio.wait_all_tasks_blocked()
+        microphone.push(frame(8000))
+        await anyio.wait_all_tasks_blocked()
+        assert any(8000 in np.frombuffer(each, "<i2") for each in found)
+        begun = len(found)
+        for _ in range(8):  # five windows
+            microphone.push(frame(0))
+            await anyio.wait_all_tasks_blocked()
+        assert len(found) >= begun + 4
+        microphone.close()
+
+
+@pytest.mark.parametrize("size", [640, 1024, 1600])
+def test_pieces_of_any_length(size: int) -> None:
+    """When the caller was last heard doesn't depend on the pieces that the audio comes in."""
+    microphone = Microphone(sample_rate=16000, gathers=False)
+    silence, voice = bytes(2 * 16000 * 7), frame(8000) * 10
+    audio = silence + voice + bytes(2 * 16000 // 2)
+    for at in range(0, len(audio), size):
+        piece = audio[at : at + size]
+        microphone.push(piece, 1000.0 + (at + len(piece)) / 32000)
+    found = microphone.voiced_until()
+    assert found == pytest.approx(1000.0 + len(silence + voice) / 32000)
 
 
 async def test_slow_session() -> None:

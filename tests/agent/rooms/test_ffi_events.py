@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,8 @@ from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
 from livekit.rtc._proto import ffi_pb2
 
-from agent.rooms.ffi_events import AudioSource, _RoutingQueue, own_frames_only
+from agent.audio import LONG_SILENCE_SECONDS
+from agent.rooms.ffi_events import AudioSource, _RoutingQueue, heard
 
 RATE = 16_000
 FRAMES = 25
@@ -18,31 +20,30 @@ SAMPLES = RATE // 50
 
 
 class Microphone:
-    """A source, its track, and a stream of that track: as in a room, without one."""
+    """A source, and its track: as in a room, without one."""
 
     def __init__(self, loud: int) -> None:
         self.source = AudioSource(RATE, 1, queue_size_ms=200)
         self.track = rtc.LocalAudioTrack.create_audio_track("microphone", self.source)
-        self.stream = own_frames_only(
-            rtc.AudioStream.from_track(
-                track=self.track, sample_rate=RATE, num_channels=1, frame_size_ms=20
-            )
-        )
         self.frame = loud.to_bytes(2, "little") * SAMPLES
         self.heard: Counter[int] = Counter()
+        self.enough = anyio.Event()
 
     async def speak(self) -> None:
         for _ in range(FRAMES):
             await self.source.capture_frame(rtc.AudioFrame(self.frame, RATE, 1, SAMPLES))
 
     async def listen(self) -> None:
-        async for event in self.stream:
-            self.heard[event.frame.data[0]] += 1
-            if self.heard.total() >= FRAMES:
-                return
+        async with heard(self.track, sample_rate=RATE, frame_ms=20, take=self.take):
+            await self.enough.wait()
+
+    def take(self, pcm: bytes, _: float) -> None:
+        assert len(pcm) == 2 * SAMPLES
+        self.heard[int.from_bytes(pcm[:2], "little", signed=True)] += 1
+        if self.heard.total() >= FRAMES:
+            self.enough.set()
 
     async def aclose(self) -> None:
-        await self.stream.aclose()
         await self.source.aclose()
 
 
@@ -67,14 +68,69 @@ async def test_each_stream_hears_its_own_source() -> None:
 
 
 async def test_nothing_stays_behind() -> None:
-    """A stream that is closed owns nothing, and subscribes to nothing."""
+    """What has heard a track owns nothing, and subscribes to nothing."""
     before = len(FfiClient.instance.queue._subscribers)
     microphone = Microphone(1000)
-    await microphone.speak()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(microphone.speak)
+        tasks.start_soon(microphone.listen)
     await microphone.aclose()
     routing: Any = FfiClient.instance.queue
     assert len(routing._subscribers) == before
     assert not routing._owners
+    assert not routing._early
+
+
+async def test_in_a_long_silence_frames_come_together() -> None:
+    """Each with the time at which it came; what can be heard waits for nothing."""
+    source = AudioSource(RATE, 1, queue_size_ms=200)
+    track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+    voice = (8000).to_bytes(2, "little") * SAMPLES
+    wakes: list[list[float]] = [[]]
+    spoken = anyio.Event()
+
+    def take(pcm: bytes, at: float) -> None:
+        if not wakes[-1]:  # the first of those taken together
+            asyncio.get_running_loop().call_soon(wakes.append, [])
+        wakes[-1].append(at)
+        if any(pcm):
+            spoken.set()
+
+    silent = round((LONG_SILENCE_SECONDS + 1) * RATE / SAMPLES)
+    with anyio.fail_after(20):
+        async with heard(track, sample_rate=RATE, frame_ms=20, take=take, together=4):
+            for pcm in [bytes(2 * SAMPLES)] * silent + [voice]:
+                await source.capture_frame(rtc.AudioFrame(pcm, RATE, 1, SAMPLES))
+            await spoken.wait()
+    await source.aclose()
+    assert max(map(len, wakes)) >= 4
+    came = [at for wake in wakes for at in wake]
+    assert came == sorted(came)
+    assert len(came) >= silent
+
+
+async def test_audio_that_comes_before_its_owner_is_named() -> None:
+    """It is taken first, and once."""
+    routing, taken = _RoutingQueue(FfiQueue()), list[int]()
+
+    def audio(stream: int, size: int) -> ffi_pb2.FfiEvent:
+        event = ffi_pb2.FfiEvent()
+        event.audio_stream_event.stream_handle = stream
+        event.audio_stream_event.frame_received.frame.info.samples_per_channel = size
+        return event
+
+    def take(event: ffi_pb2.FfiEvent) -> None:
+        taken.append(event.audio_stream_event.frame_received.frame.info.samples_per_channel)
+
+    routing.put(audio(7, 1))  # nobody is about to own it
+    with routing.early():
+        routing.put(audio(7, 2))
+        routing.put(audio(8, 3))
+        routing.own(("audio_stream_event", 7), take)
+        routing.put(audio(7, 4))
+    routing.put(audio(7, 5))
+    assert taken == [2, 4, 5]
+    assert not routing._early
 
 
 async def test_an_event_that_comes_while_its_owner_is_named() -> None:

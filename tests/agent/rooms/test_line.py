@@ -7,13 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+from livekit.rtc._proto import stats_pb2
 
 from agent import gateway
 from agent.metrics import Limit
 from agent.rooms import line
 from agent.rooms.line import RoomLine
 from agent.session import Outcome
-from agent.session.line import ToolCalled
+from agent.session.line import StateChanged, ToolCalled
 from tests.agent.counted import reaching
 
 if TYPE_CHECKING:
@@ -102,3 +103,42 @@ async def test_speech_that_is_handed_over_late() -> None:
     await told._source.aclose()
     assert len(heard) == 1
     assert heard[0] >= before + line.LEAD_SECONDS + 3 * 0.02 + line.CODEC_SECONDS
+
+
+async def test_the_network_is_measured_while_the_caller_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that an answer is timed by what it was meanwhile; a silent caller costs little."""
+    monkeypatch.setattr(line, "MEASURE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(line, "MEASURE_IN_SILENCE_EVERY_SECONDS", 1000.0)
+
+    class Track:
+        measured = 0
+        speaks = anyio.Event()
+
+        async def get_stats(self) -> list[stats_pb2.RtcStats]:
+            self.measured += 1
+            if self.measured == 9:
+                told.send(StateChanged(agent="thinking", user="listening"))
+                self.speaks.set()
+            stats = stats_pb2.RtcStats()
+            now = stats.inbound_rtp.inbound
+            now.jitter_buffer_delay = 0.06 * self.measured
+            now.jitter_buffer_emitted_count = self.measured
+            return [stats]
+
+    track = Track()
+    told = of(Room(deaf_to=""))
+    scope = anyio.CancelScope()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(told._measure, cast("rtc.Track", track), scope)
+            await anyio.wait_all_tasks_blocked()
+            assert track.measured == 1
+            assert told.heard_late() == 0.06 + line.CODEC_SECONDS
+            told.send(StateChanged(agent="listening", user="speaking"))
+            await track.speaks.wait()
+            await anyio.wait_all_tasks_blocked()
+            assert track.measured == 9
+            tasks.cancel_scope.cancel()
+    await told._source.aclose()
