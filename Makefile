@@ -26,7 +26,7 @@ simulate: setup ## Hold spoken conversations with the agent, eight at a time, an
 	$(RUN)/parley simulate --at-once 8 --record
 
 test: setup ## Run the tests: side by side, then those that time speech as it is heard
-	$(RUN)/pytest -m "not system and not realtime" --numprocesses 2 --dist loadfile
+	$(RUN)/pytest -m "not system and not realtime" --numprocesses 3 --dist worksteal
 	$(RUN)/pytest -m "realtime and not system"
 
 test-system: setup ## Run the tests that need a system: a browser, LiveKit, root for the image

@@ -16,8 +16,6 @@ import telemetry
 from agent import certificates
 from agent.errors import InputError
 from agent.proxies import is_loopback
-from telemetry.integrations.aiohttp import AioHttpIntegration
-from telemetry.integrations.httpx import HttpxIntegration
 from telemetry.printable import indented, printable
 from telemetry.store import Limits
 
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from agent.providers import Choice
     from agent.session import Record, TurnTaking
     from config import Settings
+    from telemetry.integrations.aiohttp import AioHttpIntegration
+    from telemetry.integrations.httpx import HttpxIntegration
     from telemetry.integrations.httpx2 import Httpx2Integration
     from telemetry.integrations.otlp import Collector
 
@@ -221,6 +221,10 @@ def turns(settings: Settings) -> TurnTaking:
 
 def _clients() -> list[HttpxIntegration | AioHttpIntegration | Httpx2Integration]:
     """Integrations of the traced clients: our services', LiveKit's, and openai's if it is here."""
+    # the clients come with them, which what only reads a store does without
+    from telemetry.integrations.aiohttp import AioHttpIntegration
+    from telemetry.integrations.httpx import HttpxIntegration
+
     if find_spec("httpx2") is None:
         return [HttpxIntegration(), AioHttpIntegration()]
     from telemetry.integrations.httpx2 import Httpx2Integration

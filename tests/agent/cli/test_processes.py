@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -38,17 +39,17 @@ ALL_THERE: Final = "gateway: 2 processes take calls"
 
 
 class Two(Program):
-    """``parley serve --processes 2``."""
+    """``parley serve --processes 2``; what they share is below ``temporary``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, temporary: Path) -> None:
         environ = {
             **SETTINGS,
             "PARLEY_MAX_SESSIONS": str(CAP),
             "PARLEY_DRAIN_TIMEOUT": f"{DRAIN_SECONDS:g}",
             "PARLEY_METRICS_PORT": "0",
-            "TMPDIR": str(folder),
+            "TMPDIR": str(temporary),
         }
-        self._folder = folder
+        self._temporary = temporary
         program = "from agent.cli import main; main()"
         command = [sys.executable, "-c", program, "serve", "--port", "0", "--processes", "2"]
         super().__init__(command, cwd=folder, env={**_environ(), **environ})
@@ -81,13 +82,20 @@ class Two(Program):
 
     def shared(self) -> list[Path]:
         """The folder that they share; none once all is over."""
-        return list(self._folder.glob("parley-*"))
+        return list(self._temporary.glob("parley-*"))
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[Two]:
+def short() -> Iterator[Path]:
+    """A folder with room for sockets, which pytest's own may be too deep for, side by side."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def two(tmp_path: Path, short: Path) -> Iterator[Two]:
     """Both have begun to listen. At the end nothing of them is left, however it came."""
-    program = Two(tmp_path)
+    program = Two(tmp_path, short)
     children: list[int] = []
     try:
         program.wait_until_both_listen()
