@@ -15,6 +15,8 @@ import anyio
 from agent import desk, gateway, providers
 from agent.audio import audible
 from agent.session import Record
+from agent.simulator.audio import read_speech
+from agent.simulator.sentence import Sentence
 from agent.worker import worker
 
 if TYPE_CHECKING:
@@ -25,13 +27,21 @@ if TYPE_CHECKING:
 
 RATE: Final = 16_000
 FRAME: Final = 640
-AUDIO: Final = Path(__file__).parents[3] / "config" / "scenarios" / "audio"
+SCENARIOS: Final = Path(__file__).parents[3] / "config" / "scenarios"
+AUDIO: Final = SCENARIOS / "audio"
+PAUSES: Final = SCENARIOS / "pauses" / "audio"
 
 
 def recording(name: str) -> bytes:
     """The caller's speech of a shipped scenario: mono PCM16 at 16 kHz."""
     with wave.open(str(AUDIO / f"{name}.wav")) as file:
         return bytes(file.readframes(file.getnframes()))
+
+
+def pause_within(one: str, seconds: float, other: str) -> bytes:
+    """A sentence of the shipped ones with a pause, as it is said."""
+    pieces = tuple(read_speech(PAUSES / f"{name}.wav") for name in (one, other))
+    return Sentence(pieces, (round(1000 * seconds),)).pcm
 
 
 @dataclass

@@ -22,7 +22,14 @@ from agent.session import voice
 from telemetry import attributes as names
 from telemetry.testing import agrees, capture
 from tests.agent.session import kept_desk
-from tests.agent.session.phone import RATE, desk_worker, phone, recording, serving
+from tests.agent.session.phone import (
+    RATE,
+    desk_worker,
+    pause_within,
+    phone,
+    recording,
+    serving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator
@@ -72,7 +79,7 @@ async def held(captured: Captured, tmp_path_factory: pytest.TempPathFactory) -> 
             ended[conversation] = error
 
     db = tmp_path_factory.mktemp("desk") / "book.db"
-    # nine calls begin to speak at once: where that takes a machine long, farewells take their time
+    # ten calls begin to speak at once: where that takes a machine long, farewells take their time
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(voice, "FAREWELL_TIMEOUT_SECONDS", 30.0)
     async with (
@@ -318,6 +325,36 @@ async def test_a_worker_that_stops_says_goodbye(held: Held, captured: Captured) 
     assert _trace(captured, caller)[names.CONVERSATION_OUTCOME] == "shutdown"
 
 
+async def pausing(_: OpenSession, url: str) -> Phone:
+    """The caller pauses for 0.9 s in the middle of a question."""
+    async with phone(url) as caller:
+        await caller.said("How can I help you?")
+        await caller.listening()
+        caller.say(pause_within("complaint-6a", 0.9, "complaint-6b"))
+        await caller.said("On Saturdays")
+        await caller.listening()
+        await caller.call.end()
+        await caller.ended()
+    return caller
+
+
+async def test_a_caller_who_pauses_within_a_sentence_is_heard_out(
+    held: Held, captured: Captured
+) -> None:
+    """ "And what time do you", a pause, "close on Saturday?" is one turn, and has one answer."""
+    caller = held(pausing)
+    greeting, answer = caller.agent_words()
+    assert greeting.endswith("How can I help you?")
+    assert answer.startswith("On Saturdays we are open")
+    spans = _trace(captured, caller)["spans"]
+    [asked] = [
+        words
+        for span in spans
+        if span["op"] == names.OP_TURN and (words := span["data"].get(names.USER_WORDS))
+    ]
+    assert "close on saturday" in asked.lower()
+
+
 CONVERSATIONS: Final = (
     talking_over,
     talking_to_slow_ears,
@@ -328,6 +365,7 @@ CONVERSATIONS: Final = (
     staying_too_long,
     waiting_for_tools,
     staying_until_the_end,
+    pausing,
 )
 
 
