@@ -20,9 +20,9 @@ _PART: Final = re.compile(rf"{_CLAUSE.pattern}|.+", re.DOTALL)
 _LONG_CLAUSE_LETTERS: Final = 45
 """Length of a first clause, three seconds of speech, for which nobody is kept waiting."""
 _BREATH: Final = re.compile(
-    r".{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
+    r".{8,14}?,(?=\s)|.{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
 )
-"""The beginning of a long clause, up to where a speaker may breathe."""
+"""The beginning of a long clause, up to where a speaker may breathe: "I'm sorry,"."""
 _UNENDED: Final = re.compile(r"\s*.{15,}\w", re.DOTALL)
 """Such a beginning, when it stands alone."""
 _SENTENCES: Final = tokenize.blingfire.SentenceTokenizer(min_sentence_len=1, retain_format=True)
@@ -57,7 +57,7 @@ def parts(text: str, *, is_awaited: bool = True) -> Iterator[str]:
         if beginning is None:
             yield clause
         else:
-            yield f"{beginning[0]},"  # likewise
+            yield f"{beginning[0].removesuffix(',')},"  # likewise
             yield clause[beginning.end() :]
 
 

@@ -9,11 +9,11 @@ conversation: the threads belong to nobody.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
-import queue
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,12 +45,21 @@ class _Call:
 
 class Threads:
     """A pool of threads, started when they are needed. Its queue is bounded by the sessions, each
-    of which recognises and says one thing at a time."""
+    of which recognises and says one thing at a time.
+
+    A call can't be stopped, so one thread of several is kept free of calls that can wait: whoever
+    is needed at once waits for nobody's later words.
+    """
 
     def __init__(self, count: int) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="inference")
-        self._waiting: queue.PriorityQueue[_Call] = queue.PriorityQueue()
+        self._waiting: list[_Call] = []
+        """A heap."""
         self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._early = 0
+        """Calls that run before they are needed."""
+        self._early_at_most = max(1, count - 1)
 
     async def run(self, function: Callable[[], _T], *, spare: float = 0.0) -> _T:
         """Call this in a thread; ``spare`` is how many seconds nobody misses its result.
@@ -69,7 +78,8 @@ class Threads:
             partial(copy_context().run, function),
             result,
         )
-        self._waiting.put(call)
+        with self._lock:
+            heapq.heappush(self._waiting, call)
         # what serves may serve another than this one, and lives on: it takes nothing of this
         # caller's along, which Sentry gives to whatever is submitted and to the thread it starts
         Context().run(self._executor.submit, self._serve)
@@ -78,10 +88,28 @@ class Threads:
     def close(self) -> None:
         """Wait for the calls that run, cancel those that wait for a thread. Idempotent."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-        with suppress(queue.Empty):
-            while True:
-                self._waiting.get_nowait().result.cancel()
+        with self._lock:
+            left, self._waiting = self._waiting, []
+        for call in left:
+            call.result.cancel()
         self._executor.shutdown()
 
     def _serve(self) -> None:
-        self._waiting.get_nowait().make()  # there is one for each time this is asked for
+        """Make calls until none may be made. It is asked for with each; one that had to be left
+        because too many run early is made by the first of those that is done."""
+        while (taken := self._take()) is not None:
+            call, is_early = taken
+            call.make()
+            with self._lock:
+                self._early -= is_early
+
+    def _take(self) -> tuple[_Call, bool] | None:
+        """The most urgent call, and whether it could wait; None if there is none to be made now."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            is_early = self._waiting[0].due > time.monotonic()
+            if is_early and self._early >= self._early_at_most:
+                return None
+            self._early += is_early
+            return heapq.heappop(self._waiting), is_early

@@ -36,7 +36,7 @@ from moonshine_voice import ModelArch, MoonshineError, Transcriber, get_model_pa
 
 from .errors import ProviderError
 from .listening import Listening
-from .unfinished import ending
+from .unfinished import Ending, ending
 from .utterance import SAMPLE_RATE_HZ, SpeechBuffer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ LANGUAGE: Final = LanguageCode("en")
 
 PAUSE_SECONDS: Final = 0.09
 """Length of a pause in which recognition begins: shorter ones are within words."""
-_PADDING_SAMPLES: Final = SAMPLE_RATE_HZ // 5
+_PADDING_SAMPLES: Final = round(0.3 * SAMPLE_RATE_HZ)
 """Silence after what is recognised. With less than 0.3 s of it, the model takes a sentence for the
 beginning of a longer one: it writes a comma, and hears more words wrong."""
 
@@ -159,7 +159,8 @@ class RecognizeStream(stt.RecognizeStream):
     then takes what has been recognised. Where the caller goes on, it was in vain.
 
     A sentence that may go on is held back for a while, and recognised anew together with what
-    comes. It comes out alone when nothing does, or when it is flushed once more.
+    comes. It comes out alone when nothing does, or when it is flushed once more. Of one that as
+    often doesn't go on the words are told at once, as LiveKit's preflight: its answer is prepared.
 
     A transcript's ``speech_start_time`` and ``speech_end_time`` are the Unix times of the first
     voiced and the last audible sample, on the clock of their arrival. Speech that never pauses is
@@ -228,6 +229,7 @@ class RecognizeStream(stt.RecognizeStream):
     async def _recognize(self, utterance: Utterance) -> None:
         """Say what was said, or hold it back."""
         # dated first: while it is recognised, more arrives
+        asked_at = time.monotonic()
         began, ended = self._wall_clock(utterance.begins), self._wall_clock(utterance.ends)
         if self._ahead is None:
             self._ahead = asyncio.create_task(self._recognizer.transcribe(utterance.samples))
@@ -239,8 +241,11 @@ class RecognizeStream(stt.RecognizeStream):
             self._speech.take()  # it is lost; what comes isn't
             raise
         duration = len(utterance.samples) / SAMPLE_RATE_HZ
-        wait = self._listening.wait(ending(text))
-        if wait and self._held is None and not self._speech.full:
+        end = ending(text)
+        wait = self._listening.wait(end) - (time.monotonic() - asked_at)
+        if wait > 0 and self._held is None and not self._speech.full:
+            if end is Ending.LOOSE:  # the answer can be prepared meanwhile
+                self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, text, began, ended)
             self._held = asyncio.get_running_loop().call_later(
                 wait, self._say, text, began, ended, duration
             )
@@ -252,6 +257,17 @@ class RecognizeStream(stt.RecognizeStream):
         self._go_on()
         self._ahead = None
         self._speech.take()
+        request_id = self._tell(stt.SpeechEventType.FINAL_TRANSCRIPT, text, began, ended)
+        self._event_ch.send_nowait(
+            stt.SpeechEvent(
+                stt.SpeechEventType.RECOGNITION_USAGE,
+                request_id=request_id,
+                recognition_usage=stt.RecognitionUsage(audio_duration=duration),
+            )
+        )
+
+    def _tell(self, type: stt.SpeechEventType, text: str, began: float, ended: float) -> str:
+        """Hand out words, if there are any; returns the request's id."""
         request_id = utils.shortuuid("stt_")
         if text:
             stream_began = self.start_time - self.start_time_offset
@@ -260,20 +276,14 @@ class RecognizeStream(stt.RecognizeStream):
             )
             self._event_ch.send_nowait(
                 stt.SpeechEvent(
-                    stt.SpeechEventType.FINAL_TRANSCRIPT,
+                    type,
                     request_id=request_id,
                     alternatives=[words],
                     speech_start_time=began,
                     speech_end_time=ended,
                 )
             )
-        self._event_ch.send_nowait(
-            stt.SpeechEvent(
-                stt.SpeechEventType.RECOGNITION_USAGE,
-                request_id=request_id,
-                recognition_usage=stt.RecognitionUsage(audio_duration=duration),
-            )
-        )
+        return request_id
 
     def _wall_clock(self, position: float) -> float:
         """The Unix time of a position in the audio, in seconds since its beginning."""

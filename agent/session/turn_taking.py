@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _HOLD_SECONDS: Final = 1.2
 """Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
 words have come by :data:`_FALSE_INTERRUPTION_SECONDS`."""
-_LINGER_SECONDS: Final = 0.45
+_LINGER_SECONDS: Final = 0.38
 """Time for which a sentence is kept that is as likely to go on as not, after the silence that ended
 it: with that a pause of 0.6 s is outlasted."""
 _FALSE_INTERRUPTION_SECONDS: Final = 1.5
@@ -50,7 +50,7 @@ class _Delays:
 _DELAYS: Final[dict[Detection, _Delays]] = {
     # Recognition, which begins within the silence, is what one waits for: a shorter delay gains
     # nothing.
-    "words": _Delays(pause=0.2, least=0.22, longest=2.0),
+    "words": _Delays(pause=0.16, least=0.16, longest=2.0),
     # LiveKit asks for at least 0.25 s of silence, and these are its own delays
     "model": _Delays(pause=0.3, least=0.3, longest=2.5),
     # Nobody knows whether more is to come: less cuts people off between two clauses.

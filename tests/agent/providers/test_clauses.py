@@ -32,6 +32,10 @@ REPLIES = {
         "\n\nI don't know what to say to that.",
         " Nor does anybody else.",
     ],
+    "I'm sorry, our reservations book is being looked after right now.": [
+        "I'm sorry,",
+        " our reservations book is being looked after right now.",
+    ],
     "...": ["..."],
 }
 """Replies, and the pieces in which they are said: of the first sentence each clause."""

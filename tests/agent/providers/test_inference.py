@@ -54,6 +54,25 @@ async def test_who_is_needed_first_is_served_first() -> None:
     assert served == ["first", "second", "soon", "later"]
 
 
+async def test_one_thread_is_kept_for_who_is_needed_at_once() -> None:
+    """What can wait never takes all threads; it is made all the same, one call after another."""
+    served: list[str] = []
+    go_on = Event()
+
+    def later() -> None:
+        go_on.wait(30)
+        served.append("later")
+
+    with closing(Threads(2)) as threads:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(threads.run(later, spare=60.0))
+            await asyncio.sleep(0)
+            await threads.run(lambda: served.append("at once"))
+            go_on.set()
+    assert served == ["at once", "later", "later", "later"]
+
+
 async def test_whoever_is_cancelled_is_not_served() -> None:
     """A call that nobody waits for any more takes no thread's time."""
     served: list[str] = []

@@ -242,3 +242,19 @@ async def test_unfinished_sentence_comes_out_alone_in_the_end(
             event = await anext(stream)
         assert event.type == SpeechEventType.FINAL_TRANSCRIPT
         assert "table" in event.alternatives[0].text
+
+
+async def test_answer_to_what_may_be_all_can_be_prepared(
+    recognizer: Recognizer, speak: Speak
+) -> None:
+    """Of a sentence that ends with a day its words are there before it is certain that they are
+    all."""
+    stt = STT(recognizer, Listening(hold=60, linger=0.2))
+    async with stt.stream() as stream:
+        for frame in frames(await speak("I would like a table on Friday."), silence(0.5)):
+            stream.push_frame(frame)
+        stream.flush()
+        early, final = await anext(stream), await anext(stream)
+    assert early.type == SpeechEventType.PREFLIGHT_TRANSCRIPT
+    assert final.type == SpeechEventType.FINAL_TRANSCRIPT
+    assert early.alternatives[0].text == final.alternatives[0].text != ""
