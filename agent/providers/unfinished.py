@@ -30,7 +30,7 @@ _FILLERS: Final = frozenset(re.findall(r"\w+", "ah eh er erm hm hmm mm uh uhm um
 _LIKE_A_FILLER: Final = frozenset(
     re.findall(
         r"[\w']+",
-        "a am an ah arm 'em em en eh her hum m mom mum no o of oh on or un unb up",
+        "a am an ah arm bum dumb 'em em en eh her hum m mom mum no o of oh on or thumb un unb up",
     )
 )
 """Words, and what is none, that "um" and "uh" are heard as."""
@@ -38,7 +38,7 @@ _OPEN: Final = frozenset(
     re.findall(
         r"[\w']+",
         """
-        a an the my your our their its every each another next either both half
+        a an the some any my your our their its every each another next either both half
         mr mrs ms miss mister dr doctor
         and or but because if when while unless although whether plus than as like
         of for from at into onto to with by on in about between until till during without under near

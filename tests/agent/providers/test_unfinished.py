@@ -54,6 +54,8 @@ And what time do you?
 The name is up.
 The name is us.
 Add them.
+And dumb.
+I would like some
 The waiter was unb.
 I would like a table for em.
 My lumber is five, five, five
