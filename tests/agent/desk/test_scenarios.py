@@ -77,23 +77,22 @@ def recognizer() -> Iterator[Recognizer]:
 
 
 def plain(words: str) -> str:
-    """Words as they are compared: in lower case and without punctuation."""
-    return re.sub(r"[^\w' ]", "", words.lower())
+    """Words as they are compared: in lower case, without punctuation, and without "um" and "uh",
+    which are heard as anything."""
+    return re.sub(r"\b(?:um|uh)\b|[^\w' ]", "", words.lower())
 
 
 async def hear(recognizer: Recognizer, turn: Turn, offset: int = 0) -> str:
     """What is recognised of a turn that begins so many samples into a window of the detector's; of
-    one with pauses, piece by piece, as it is when they are longer than the detector waits."""
+    one with pauses as a whole, as the recogniser's stream does it."""
     if not isinstance(turn, SpokenTurn):
         return turn.words
-    heard = []
-    for piece in turn.say.pieces:
-        buffer = SpeechBuffer()
-        said = np.frombuffer(piece.pcm, np.int16)
-        buffer.push(np.pad(said, (SAMPLE_RATE_HZ + offset, SAMPLE_RATE_HZ)))
-        utterance = buffer.take()
-        heard.append(await recognizer.transcribe(utterance.samples) if utterance else "")
-    return " ".join(heard)
+    buffer = SpeechBuffer()
+    buffer.push(
+        np.pad(np.frombuffer(turn.say.pcm, np.int16), (SAMPLE_RATE_HZ + offset, SAMPLE_RATE_HZ))
+    )
+    utterance = buffer.take()
+    return await recognizer.transcribe(utterance.samples) if utterance else ""
 
 
 async def hold(scenario: Scenario, reservations: Reservations, words: list[str]) -> None:
