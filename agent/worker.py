@@ -61,6 +61,7 @@ class Loaded:
         ``environ`` is where the agent's class finds what it connects to.
         """
         script = script_of(self.agent)
+        turns = self.turns.of(our_words=self.models.hears_within_pauses)
         async with (
             providers.Connections.open() as connections,
             resources(self.agent, environ) as make_agent,
@@ -72,12 +73,12 @@ class Loaded:
                     line,
                     agent=make_agent,
                     plugins=lambda: self.models.plugins(
-                        script, connections=connections, listening=self.turns.listening
+                        script, connections=connections, listening=turns.listening
                     ),
                     silence=self.silence,
                     prices=self.prices,
                     record=self.record,
-                    turns=self.turns,
+                    turns=turns,
                 )
                 self.opened(session)
                 return session

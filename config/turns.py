@@ -33,7 +33,7 @@ MIN_DELAY: Any = Field(
     allow_inf_nan=False,
     validation_alias="PARLEY_ENDPOINTING_MIN_DELAY",
     description="Seconds of silence before a caller is answered; when not set, what suits "
-    "PARLEY_TURN_DETECTION. `parley tune` measures others.",
+    "PARLEY_TURN_DETECTION and the recogniser. `parley tune` measures others.",
 )
 MAX_DELAY: Any = Field(
     None,

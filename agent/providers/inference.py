@@ -56,7 +56,7 @@ class Threads:
         self._waiting: list[_Call] = []
         """A heap."""
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._early = 0
         """Calls that run before they are needed."""
         self._early_at_most = max(1, count - 1)
@@ -78,8 +78,9 @@ class Threads:
             partial(copy_context().run, function),
             result,
         )
-        with self._lock:
+        with self._changed:
             heapq.heappush(self._waiting, call)
+            self._changed.notify()
         # what serves may serve another than this one, and lives on: it takes nothing of this
         # caller's along, which Sentry gives to whatever is submitted and to the thread it starts
         Context().run(self._executor.submit, self._serve)
@@ -88,28 +89,31 @@ class Threads:
     def close(self) -> None:
         """Wait for the calls that run, cancel those that wait for a thread. Idempotent."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
+        with self._changed:
             left, self._waiting = self._waiting, []
+            self._changed.notify_all()
         for call in left:
             call.result.cancel()
         self._executor.shutdown()
 
     def _serve(self) -> None:
-        """Make calls until none may be made. It is asked for with each; one that had to be left
-        because too many run early is made by the first of those that is done."""
+        """Make calls until there are none. It is asked for with each."""
         while (taken := self._take()) is not None:
             call, is_early = taken
             call.make()
-            with self._lock:
+            with self._changed:
                 self._early -= is_early
+                self._changed.notify()
 
     def _take(self) -> tuple[_Call, bool] | None:
-        """The most urgent call, and whether it could wait; None if there is none to be made now."""
-        with self._lock:
-            if not self._waiting:
-                return None
-            is_early = self._waiting[0].due > time.monotonic()
-            if is_early and self._early >= self._early_at_most:
-                return None
-            self._early += is_early
-            return heapq.heappop(self._waiting), is_early
+        """The most urgent call, and whether it could wait; None if there is none. Where too many
+        run early, wait until this one is due, or another comes."""
+        with self._changed:
+            while self._waiting:
+                spare = self._waiting[0].due - time.monotonic()
+                is_early = spare > 0
+                if not is_early or self._early < self._early_at_most:
+                    self._early += is_early
+                    return heapq.heappop(self._waiting), is_early
+                self._changed.wait(spare)
+            return None

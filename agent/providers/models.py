@@ -67,6 +67,9 @@ class Models:
     llm: tuple[Callable[[Script], llm.LLM[Any]], ...]
     tts: tuple[Callable[[], tts.TTS[Any]], ...]
     timeout: float
+    hears_within_pauses: bool
+    """True if recognition is that of this machine alone, which begins within a pause and holds
+    back what may go on (:mod:`.moonshine`)."""
     close: Callable[[], None]
     """Waits for the inference that is running, then frees the models. Blocks; idempotent. Requests
     of sessions fail afterwards: close the sessions first."""
@@ -167,6 +170,7 @@ def load(choice: Choice) -> Models:
         llm=minds,
         tts=tuple(voices[name] for name in choice.tts),
         timeout=choice.timeout,
+        hears_within_pauses=choice.stt == ("local",),
         close=close,
     )
 

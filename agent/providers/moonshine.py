@@ -17,6 +17,8 @@ import asyncio
 import os
 import queue
 import time
+from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Never
 
@@ -40,8 +42,10 @@ from .unfinished import Ending, ending
 from .utterance import SAMPLE_RATE_HZ, SpeechBuffer
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from .inference import Threads
-    from .utterance import Samples, Utterance
+    from .utterance import Samples
 
 MODEL: Final = "tiny-en"
 LANGUAGE: Final = LanguageCode("en")
@@ -152,6 +156,24 @@ class STT(stt.STT[Never]):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What was recognised, when it was said (Unix seconds), and how much audio it was (seconds)."""
+
+    text: str
+    began: float
+    ended: float
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Words that are held back, until the timer tells them."""
+
+    words: _Words
+    timer: asyncio.TimerHandle
+
+
 class RecognizeStream(stt.RecognizeStream):
     """One caller's audio in, a final transcript for each utterance out.
 
@@ -183,8 +205,13 @@ class RecognizeStream(stt.RecognizeStream):
         self._arrived_at = time.time()
         self._ahead: asyncio.Task[str] | None = None
         """Recognition of what is kept of the speech, since its pause."""
-        self._held: asyncio.TimerHandle | None = None
-        """The end of the time for which it is held back, since it was found that it may go on."""
+        self._held: _Held | None = None
+        """What is held back, since it was found that it may go on."""
+        self._was_flushed = False
+        """True once a flush has come in this pause. LiveKit's is one, when it takes speech to be
+        over; who flushes after that wants what is there."""
+        self._flushes: deque[stt.RecognizeStream._FlushSentinel] = deque()
+        """Flushes that have come while an utterance was recognised."""
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Take audio in real time; the time of its arrival dates the speech in it."""
@@ -194,93 +221,152 @@ class RecognizeStream(stt.RecognizeStream):
 
     async def _run(self) -> None:
         try:
-            async for item in self._input_ch:
+            async for item in self._items():
                 if isinstance(item, rtc.AudioFrame):
-                    self._speech.push(np.frombuffer(item.data, np.int16))
-                    self._look_ahead()
-                    if not self._speech.full:
-                        continue
-                # a flush, or as much speech as is recognised in one piece
-                if utterance := self._speech.look():
-                    await self._recognize(utterance)
+                    self._hear(item)
+                else:
+                    await self._take_flush()
+                while self._speech.full or self._is_over:
+                    await self._recognize(may_go_on=not self._speech.full)
+            self._let_go()
         finally:
             self._go_on()
             if self._ahead is not None:
                 await utils.aio.cancel_and_wait(self._ahead)
 
-    def _look_ahead(self) -> None:
-        """Begin to recognise what may be all, or forget that it was begun."""
+    async def _take_flush(self) -> None:
+        if self._held is None:
+            # in the middle of a word nobody waits for more: the call ends, or the turn
+            await self._recognize(may_go_on=self._speech.paused >= PAUSE_SECONDS)
+            self._was_flushed = True
+        elif self._was_flushed:
+            self._let_go()
+        else:
+            self._was_flushed = True
+
+    async def _items(self) -> AsyncIterator[rtc.AudioFrame | stt.RecognizeStream._FlushSentinel]:
+        """What comes in, a flush after what :meth:`_catch_up` has heard before it."""
+        async for item in self._input_ch:
+            yield item
+            while self._flushes:
+                yield self._flushes.popleft()
+
+    @property
+    def _is_over(self) -> bool:
+        """True if there is speech that is taken to be over, and not told or held yet. Where
+        sentences are held it is so without a flush: after a hold none may come, as LiveKit's
+        detector may not have heard what ended it."""
+        holds = bool(self._listening.hold) and self._held is None
+        return holds and self._speech.paused >= self._listening.pause
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        """Take a frame; begin to recognise what may be all, or forget that it was begun."""
+        self._speech.push(np.frombuffer(frame.data, np.int16))
         if self._speech.paused < PAUSE_SECONDS:
             self._go_on()
             if self._ahead is not None:
                 self._ahead.cancel()
                 self._ahead = None
-        elif self._ahead is None and (utterance := self._speech.look()):
-            self._ahead = asyncio.create_task(self._recognizer.transcribe(utterance.samples))
-            # its error is that of the flush, if one comes
-            self._ahead.add_done_callback(lambda done: done.cancelled() or done.exception())
+        elif self._ahead is None:
+            self._look_ahead()
+
+    def _look_ahead(self) -> asyncio.Task[str] | None:
+        """Begin to recognise the speech that is kept; None if there is none."""
+        if (utterance := self._speech.look()) is None:
+            return None
+        self._ahead = asyncio.create_task(self._recognizer.transcribe(utterance.samples))
+        # its error is that of who waits for it, if somebody does
+        self._ahead.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._ahead
+
+    def _catch_up(self) -> None:
+        """Hear what has come while it was recognised. A flush of a pause that is over counts no
+        more."""
+        while not self._input_ch.empty():
+            item = self._input_ch.recv_nowait()
+            if isinstance(item, rtc.AudioFrame):
+                self._hear(item)
+                if self._speech.paused < PAUSE_SECONDS:
+                    self._flushes.clear()
+            else:
+                self._flushes.append(item)
 
     def _go_on(self) -> None:
         """Hold nothing back any more: the caller speaks again, or all is over."""
+        self._was_flushed = False
         if self._held is not None:
-            self._held.cancel()
+            self._held.timer.cancel()
             self._held = None
 
-    async def _recognize(self, utterance: Utterance) -> None:
+    def _let_go(self) -> None:
+        """Say what is held back, if something is."""
+        if self._held is not None:
+            self._say(self._held.words)
+
+    async def _recognize(self, *, may_go_on: bool) -> None:
         """Say what was said, or hold it back."""
+        began_at = time.monotonic()
+        utterance, task = self._speech.look(), self._ahead or self._look_ahead()
+        if utterance is None or task is None:
+            return
         # dated first: while it is recognised, more arrives
-        asked_at = time.monotonic()
         began, ended = self._wall_clock(utterance.begins), self._wall_clock(utterance.ends)
-        if self._ahead is None:
-            self._ahead = asyncio.create_task(self._recognizer.transcribe(utterance.samples))
         try:
-            text = await self._ahead
+            text = await task
         except BaseException:
-            self._ahead.cancel()
+            task.cancel()
             self._ahead = None
             self._speech.take()  # it is lost; what comes isn't
             raise
-        duration = len(utterance.samples) / SAMPLE_RATE_HZ
-        end = ending(text)
-        wait = self._listening.wait(end) - (time.monotonic() - asked_at)
-        if wait > 0 and self._held is None and not self._speech.full:
-            if end is Ending.LOOSE:  # the answer can be prepared meanwhile
-                self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, text, began, ended)
-            self._held = asyncio.get_running_loop().call_later(
-                wait, self._say, text, began, ended, duration
-            )
+        words = _Words(text, began, ended, len(utterance.samples) / SAMPLE_RATE_HZ)
+        if not (may_go_on and self._listening.hold):
+            self._say(words)
             return
-        self._say(text, began, ended, duration)
+        self._catch_up()
+        if self._ahead is not task:  # the caller goes on: it is recognised as a whole, then
+            return
+        end = ending(text)
+        wait = self._listening.wait(end) - (time.monotonic() - began_at)
+        if wait <= 0:
+            self._say(words)
+            return
+        if end is Ending.LOOSE:  # the answer can be prepared meanwhile
+            self._tell(stt.SpeechEventType.PREFLIGHT_TRANSCRIPT, words)
+        timer = asyncio.get_running_loop().call_later(wait, self._say, words)
+        self._held = _Held(words, timer)
 
-    def _say(self, text: str, began: float, ended: float, duration: float) -> None:
-        """Hand out what was said between these Unix times, and forget its sound."""
+    def _say(self, words: _Words) -> None:
+        """Hand out what was said, and forget its sound."""
         self._go_on()
         self._ahead = None
         self._speech.take()
-        request_id = self._tell(stt.SpeechEventType.FINAL_TRANSCRIPT, text, began, ended)
+        request_id = self._tell(stt.SpeechEventType.FINAL_TRANSCRIPT, words)
         self._event_ch.send_nowait(
             stt.SpeechEvent(
                 stt.SpeechEventType.RECOGNITION_USAGE,
                 request_id=request_id,
-                recognition_usage=stt.RecognitionUsage(audio_duration=duration),
+                recognition_usage=stt.RecognitionUsage(audio_duration=words.duration),
             )
         )
 
-    def _tell(self, type: stt.SpeechEventType, text: str, began: float, ended: float) -> str:
+    def _tell(self, type: stt.SpeechEventType, said: _Words) -> str:
         """Hand out words, if there are any; returns the request's id."""
         request_id = utils.shortuuid("stt_")
-        if text:
+        if said.text:
             stream_began = self.start_time - self.start_time_offset
             words = stt.SpeechData(
-                LANGUAGE, text, start_time=began - stream_began, end_time=ended - stream_began
+                LANGUAGE,
+                said.text,
+                start_time=said.began - stream_began,
+                end_time=said.ended - stream_began,
             )
             self._event_ch.send_nowait(
                 stt.SpeechEvent(
                     type,
                     request_id=request_id,
                     alternatives=[words],
-                    speech_start_time=began,
-                    speech_end_time=ended,
+                    speech_start_time=said.began,
+                    speech_end_time=said.ended,
                 )
             )
         return request_id

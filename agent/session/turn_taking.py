@@ -8,8 +8,7 @@ Delays count from the last voiced window (:mod:`agent.providers.voice_activity`)
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from livekit import local_inference
@@ -19,12 +18,8 @@ from agent.providers import Listening
 from agent.providers.unfinished import Ending, ending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from livekit.agents import LanguageCode, llm
     from livekit.agents.voice.turn import EndpointingOptions, TurnDetectionMode
-
-log = logging.getLogger(__name__)
 
 _HOLD_SECONDS: Final = 1.2
 """Time for which an unfinished sentence is kept from LiveKit. An interrupted agent goes on when no
@@ -48,14 +43,18 @@ class _Delays:
 
 
 _DELAYS: Final[dict[Detection, _Delays]] = {
-    # Recognition, which begins within the silence, is what one waits for: a shorter delay gains
-    # nothing.
-    "words": _Delays(pause=0.16, least=0.16, longest=2.0),
+    # The words come when they come, and may be those of the first clause only: less answers that.
+    "words": _Delays(pause=0.3, least=0.45, longest=2.0),
     # LiveKit asks for at least 0.25 s of silence, and these are its own delays
     "model": _Delays(pause=0.3, least=0.3, longest=2.5),
     # Nobody knows whether more is to come: less cuts people off between two clauses.
     "vad": _Delays(pause=0.3, least=0.45, longest=3.0),
 }
+
+
+_OUR_WORDS: Final = _Delays(pause=0.16, least=0.16, longest=2.0)
+"""Delays where recognition begins within the silence, and holds back what may go on: its words are
+what one waits for, and a longer delay gains nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +71,43 @@ class TurnTaking:
     """The least silence before a turn is over, in seconds; the detection's own when None."""
     max_delay: float | None = None
     """The silence before a turn is over that sounds unfinished, likewise."""
+    is_ours: bool = False
+    """True if the words are those of our own recogniser, which works within a pause."""
+
+    def of(self, *, our_words: bool) -> TurnTaking:
+        """The same, with our own recogniser or another."""
+        return replace(self, is_ours=our_words and self.detection == "words")
+
+    @property
+    def _delays(self) -> _Delays:
+        return _OUR_WORDS if self.is_ours else _DELAYS[self.detection]
 
     @property
     def listening(self) -> Listening:
         """The way in which the session's plugins listen meanwhile."""
-        pause = _DELAYS[self.detection].pause
-        if self.detection != "words":
-            return Listening(pause)
-        hold = min(_HOLD_SECONDS, self._endpointing(self.detection)["max_delay"])
-        return Listening(pause, hold=hold, linger=min(_LINGER_SECONDS, hold))
+        if not self.is_ours:
+            return Listening(self._delays.pause)
+        hold = min(_HOLD_SECONDS, self.endpointing_options()["max_delay"])
+        return Listening(self._delays.pause, hold=hold, linger=min(_LINGER_SECONDS, hold))
 
     def prepare(self) -> None:
         """Load what all sessions share. Blocks for 0.3 s where that is a model."""
         if self.detection == "model":
             local_inference.init_eot()
 
-    def handling(self, on_foreign: Callable[[], None]) -> TurnHandlingOptions:
-        """LiveKit's options for one session, with a detector of its own.
-
-        Args:
-            on_foreign: called when the caller turns out to speak a language that the detector
-                doesn't know.
-        """
+    def handling(self) -> TurnHandlingOptions:
+        """LiveKit's options for one session, with a detector of its own."""
         detection: TurnDetectionMode
         match self.detection:
             case "words":
-                detection = SentenceDetector(on_foreign)
+                detection = SentenceDetector()
             case "model":
                 detection = inference.TurnDetector(version="v1-mini")
             case "vad":
                 detection = "vad"
         return TurnHandlingOptions(
             turn_detection=detection,
-            endpointing=self._endpointing(self.detection),
+            endpointing=self.endpointing_options(),
             # Speech stops as soon as a voice is sure, and goes on where it stopped if no words
             # come of it: so being quick to stop costs little when it was a cough. Recognition has
             # the timeout to find words: going on before it has would be talking over the caller
@@ -121,14 +124,10 @@ class TurnTaking:
             preemptive_generation={"enabled": True, "preemptive_tts": True},
         )
 
-    def patient(self) -> EndpointingOptions:
-        """The delays where nobody can tell whether more is to come."""
-        return self._endpointing("vad")
-
-    def _endpointing(self, detection: Detection) -> EndpointingOptions:
-        delays = _DELAYS[detection]
-        least = delays.least if self.min_delay is None else self.min_delay
-        longest = delays.longest if self.max_delay is None else self.max_delay
+    def endpointing_options(self) -> EndpointingOptions:
+        """LiveKit's options of the delays."""
+        least = self._delays.least if self.min_delay is None else self.min_delay
+        longest = self._delays.longest if self.max_delay is None else self.max_delay
         return {"mode": self.endpointing, "min_delay": least, "max_delay": max(least, longest)}
 
 
@@ -137,26 +136,15 @@ USUAL: Final = TurnTaking()
 
 
 class SentenceDetector:
-    """LiveKit's interface to a turn detector, on the grammar of what was said.
-
-    One for each session: what a caller speaks is known of that caller only.
-    """
+    """LiveKit's interface to a turn detector, on the grammar of what was said."""
 
     model = "words"
     provider = "parley"
 
-    def __init__(self, on_foreign: Callable[[], None]) -> None:
-        self._on_foreign: Callable[[], None] | None = on_foreign
-
     async def supports_language(self, language: LanguageCode | None) -> bool:
-        """True for English, and where nobody says which language it is."""
-        if not language or language.language == "en":
-            return True
-        if self._on_foreign is not None:
-            log.info("PARLEY_TURN_DETECTION=words knows English, and this is %s", language)
-            self._on_foreign()
-            self._on_foreign = None
-        return False
+        """True for English. Without it the least delay decides, as where nobody says which language
+        it is."""
+        return language is not None and language.language == "en"
 
     async def unlikely_threshold(self, language: LanguageCode | None) -> float | None:
         """The probability below which a turn isn't over."""

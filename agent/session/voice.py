@@ -171,9 +171,7 @@ class VoiceSession:
             stt=plugins.stt,
             llm=plugins.llm,
             tts=plugins.tts,
-            turn_handling=self._turns.handling(
-                on_foreign=lambda: session.update_options(endpointing_opts=self._turns.patient())
-            ),
+            turn_handling=self._turns.handling(),
             conn_options=plugins.connect,
             aec_warmup_duration=None,  # the caller's device cancels its echo, or has none
             user_away_timeout=self._silence or None,

@@ -149,7 +149,7 @@ async def hold(
         stt=own.stt,
         llm=own.llm,
         tts=own.tts,
-        turn_handling=USUAL.handling(on_foreign=lambda: None),
+        turn_handling=USUAL.handling(),
         aec_warmup_duration=None,
         user_away_timeout=None,
     )

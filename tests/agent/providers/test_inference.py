@@ -73,6 +73,18 @@ async def test_one_thread_is_kept_for_who_is_needed_at_once() -> None:
     assert served == ["at once", "later", "later", "later"]
 
 
+async def test_what_could_wait_is_served_when_it_is_due() -> None:
+    """The thread that is kept free makes it then, while another call of its kind still runs."""
+    go_on = Event()
+    with closing(Threads(2)) as threads:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(threads.run(lambda: go_on.wait(30), spare=60.0))
+            await asyncio.sleep(0)
+            assert await threads.run(lambda: "in time", spare=0.1) == "in time"
+            assert not go_on.is_set()
+            go_on.set()
+
+
 async def test_whoever_is_cancelled_is_not_served() -> None:
     """A call that nobody waits for any more takes no thread's time."""
     served: list[str] = []

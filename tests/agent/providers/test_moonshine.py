@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
+import numpy as np
 import pytest
 from jiwer import wer
-from livekit import rtc
+from livekit import local_inference, rtc
 from livekit.agents import APIConnectOptions, APIError
 from livekit.agents.stt import SpeechEventType
 
@@ -21,7 +23,7 @@ from agent.providers.moonshine import STT, Recognizer
 from .conftest import frames, silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from livekit.agents.stt import RecognizeStream, SpeechEvent
 
@@ -249,12 +251,103 @@ async def test_answer_to_what_may_be_all_can_be_prepared(
 ) -> None:
     """Of a sentence that ends with a day its words are there before it is certain that they are
     all."""
-    stt = STT(recognizer, Listening(hold=60, linger=0.2))
+    stt = STT(recognizer, Listening(hold=60, linger=60))
     async with stt.stream() as stream:
         for frame in frames(await speak("I would like a table on Friday."), silence(0.5)):
             stream.push_frame(frame)
         stream.flush()
-        early, final = await anext(stream), await anext(stream)
+        early = await anext(stream)
+        stream.flush()
+        final = await anext(stream)
     assert early.type == SpeechEventType.PREFLIGHT_TRANSCRIPT
     assert final.type == SpeechEventType.FINAL_TRANSCRIPT
     assert early.alternatives[0].text == final.alternatives[0].text != ""
+
+
+class Scripted:
+    """A recognizer that hears what it is told to; and a detector likewise."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = iter(texts)
+        self.may_answer = anyio.Event()
+        self.may_answer.set()
+
+    async def transcribe(self, samples: Samples) -> str:
+        """The next text, as soon as it may be told."""
+        await self.may_answer.wait()
+        return next(self._texts)
+
+    def stream(self, *, hold: float) -> RecognizeStream:
+        """A caller's audio, whose words may be held back for so long."""
+        listening = Listening(pause=0.16, hold=hold, linger=hold)
+        return STT(self, listening).stream()  # type: ignore[arg-type] # it asks nothing else
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[RecognizeStream, float, int], None]:
+    """Has a stream hear windows of a voice of this probability."""
+    coming: deque[float] = deque()
+
+    class Detector:
+        def predict(self, _: Samples) -> float:
+            return coming.popleft()
+
+    monkeypatch.setattr(local_inference, "VAD", Detector)
+    sound = np.full(local_inference.VAD_WINDOW_SAMPLES, 3_000, np.int16)
+
+    def push(stream: RecognizeStream, probability: float, count: int) -> None:
+        for _ in range(count):
+            coming.append(probability)
+            stream.push_frame(rtc.AudioFrame(sound.tobytes(), 16_000, 1, len(sound)))
+
+    return push
+
+
+async def test_breath_within_a_hold_loses_nothing(
+    windows: Callable[[RecognizeStream, float, int], None],
+) -> None:
+    """One window like a voice, which ends the hold and begins no utterance: the words come out."""
+    said = "On Saturday at seven"
+    async with Scripted(said, said).stream(hold=0.2) as stream:
+        windows(stream, 0.9, 20)
+        windows(stream, 0.0, 7)
+        stream.flush()
+        windows(stream, 0.4, 1)
+        windows(stream, 0.0, 12)
+        async for event in stream:
+            if event.type == SpeechEventType.FINAL_TRANSCRIPT:
+                break
+    assert event.alternatives[0].text == said
+
+
+@pytest.mark.parametrize("ends", ["in_the_middle_of_a_word", "in_a_pause"])
+async def test_call_that_ends_within_a_sentence_keeps_its_words(
+    windows: Callable[[RecognizeStream, float, int], None], ends: str
+) -> None:
+    """Nobody waits for what may come, when nothing can."""
+    async with Scripted("A table for").stream(hold=60) as stream:
+        windows(stream, 0.9, 20)
+        if ends == "in_a_pause":
+            windows(stream, 0.0, 7)
+        stream.end_input()
+        events = [event async for event in stream]
+    assert transcripts(events) == ["A table for"]
+
+
+async def test_who_goes_on_while_it_is_recognised_is_heard_as_a_whole(
+    windows: Callable[[RecognizeStream, float, int], None],
+) -> None:
+    """A machine that is late takes no first clause for a sentence."""
+    heard = Scripted("A table.", "A table for four.")
+    heard.may_answer = anyio.Event()
+    async with heard.stream(hold=60) as stream:
+        windows(stream, 0.9, 20)
+        windows(stream, 0.0, 6)
+        stream.flush()
+        windows(stream, 0.9, 20)
+        windows(stream, 0.0, 6)
+        await anyio.wait_all_tasks_blocked()
+        heard.may_answer.set()
+        stream.end_input()
+        events = [event async for event in stream]
+    assert transcripts(events) == ["A table for four."]

@@ -9,11 +9,6 @@ from livekit.agents.voice.turn import _StreamingTurnDetector, _TurnDetector
 from agent.session.turn_taking import USUAL, SentenceDetector, TurnTaking
 
 
-def unasked() -> None:
-    """What isn't expected to be called."""
-    pytest.fail("nobody speaks a foreign language here")
-
-
 def history(*said: tuple[llm.ChatRole, str]) -> llm.ChatContext:
     """A conversation so far."""
     context = llm.ChatContext.empty()
@@ -24,12 +19,12 @@ def history(*said: tuple[llm.ChatRole, str]) -> llm.ChatContext:
 
 async def probability(*said: tuple[llm.ChatRole, str]) -> float:
     """The detector's judgement of the last words."""
-    return await SentenceDetector(unasked).predict_end_of_turn(history(*said))
+    return await SentenceDetector().predict_end_of_turn(history(*said))
 
 
 async def test_unfinished_sentence_is_no_end_of_turn() -> None:
     """Its probability is on the other side of the threshold from that of a finished one."""
-    unlikely = await SentenceDetector(unasked).unlikely_threshold(LanguageCode("en"))
+    unlikely = await SentenceDetector().unlikely_threshold(LanguageCode("en"))
     assert unlikely is not None
     assert await probability(("user", "I would like a table for")) < unlikely
     assert await probability(("user", "I would like a table for four.")) > unlikely
@@ -49,50 +44,55 @@ async def test_only_the_last_words_are_judged() -> None:
     assert said == 1
 
 
-async def test_foreign_caller_is_given_time_once() -> None:
-    """English is known, and an unnamed language taken for it; another is told of, once."""
-    told: list[None] = []
-    detector = SentenceDetector(lambda: told.append(None))
-    assert await detector.supports_language(None)
+async def test_grammar_is_asked_of_english_only() -> None:
+    """Of another language, or one that nobody names, it would know nothing."""
+    detector = SentenceDetector()
     assert await detector.supports_language(LanguageCode("en-GB"))
-    assert not told
     assert not await detector.supports_language(LanguageCode("de"))
-    assert not await detector.supports_language(LanguageCode("de-AT"))
-    assert len(told) == 1
+    assert not await detector.supports_language(None)
 
 
-def test_each_detection_has_delays_of_its_own() -> None:
-    """Who knows more answers sooner; the operator's delays go before."""
-    words, vad = (TurnTaking(of).handling(unasked)["endpointing"] for of in ("words", "vad"))
-    assert words["min_delay"] < vad["min_delay"]
+def test_words_that_come_at_once_are_answered_at_once() -> None:
+    """Our own recogniser's are there within the pause. Others' come later, and a first clause
+    without the rest must not be answered: as long as silence alone is waited for, they are too."""
+    ours, others, silence = (
+        turns.handling()["endpointing"]["min_delay"]
+        for turns in (USUAL.of(our_words=True), USUAL.of(our_words=False), TurnTaking("vad"))
+    )
+    assert ours < others == silence
+    assert USUAL.of(our_words=True).listening.pause < USUAL.of(our_words=False).listening.pause
+
+
+def test_operators_delays_go_before() -> None:
+    """Whatever the detection's own are."""
     given = TurnTaking("words", "dynamic", min_delay=0.7, max_delay=4.0)
-    asked = given.handling(unasked)["endpointing"]
-    assert asked == {"mode": "dynamic", "min_delay": 0.7, "max_delay": 4.0}
-    assert given.patient()["min_delay"] == 0.7
-    assert USUAL.patient()["min_delay"] == vad["min_delay"]
+    asked = {"mode": "dynamic", "min_delay": 0.7, "max_delay": 4.0}
+    for ours in (True, False):
+        assert given.of(our_words=ours).handling()["endpointing"] == asked
 
 
-def test_unfinished_sentence_is_held_back_where_words_decide() -> None:
+def test_unfinished_sentence_is_held_back_where_our_words_decide() -> None:
     """No longer than a caller is waited for, and not at all where nobody asks for the words."""
-    assert 0 < USUAL.listening.linger < USUAL.listening.hold < 1.5  # then an agent goes on
-    assert TurnTaking("words", max_delay=0.8).listening.hold == 0.8
-    for other in (TurnTaking("vad"), TurnTaking("model")):
+    ours = USUAL.of(our_words=True).listening
+    assert 0 < ours.linger < ours.hold < 1.5  # then an interrupted agent goes on
+    assert TurnTaking("words", max_delay=0.8).of(our_words=True).listening.hold == 0.8
+    for other in (USUAL, TurnTaking("vad").of(our_words=True), TurnTaking("model")):
         assert (other.listening.hold, other.listening.linger) == (0, 0)
 
 
 def test_the_longest_delay_is_never_shorter_than_the_least() -> None:
     """An operator may name one of the two."""
-    assert TurnTaking("words", min_delay=5.0).patient()["max_delay"] == 5.0
+    assert TurnTaking("words", min_delay=5.0).endpointing_options()["max_delay"] == 5.0
 
 
 @pytest.mark.parametrize("detection", ["words", "model", "vad"])
 def test_livekit_is_given_what_it_takes(detection: str) -> None:
     """A detector of its own protocols, or the name of a mode; and a pause that it takes."""
     turns = TurnTaking(detection)  # type: ignore[arg-type] # the parameter is one of them
-    given = turns.handling(unasked)["turn_detection"]
+    given = turns.handling()["turn_detection"]
     match detection:
         case "words":
-            detector: _TurnDetector = SentenceDetector(unasked)
+            detector: _TurnDetector = SentenceDetector()
             assert type(given) is type(detector)
             assert not isinstance(given, _StreamingTurnDetector)
         case "model":
