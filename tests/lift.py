@@ -117,7 +117,7 @@ class Lifted:
         self._run(self.python, "-W", "error", "-c", _ALL_MODULES.format(name=self.name))
 
     def test(self, *arguments: str | Path) -> None:
-        """Run pytest, side by side as ``make test`` does."""
+        """Run pytest, side by side in two processes: few of these tests wait."""
         beside = ("--numprocesses", "2", "--dist", "worksteal")
         self._run(self.python, "-m", "pytest", "-q", "-m", "not system", *beside, *arguments)
 

@@ -6,6 +6,7 @@ it, and a model that writes thirty words a second takes half a second for a long
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -23,23 +24,36 @@ _BREATH: Final = re.compile(
     r".{8,14}?,(?=\s)|.{15,}?(?=\s(?:and|at|because|but|for|from|on|or|until|with)\s)", re.DOTALL
 )
 """The beginning of a long clause, up to where a speaker may breathe: "I'm sorry,"."""
-_UNENDED: Final = re.compile(r"\s*.{15,}\w", re.DOTALL)
-"""Such a beginning, when it stands alone."""
+_HESITATIONS: Final = ("...", "…")
+"""Signs that end a sentence only if another one begins: "Well... maybe." goes on."""
 _SENTENCES: Final = tokenize.blingfire.SentenceTokenizer(min_sentence_len=1, retain_format=True)
 """Sentences however short: the voice makes each by itself, and so the first is there first."""
 _LIVEKITS: Final = tokenize.blingfire.SentenceTokenizer(retain_format=True)
 """Sentences as LiveKit cuts them: a short one stays with the next."""
 
 
-def clauses(text: str, *, is_awaited: bool = True) -> Iterator[str]:
+class Beginning(str):
+    """A beginning whose sentence goes on, told by who cut it. LiveKit's adapter takes the space
+    off its ends before it is said, and it is one still."""
+
+    __slots__ = ()
+
+    def strip(self, chars: str | None = None, /) -> Beginning:
+        """See :meth:`str.strip`."""
+        return Beginning(super().strip(chars))
+
+
+def clauses(text: str, *, is_awaited: bool = True, goes_on: bool = False) -> Iterator[str]:
     """Clauses to synthesise one after the other.
 
     Args:
         text: a sentence, several, or the beginning of one.
         is_awaited: whether somebody waits for it, or hears what comes before it.
+        goes_on: whether it is a :class:`Beginning`.
     """
-    if is_awaited and _UNENDED.fullmatch(text):
-        text += ","  # it goes on: the voice must not fall
+    text = text.strip()
+    if goes_on and text[-1:].isalnum():
+        text += ","  # the voice must not fall
     for part in parts(text, is_awaited=is_awaited):
         for clause in _SENTENCES.tokenize(part):
             if clause := clause.strip():
@@ -71,14 +85,17 @@ def beginning(written: str, *, is_first: bool) -> tuple[int, bool]:
     """
     clause = _CLAUSE.match(written)
     sentence, *following = _SENTENCES.tokenize(written) or [""]
-    ends = [len(sentence)] if following else []
+    is_followed = bool(following) and not (
+        sentence.endswith(_HESITATIONS) and "".join(following).isspace()
+    )
+    ends = [len(sentence)] if is_followed else []
     ends += [clause.end()] if clause else []
     end = min(ends, default=0)
     if is_first and (end or len(written)) > _LONG_CLAUSE_LETTERS:
         breath = _BREATH.match(written)
         if breath and (not end or breath.end() < end):
             return breath.end(), False
-    return end, bool(following) and end == len(sentence)
+    return end, is_followed and end == len(sentence)
 
 
 class Opening(tokenize.SentenceTokenizer):
@@ -109,6 +126,8 @@ class OpeningStream(tokenize.SentenceStream):
     def __init__(self) -> None:
         super().__init__()
         self._pieces = _LIVEKITS.stream()
+        self._unended: list[str] = []
+        """Pieces cut where a sentence goes on, until they are out: one of a reply at most."""
         self._begin()
 
     def _begin(self) -> None:
@@ -126,7 +145,10 @@ class OpeningStream(tokenize.SentenceStream):
             length, self._is_open = beginning(self._written, is_first=not self._has_begun)
             if not length:
                 return
-            self._pieces.push_text(self._written[:length])
+            piece = self._written[:length]
+            if piece[-1].isalnum():
+                self._unended.append(piece)
+            self._pieces.push_text(piece)
             self._pieces.flush()
             self._written = self._written[length:]
             self._has_begun = True
@@ -155,4 +177,8 @@ class OpeningStream(tokenize.SentenceStream):
         return self._pieces.closed
 
     async def __anext__(self) -> tokenize.TokenData:
-        return await self._pieces.__anext__()
+        piece = await self._pieces.__anext__()
+        if piece.token not in self._unended:
+            return piece
+        self._unended.remove(piece.token)
+        return dataclasses.replace(piece, token=Beginning(piece.token))

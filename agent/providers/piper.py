@@ -30,7 +30,7 @@ from piper.config import PiperConfig
 
 from agent.audio import audible
 
-from .clauses import Opening, clauses
+from .clauses import Beginning, Opening, clauses
 from .spoken import Spoken
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ class Voice:
         """
         silent = True
         try:
-            for clause in clauses(speakable(text), is_awaited=not heard.spare):
+            goes_on = isinstance(text, Beginning)
+            for clause in clauses(speakable(text), is_awaited=not heard.spare, goes_on=goes_on):
                 pcm = await self._spoken.get(
                     clause,
                     partial(self._synthesise, clause),

@@ -3,9 +3,10 @@
 Agents begin as they always do ("Thank you for calling…", "One moment, please."), and a caller waits
 for just that. What is kept is said at once, by no thread. All sessions of a process share it.
 
-**What is kept.** Clauses that two sessions have asked for, the least used gone first. What only one
-caller is told, a name and a number read back, however often, ends with its synthesis: nothing of it
-stays but a hash, salted by the process. All of it is in memory only, and never logged.
+**What is kept.** Clauses that two sessions have asked for, the least used gone first. What is said
+in one call only, a name and a number read back, however often, ends with its synthesis: nothing of
+it stays but a hash, salted by the process. A caller who calls again is another session, and what
+both calls are told may be kept. All of it is in memory only, and never logged.
 
 What is being synthesised is waited for by all who ask for it meanwhile, unless it can wait longer
 than they can. Sessions may be on event loops of their own.
@@ -87,7 +88,8 @@ class Spoken:
                 self._kept.move_to_end(clause)
                 return pcm
             making, due = self._making.get(clause), time.monotonic() + spare
-            is_new = making is None or making.due > due  # what can wait may come too late
+            # what can wait may come too late; what runs already comes first
+            is_new = making is None or (making.due > due and not _has_begun(making.call))
             if making is None or is_new:
                 making = _Making(due, self._threads.submit(make, spare=spare))
                 self._making[clause] = making
@@ -123,10 +125,10 @@ class Spoken:
             if making.is_shared and not failed:
                 self._keep(clause, call.result())
         for place in places:
-            if call.cancelled():
-                place.cancel()
-            elif place.set_running_or_notify_cancel():
-                if (error := call.exception()) is not None:
+            if place.set_running_or_notify_cancel():
+                if call.cancelled():  # by none of those who wait
+                    place.set_exception(RuntimeError("the inference threads are closed"))
+                elif (error := call.exception()) is not None:
                     place.set_exception(error)
                 else:
                     place.set_result(call.result())
@@ -141,3 +143,7 @@ class Spoken:
         while self._bytes > limit:
             _, rarest = self._kept.popitem(last=False)
             self._bytes -= len(rarest)
+
+
+def _has_begun(call: Future[bytes]) -> bool:
+    return call.running() or call.done()

@@ -20,6 +20,7 @@ import asyncio
 import ctypes
 import functools
 import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     _Owner = Callable[[FfiEvent], object]
     """It is called by the client's threads."""
 
+log = logging.getLogger(__name__)
+
+_END_TIMEOUT_SECONDS: Final = 5.0
+"""Time that the native client has to say that a stream has ended, once it was told to end it."""
 _numbers: Final = itertools.count(1 << 62)
 """Numbers of the requests made here: far from livekit's own."""
 _installing: Final = threading.Lock()
@@ -88,7 +93,8 @@ class _Ear:
         self._silence = Silence(sample_rate)
         self._arrived: deque[tuple[bytes, float]] = deque()
         """Frames that the loop is yet to take."""
-        with _routing_queue().early() as queue:
+        self._routing = _routing_queue()
+        with self._routing.early() as queue:
             given = FfiClient.instance.request(_asked(track, sample_rate, frame_ms))
             self._handle = FfiHandle(given.new_audio_stream.stream.handle.id)
             self._key = "audio_stream_event", self._handle.handle
@@ -98,22 +104,40 @@ class _Ear:
         """Hear nothing any more; returns when nothing of it is on its way."""
         self._is_open = False
         self._handle.dispose()
-        await self.ended.wait()
-        _routing_queue().disown(self._key)
+        with anyio.move_on_after(_END_TIMEOUT_SECONDS) as waiting:
+            await self.ended.wait()
+        if waiting.cancelled_caught:
+            log.warning("rooms: a track that is heard no more didn't end in time")
 
     def _hear(self, event: FfiEvent) -> None:
         """Take note of a frame, in whichever thread it comes."""
         said = event.audio_stream_event
         if said.HasField("eos"):
-            self._loop.call_soon_threadsafe(self._end)
+            # here and not by who closes it: that may be cancelled once more as it waits, and the
+            # frames before this one need somebody who disposes of them
+            self._routing.disown(self._key)
+            self._wake(self._end)
             return
         frame = said.frame_received.frame
+        if not self._is_open:
+            FfiHandle(frame.handle.id).dispose()
+            return
         pcm = ctypes.string_at(frame.info.data_ptr, 2 * frame.info.samples_per_channel)
         FfiHandle(frame.handle.id).dispose()
         self._arrived.append((pcm, time.time()))
         self._silence.hear(pcm)
         if not self._silence.is_long or len(self._arrived) >= self._together:
-            self._loop.call_soon_threadsafe(self._take_all)
+            self._wake(self._take_all)
+
+    def _wake(self, function: Callable[[], None]) -> None:
+        """Have this called on the loop. One that is closed has left its track: that is ended here,
+        and its end comes as any other's."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            self._is_open = False
+            self._arrived.clear()
+            self._handle.dispose()
 
     def _take_all(self) -> None:
         while self._arrived:
@@ -162,8 +186,13 @@ class AudioSource(rtc.AudioSource):
             if not taken.done():
                 taken.set_result(event)
 
-        _routing_queue().expect(("capture_audio_frame", asked.request_async_id), self._loop, note)
-        FfiClient.instance.request(request)
+        queue, key = _routing_queue(), ("capture_audio_frame", asked.request_async_id)
+        queue.expect(key, self._loop, note)
+        try:
+            FfiClient.instance.request(request)
+        except BaseException:
+            queue.disown(key)  # what wasn't asked for never comes
+            raise
         if error := (await taken).capture_audio_frame.error:
             raise RuntimeError(error)
 
@@ -238,13 +267,16 @@ class _RoutingQueue(FfiQueue["FfiEvent"]):
     def own(self, key: Key, owner: _Owner) -> None:
         """Have a stream's events taken in the thread they come in, in their order."""
         with self._lock:
+            is_over = False
             for item in self._early:
                 if item.audio_stream_event.stream_handle == key[1]:
                     owner(item)
-            self._owners[key] = owner  # whoever has the next one waits for the lock till then
+                    is_over |= item.audio_stream_event.HasField("eos")
+            if not is_over:
+                self._owners[key] = owner  # whoever has the next one waits for the lock till then
 
     def disown(self, key: Key) -> None:
-        """Undo :meth:`own`."""
+        """Undo :meth:`own`, or :meth:`expect`."""
         self._owners.pop(key, None)
 
     def expect(

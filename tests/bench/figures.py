@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,7 +40,8 @@ def medians(
     """Each contender's figures, as medians over rounds in which all of them take turns.
 
     What the machine does meanwhile then hits all alike, and every second round runs backwards, so
-    that none profits from coming after another.
+    that none profits from coming after another. What a round hasn't seen was 0 there: a thread that
+    had ended, or was yet to begin.
     """
     seen: dict[str, list[Mapping[str, float]]] = {name: [] for name in contenders}
     order = list(contenders)
@@ -48,7 +50,10 @@ def medians(
             seen[name].append(contenders[name]())
         order.reverse()
     return {
-        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        name: {
+            key: statistics.median(run.get(key, 0.0) for run in runs)
+            for key in dict.fromkeys(itertools.chain.from_iterable(runs))
+        }
         for name, runs in seen.items()
     }
 

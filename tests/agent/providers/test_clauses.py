@@ -7,7 +7,7 @@ from itertools import accumulate
 
 import pytest
 
-from agent.providers.clauses import Opening, beginning, clauses, parts
+from agent.providers.clauses import Beginning, Opening, beginning, clauses, parts
 
 REPLIES = {
     "How can I help you?": ["How can I help you?"],
@@ -116,8 +116,9 @@ def test_parts_of_a_sentence(text: str, said: list[str]) -> None:
     ("text", "is_awaited", "said"),
     [
         ("Certainly. For when?", True, ["Certainly.", "For when?"]),
-        ("On Saturdays we are open", True, ["On Saturdays we are open,"]),
+        ("On Saturdays we are open", True, ["On Saturdays we are open"]),
         ("On Saturdays we are open", False, ["On Saturdays we are open"]),
+        ("That is what it is. Yes", True, ["That is what it is.", "Yes"]),
         ("Yes", True, ["Yes"]),
         (
             "On Saturdays we are open from noon until eleven in the evening.",
@@ -130,3 +131,31 @@ def test_parts_of_a_sentence(text: str, said: list[str]) -> None:
 def test_clauses_of_a_text(text: str, is_awaited: bool, said: list[str]) -> None:
     """Each sentence is said by itself; what is cut for who waits goes on, and else isn't cut."""
     assert list(clauses(text, is_awaited=is_awaited)) == said
+
+
+def test_a_beginning_has_a_comma() -> None:
+    """The voice must not fall where a sentence goes on; one that has a sign already keeps it."""
+    assert list(clauses(" On Saturdays we are open", goes_on=True)) == ["On Saturdays we are open,"]
+    assert list(clauses("Yes, we are,", goes_on=True)) == ["Yes, we are,"]
+
+
+async def test_who_cuts_a_beginning_says_so() -> None:
+    """Only what was cut goes on: not a sentence, nor a reply that ends without a full stop."""
+    stream = Opening().stream()
+    long = "On Saturdays we are open from noon until eleven in the evening"
+    for reply in ("On Sundays we are closed", long, "Certainly. On Mondays we are closed"):
+        stream.push_text(reply)
+        stream.flush()
+    stream.end_input()
+    said = [piece.token async for piece in stream]
+    assert [piece for piece in said if isinstance(piece, Beginning)] == ["On Saturdays we are open"]
+    assert said[1:3] == ["On Saturdays we are open", " from noon until eleven in the evening"]
+    assert isinstance(said[1].strip(), Beginning)
+
+
+@pytest.mark.parametrize("dots", ["...", "…"])
+def test_dots_end_nothing_by_themselves(dots: str) -> None:
+    """Somebody hesitates: the sentence may go on after them."""
+    assert beginning(f"Well{dots} ", is_first=True) == (0, False)
+    assert beginning(f"Well{dots} maybe", is_first=True) == (0, False)
+    assert beginning(f"Well{dots} I", is_first=True)[0]

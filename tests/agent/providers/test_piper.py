@@ -62,6 +62,18 @@ class Recorded(Threads):
         return made
 
 
+class Said(Voice):
+    """A voice that remembers what the model was given, its first run before all."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.said: list[str] = []
+        super().__init__(threads)
+
+    def _synthesise(self, clause: str) -> bytes:
+        self.said.append(clause)
+        return super()._synthesise(clause)
+
+
 async def test_a_reply_begins_at_its_first_sound() -> None:
     """Of the silence that Piper begins with, the caller waits for 10 ms; nothing that can be heard
     is lost, not a soft "h" or "f" either, and within the reply pauses stay as they are."""
@@ -189,24 +201,40 @@ async def test_a_reply_is_begun_before_it_is_written(models: Models) -> None:
 async def test_a_beginning_goes_on() -> None:
     """Where a reply is cut for a breath the voice doesn't fall; later on nobody waits, and a long
     clause is said in one go."""
-    with closing(Recorded()) as threads:
+    with closing(Threads(1)) as threads:
         heard = Heard(0)
         texts: list[str] = []
-        for text in (
-            "On Saturdays we are open",
-            " from noon until eleven in the evening with music and food.",
+        for text, goes_on in (
+            ("On Saturdays we are open", True),
+            (" from noon until eleven in the evening with music and food.", False),
         ):
-            texts += clauses(text, is_awaited=not heard.spare)
+            texts += clauses(text, is_awaited=not heard.spare, goes_on=goes_on)
             heard.add(3.0)
         assert texts == [
             "On Saturdays we are open,",
             "from noon until eleven in the evening with music and food.",
         ]
-        async with TTS(Voice(threads)).stream() as reply:
+        voice = Said(threads)
+        async with TTS(voice).stream() as reply:
             reply.push_text("On Saturdays we are open from noon until eleven, and on Sundays.")
             reply.end_input()
             assert [audio async for audio in reply]
-        assert len(threads.results) == 3
+        assert voice.said[1] == "On Saturdays we are open,"
+        assert len(voice.said) == 1 + 3
+
+
+async def test_the_voice_falls_where_a_text_ends() -> None:
+    """Without a full stop, too: nothing comes after it, as a stream or as a whole."""
+    with closing(Threads(1)) as threads:
+        voice = Said(threads)
+        for text in ("We are open on Saturdays", "It is at seven. Nobody else has come"):
+            async with TTS(voice).stream() as reply:
+                reply.push_text(text)
+                reply.end_input()
+                assert [audio async for audio in reply]
+            async with TTS(voice, streams=False).synthesize(text) as whole:
+                assert [audio async for audio in whole]
+        assert not [clause for clause in voice.said if clause.endswith(",")]
 
 
 async def test_closing_stops_synthesis() -> None:

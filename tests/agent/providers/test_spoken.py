@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from contextlib import closing
 from functools import partial
@@ -132,6 +133,26 @@ async def test_nobody_waits_for_what_can_wait(threads: Threads, maker: Maker) ->
     assert served == ["now", "later"]
 
 
+async def test_what_is_being_made_is_waited_for(threads: Threads) -> None:
+    """Its call has begun and comes first, however long it could have waited."""
+    spoken, begun, finish = Spoken(threads), threading.Event(), threading.Event()
+    served: list[str] = []
+
+    def make(who: str) -> bytes:
+        served.append(who)
+        begun.set()
+        finish.wait(20)
+        return b"Hello."
+
+    later = asyncio.create_task(spoken.get("Hello.", partial(make, "later"), session=1, spare=60.0))
+    assert await asyncio.to_thread(begun.wait, 20)
+    now = asyncio.create_task(spoken.get("Hello.", partial(make, "now"), session=2))
+    await asyncio.sleep(0)
+    finish.set()
+    assert [await later, await now] == [b"Hello."] * 2
+    assert served == ["later"]
+
+
 async def test_a_failure_is_everybodys_and_the_next_one_tries_again(threads: Threads) -> None:
     """Nothing is kept of it."""
     spoken = Spoken(threads)
@@ -197,14 +218,14 @@ async def test_sessions_on_loops_of_their_own(threads: Threads, maker: Maker) ->
 
 
 async def test_closed_threads_leave_nobody_waiting(maker: Maker) -> None:
-    """Who waits is cancelled, as by the threads themselves; who asks then, fails."""
+    """Who waits fails, and so does who asks then."""
     threads = Threads(1)
     spoken = Spoken(threads)
     async with occupied(threads):
         waiting = asyncio.create_task(spoken.get("Hello.", maker.of("Hello."), session=1))
         await asyncio.sleep(0)
         closing_them = asyncio.create_task(asyncio.to_thread(threads.close))
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(RuntimeError, match="closed"):
             await waiting
     await closing_them
     with pytest.raises(RuntimeError):

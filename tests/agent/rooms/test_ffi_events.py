@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
 from livekit.rtc._proto import ffi_pb2
 
 from agent.audio import LONG_SILENCE_SECONDS
-from agent.rooms.ffi_events import AudioSource, _RoutingQueue, heard
+from agent.rooms import ffi_events
+from agent.rooms.ffi_events import AudioSource, _Ear, _RoutingQueue, heard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RATE = 16_000
 FRAMES = 25
@@ -81,6 +87,99 @@ async def test_nothing_stays_behind() -> None:
     assert not routing._early
 
 
+class End:
+    """The end of the one stream that is heard, held back until it is let go."""
+
+    def __init__(self) -> None:
+        self.came, self.let_go, self.is_taken = (threading.Event() for _ in range(3))
+        owners: Any = FfiClient.instance.queue._owners
+        (key,) = (key for key in owners if key[0] == "audio_stream_event")
+        self._owner: Callable[[ffi_pb2.FfiEvent], object] = owners[key]
+        owners[key] = self._take
+
+    def _take(self, event: ffi_pb2.FfiEvent) -> None:
+        is_end = event.audio_stream_event.HasField("eos")
+        if is_end:
+            self.came.set()
+            self.let_go.wait(20)
+        try:
+            self._owner(event)
+        finally:
+            if is_end:
+                self.is_taken.set()
+
+
+async def test_one_who_is_cancelled_twice_leaves_nothing_behind() -> None:
+    """The second time while it waits for the end of what it heard."""
+    routing: Any = ffi_events._routing_queue()
+    before = len(routing._owners)
+    microphone = Microphone(1000)
+    listens = asyncio.create_task(microphone.listen())
+    await asyncio.sleep(0)
+    end = End()
+    listens.cancel()
+    assert await asyncio.to_thread(end.came.wait, 20)
+    listens.cancel()
+    await asyncio.wait([listens])
+    assert listens.cancelled()
+    end.let_go.set()
+    assert await asyncio.to_thread(end.is_taken.wait, 20)
+    assert len(routing._owners) == before
+    await microphone.aclose()
+
+
+async def test_what_a_closed_loop_heard_ends() -> None:
+    """A call whose loop is gone keeps no audio, and its stream is closed with the next frame."""
+    routing: Any = ffi_events._routing_queue()
+    before = len(routing._owners)
+    microphone = Microphone(1000)
+
+    async def hear() -> _Ear:
+        return _Ear(microphone.track, RATE, 20, microphone.take, 1)
+
+    ear = await asyncio.to_thread(asyncio.run, hear())
+    end = End()
+    end.let_go.set()
+    await microphone.speak()
+    assert await asyncio.to_thread(end.is_taken.wait, 20)
+    assert len(routing._owners) == before
+    assert not ear._arrived
+    assert not microphone.heard
+    await microphone.aclose()
+
+
+async def test_a_stream_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever heard it doesn't wait for ever, and says so; its end is still taken."""
+    monkeypatch.setattr(ffi_events, "_END_TIMEOUT_SECONDS", 0.01)
+    routing: Any = ffi_events._routing_queue()
+    before = len(routing._owners)
+    microphone = Microphone(1000)
+    async with heard(microphone.track, sample_rate=RATE, frame_ms=20, take=microphone.take):
+        end = End()
+    assert "didn't end in time" in caplog.text
+    end.let_go.set()
+    assert await asyncio.to_thread(end.is_taken.wait, 20)
+    assert len(routing._owners) == before
+    await microphone.aclose()
+
+
+async def test_a_frame_that_cannot_be_handed_over() -> None:
+    """It is expected no more when the client refuses it, as it does in a forked process."""
+    routing: Any = ffi_events._routing_queue()
+    before = len(routing._owners)
+    microphone, client = Microphone(1000), FfiClient.instance
+    process, client._pid = client._pid, 0
+    try:
+        with pytest.raises(RuntimeError, match="fork"):
+            await microphone.speak()
+    finally:
+        client._pid = process
+    assert len(routing._owners) == before
+    await microphone.aclose()
+
+
 async def test_in_a_long_silence_frames_come_together() -> None:
     """Each with the time at which it came; what can be heard waits for nothing."""
     source = AudioSource(RATE, 1, queue_size_ms=200)
@@ -131,6 +230,19 @@ async def test_audio_that_comes_before_its_owner_is_named() -> None:
     routing.put(audio(7, 5))
     assert taken == [2, 4, 5]
     assert not routing._early
+
+
+async def test_a_stream_that_ends_before_its_owner_is_named() -> None:
+    """Its owner is told, and not named: nothing comes after that."""
+    routing, taken = _RoutingQueue(FfiQueue()), list[ffi_pb2.FfiEvent]()
+    event = ffi_pb2.FfiEvent()
+    event.audio_stream_event.stream_handle = 7
+    event.audio_stream_event.eos.SetInParent()
+    with routing.early():
+        routing.put(event)
+        routing.own(("audio_stream_event", 7), taken.append)
+    assert taken == [event]
+    assert not routing._owners
 
 
 async def test_an_event_that_comes_while_its_owner_is_named() -> None:
