@@ -42,5 +42,6 @@ MAX_DELAY: Any = Field(
     allow_inf_nan=False,
     validation_alias="PARLEY_ENDPOINTING_MAX_DELAY",
     description="Seconds of silence before a caller is answered who doesn't seem to have finished; "
-    "likewise.",
+    "likewise. No effect with PARLEY_TURN_DETECTION=vad, where nobody judges that, unless "
+    "PARLEY_ENDPOINTING is `dynamic`, which lengthens the other delay up to it.",
 )

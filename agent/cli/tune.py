@@ -33,7 +33,11 @@ fewest false and missed ends, and then the shortest wait. Use a machine that doe
 and --repeat for a verdict that isn't chance.
 
 Callers are the agent's scenarios, and those in a folder `pauses` beside them; the example's take
-some three minutes a row. Ctrl-C ends it: what is measured by then is shown.
+some three minutes a row. Ctrl-C ends it: what is measured by then is shown. A combination that
+fails is told in one line, and the others are tried.
+
+Delays are the detection's own unless given here, whatever the settings say: where they are to be
+unset for what is recommended, that is said.
 
 Exit code 0 if something can be recommended; 1 if nothing can; 2 if the input was wrong.
 
@@ -73,7 +77,8 @@ MaxDelays = Annotated[
     typer.Option(
         "--max-delay",
         help="Silence before an answer where more seems to come, in seconds; several likewise. The "
-        "detection's own if not given.",
+        "detection's own if not given. Not tried with vad, which never waits for it, unless "
+        "PARLEY_ENDPOINTING is dynamic.",
     ),
 ]
 Lines = Annotated[
@@ -111,7 +116,12 @@ def command(
         settings,
         tuning.Plan(
             scenarios=tuple(scenarios or ()),
-            ways=tuning.grid(detection or (), min_delay or (), max_delay or ()),
+            ways=tuning.grid(
+                detection or (),
+                min_delay or (),
+                max_delay or (),
+                dynamic=settings.endpointing == "dynamic",
+            ),
             lines=tuple(line or ()),
             seed=secrets.randbelow(2**31) if seed is None else seed,
             repeat=repeat,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
+import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -45,20 +46,23 @@ LONGEST_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of finding the end of a turn; a delay that is None is the detection's own."""
+    """One way of finding the end of a turn; a delay that is None is the detection's own, whatever
+    the operator has set."""
 
     detection: Detection
     min_delay: float | None = None
     max_delay: float | None = None
 
-    @property
-    def environ(self) -> dict[str, str]:
-        """The variables that set it."""
-        delays = {"MIN": self.min_delay, "MAX": self.max_delay}
+    def environ(self, settings: Settings) -> dict[str, str]:
+        """The variables that set it, where these are the settings; an empty one is to be unset."""
+        delays = {
+            "PARLEY_ENDPOINTING_MIN_DELAY": (self.min_delay, settings.endpointing_min_delay),
+            "PARLEY_ENDPOINTING_MAX_DELAY": (self.max_delay, settings.endpointing_max_delay),
+        }
         return {"PARLEY_TURN_DETECTION": self.detection} | {
-            f"PARLEY_ENDPOINTING_{name}_DELAY": f"{seconds:g}"
-            for name, seconds in delays.items()
-            if seconds is not None
+            name: "" if seconds is None else f"{seconds:g}"
+            for name, (seconds, already) in delays.items()
+            if seconds is not None or already is not None
         }
 
     def applied(self, settings: Settings) -> Settings:
@@ -91,9 +95,17 @@ class Plan:
 
 
 def grid(
-    detections: Sequence[str], min_delays: Sequence[str], max_delays: Sequence[str]
+    detections: Sequence[str],
+    min_delays: Sequence[str],
+    max_delays: Sequence[str],
+    *,
+    dynamic: bool = False,
 ) -> tuple[Way, ...]:
-    """Every combination of the values of the options, as they are written.
+    """Every combination of the values of the options, as they are written, that differs from the
+    others in what it does.
+
+    With vad nobody says that more is to come, and the longest delay is never waited for: it is left
+    out, unless it limits a least one that is ``dynamic``.
 
     Raises:
         InputError: one can't be used, or no combination can.
@@ -104,7 +116,7 @@ def grid(
         Way(detection, least, most)
         for detection in _detections(detections) or ("words", "vad")
         for least in given or DELAYS[detection]
-        for most in longest
+        for most in (longest if detection != "vad" or dynamic else (None,))
     ]
     usable = [
         way
@@ -157,7 +169,7 @@ def tune(settings: Settings, plan: Plan) -> bool:
     if plan.json is not None:
         check_writable("--json", plan.json)
     console.print(f"seed {plan.seed}", markup=False)
-    trials: list[Trial] = []
+    outcome = _Outcome()
     with tempfile.TemporaryDirectory(prefix="parley-") as scratch:
         store = settings.trace_store or Path(scratch) / "traces.db"
         with (
@@ -165,17 +177,50 @@ def tune(settings: Settings, plan: Plan) -> bool:
             process.traced(settings, store=str(store)) as runtime,
         ):
             runs = _Runs(settings, plan, chosen, runtime, ending, store, Path(scratch))
-            process.run(functools.partial(_try_all, runs, lines or [None], trials))
+            process.run(functools.partial(_try_all, runs, lines or [None], outcome))
     unwritten = None
     if plan.json is not None:
+        figures = {**as_json(outcome.trials), "failed": outcome.failed}
         try:
-            plan.json.write_text(json.dumps(as_json(trials), indent=2) + "\n", encoding="utf-8")
+            plan.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             unwritten = unwritable("--json", plan.json, error)
-    _show(console, trials, len(plan.ways))
+    _show(console, outcome, len(plan.ways))
     if unwritten is not None:
         raise simulator.ScenarioError(unwritten)
-    return recommended(trials) is not None
+    if outcome.refused == len(plan.ways):
+        raise InputError("none of it could be tried: see above")
+    return recommended(outcome.trials) is not None
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What came of the ways so far."""
+
+    trials: list[Trial] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Ways whose run failed, each with why."""
+    refused: int = 0
+    """Number of those whose input can't be used."""
+
+    def fail(self, way: Way, error: Exception) -> None:
+        """Add one that failed, and tell of it."""
+        cause = _first(error)
+        refused = isinstance(cause, InputError)
+        self.refused += refused
+        why = str(cause) if refused else _place(cause)
+        self.failed[str(way)] = why
+        terminal.warn(f"{way}: {printable(why)}")
+
+
+def _first(error: Exception) -> Exception:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+def _place(error: Exception) -> str:
+    """An error that nobody expects, and where it was raised: its traceback isn't shown."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,21 +261,25 @@ class _Runs:
 
 
 async def _try_all(
-    runs: _Runs, lines: Sequence[simulator.Conditions | None], trials: list[Trial]
+    runs: _Runs, lines: Sequence[simulator.Conditions | None], outcome: _Outcome
 ) -> None:
-    """Add a trial for each way, until there are no more or somebody has had enough."""
+    """Try each way, until there are no more or somebody has had enough."""
     number = 0
     for at, way in enumerate(runs.plan.ways, 1):
         calls: list[simulator.CallResult] = []
-        for line in lines:
-            number += 1
-            on = "" if line is None else f", line {line}"
-            what = f"{at} of {len(runs.plan.ways)}: {way}{on}"
-            report = await runs.make(way, line, number, what)
-            if report is None or report.interrupted:
-                return
-            calls += report.calls
-        trials.append(trial(way.environ, calls))
+        try:
+            for line in lines:
+                number += 1
+                on = "" if line is None else f", line {line}"
+                what = f"{at} of {len(runs.plan.ways)}: {way}{on}"
+                report = await runs.make(way, line, number, what)
+                if report is None or report.interrupted:
+                    return
+                calls += report.calls
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are wanted
+            outcome.fail(way, error)
+        else:
+            outcome.trials.append(trial(way.environ(runs.settings), calls))
 
 
 @contextmanager
@@ -250,8 +299,9 @@ def _watch(what: str, calls: int) -> Iterator[Callable[[simulator.Progress], Non
         yield show
 
 
-def _show(console: Console, trials: Sequence[Trial], planned: int) -> None:
+def _show(console: Console, outcome: _Outcome, planned: int) -> None:
     """The table, and one recommendation in a sentence."""
+    trials = outcome.trials
     found, chosen = best(trials), recommended(trials)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("")
@@ -281,10 +331,13 @@ def _show(console: Console, trials: Sequence[Trial], planned: int) -> None:
         )
     if trials:
         console.print(table)
-    if len(trials) < planned:
+    if outcome.failed:
+        console.print(f"Failed: {len(outcome.failed)} of {planned}.", style="yellow")
+    if len(trials) + len(outcome.failed) < planned:
         console.print(f"Interrupted: {len(trials)} of {planned} were measured.", style="yellow")
     if chosen is None:
-        console.print("Nothing can be recommended: no turn was answered.", style="bold red")
+        why = "no turn was answered" if trials else "nothing was measured"
+        console.print(f"Nothing can be recommended: {why}.", style="bold red")
         return
     ends = chosen.false_ends + chosen.missed_ends
     console.print(

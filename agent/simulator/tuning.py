@@ -26,7 +26,7 @@ class Trial:
     """One way of finding the end of a turn, and what came of it."""
 
     environ: Mapping[str, str]
-    """The settings that make an agent do so; none that is at its default."""
+    """The settings that make an agent do so; an empty one is to be unset."""
     calls: int
     turns: int
     """Turns that were said aloud."""
@@ -41,8 +41,10 @@ class Trial:
 
     @property
     def settings(self) -> str:
-        """The settings as one sets them for a command; the usual ones are none."""
-        return " ".join(f"{name}={value}" for name, value in self.environ.items())
+        """The settings as one sets them for a command, and the names of those to be unset."""
+        given = " ".join(f"{name}={value}" for name, value in self.environ.items() if value)
+        unset = " and ".join(name for name, value in self.environ.items() if not value)
+        return f"{given}, with {unset} unset" if unset else given
 
 
 def trial(environ: Mapping[str, str], calls: Sequence[CallResult]) -> Trial:
@@ -85,7 +87,8 @@ def recommended(trials: Sequence[Trial]) -> Trial | None:
 
 
 def as_json(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The trials as JSON's types, with the recommended settings; null where there are none."""
+    """The trials as JSON's types, with the recommended settings; null where there are none, and
+    an empty setting is to be unset."""
     found, chosen = best(trials), recommended(trials)
     return {
         "recommended": None if chosen is None else dict(chosen.environ),

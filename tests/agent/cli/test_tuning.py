@@ -1,4 +1,4 @@
-"""``parley tune``: its grid, a small one from end to end, and one that is broken off."""
+"""``parley tune``: its grid, a small one from end to end, and those that end early or fail."""
 
 from __future__ import annotations
 
@@ -26,13 +26,33 @@ turns:
     expect: {{reply: closed on Mondays}}
 """
 TYPED = "name: typed\nturns: [text: hello, text: goodbye]\n"
+AT_TIMES = """
+import itertools
+
+from tests.agent.cli.fast_agent import FastAgent
+
+RUNS = itertools.count(1)
+
+
+class AtTimes(type):
+    @property
+    def resources(cls):
+        if next(RUNS) == 2:
+            raise RuntimeError("not this time")
+        raise AttributeError
+
+
+class Agent(FastAgent, metaclass=AtTimes):
+    pass
+"""
+"""An agent of whose second run nobody expects what it raises."""
 
 
 def test_every_combination_is_a_way() -> None:
     """Lists with commas and repeated options are one; without any, words and vad are tried."""
-    given = grid(["words, vad"], ["0.3", "0.5"], ["2"])
+    given = grid(["words, model"], ["0.3", "0.5"], ["2"])
     assert given == tuple(
-        Way(detection, least, 2.0) for detection in ("words", "vad") for least in (0.3, 0.5)
+        Way(detection, least, 2.0) for detection in ("words", "model") for least in (0.3, 0.5)
     )
     usual = grid([], [], [])
     assert {way.detection for way in usual} == {"words", "vad"}
@@ -44,9 +64,19 @@ def test_every_combination_is_a_way() -> None:
 
 def test_a_longest_delay_shorter_than_the_least_is_left_out() -> None:
     """Where no combination is left, that is said."""
-    assert grid(["vad"], ["0.5", "3"], ["2"]) == (Way("vad", 0.5, 2.0),)
+    assert grid(["words"], ["0.5", "3"], ["2"]) == (Way("words", 0.5, 2.0),)
     with pytest.raises(InputError, match="each --max-delay is shorter than each --min-delay"):
-        grid(["vad"], ["3"], ["2"])
+        grid(["words"], ["3"], ["2"])
+
+
+def test_a_longest_delay_is_not_tried_where_it_changes_nothing() -> None:
+    """With vad nobody says that more is to come; it is the limit of a dynamic delay, though."""
+    assert grid(["vad"], ["0.5"], ["1", "2"]) == (Way("vad", 0.5),)
+    assert grid(["vad"], ["3"], ["2"]) == (Way("vad", 3.0),)
+    both = (Way("words", 0.5, 1.0), Way("words", 0.5, 2.0), Way("vad", 0.5))
+    assert grid(["words", "vad"], ["0.5"], ["1,2"]) == both
+    limited = (Way("vad", 0.5, 1.0), Way("vad", 0.5, 2.0))
+    assert grid(["vad"], ["0.5"], ["1", "2"], dynamic=True) == limited
 
 
 @pytest.mark.parametrize(
@@ -66,14 +96,30 @@ def test_mistakes_are_one_line(options: tuple[list[str], ...], error: str) -> No
     assert str(refused.value) == error
 
 
-def test_a_way_is_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables that are recommended make the settings that were tried."""
-    for way in (Way("vad", 0.35), Way("words", None, 2.5), Way("model")):
-        applied = way.applied(load(turn_detection="words", endpointing_min_delay=0.9))
-        with monkeypatch.context() as patched:
-            for name, value in way.environ.items():
-                patched.setenv(name, value)
-            assert load() == applied
+@pytest.mark.parametrize("way", [Way("vad", 0.35), Way("words", None, 2.5), Way("model")])
+@pytest.mark.parametrize("already", [{}, {"MIN": "0.8"}, {"MIN": "0.8", "MAX": "2.2"}])
+def test_a_way_is_settings(
+    way: Way, already: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variables that are recommended make the settings that were tried, also beside those that
+    the operator has."""
+    for name, value in already.items():
+        monkeypatch.setenv(f"PARLEY_ENDPOINTING_{name}_DELAY", value)
+    settings = load()
+    applied = way.applied(settings)
+    for name, value in way.environ(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load() == applied
+
+
+def test_only_what_the_operator_has_set_is_to_be_unset() -> None:
+    """Variables that aren't there aren't named."""
+    detection = {"PARLEY_TURN_DETECTION": "vad"}
+    assert Way("vad").environ(load()) == detection
+    assert Way("vad").environ(load(endpointing_min_delay=0.8)) == {
+        **detection,
+        "PARLEY_ENDPOINTING_MIN_DELAY": "",
+    }
     assert str(Way("vad", 0.35, 2.0)) == "vad, at least 0.35 s, at most 2 s"
 
 
@@ -104,7 +150,16 @@ def test_a_small_grid(tmp_path: Path) -> None:
     assert "1 of 2: words, at least 0.4 s, line snr=30: 2 calls" in done.stderr
 
 
-def test_what_is_measured_is_shown_when_it_is_broken_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("measured", "interrupted", "why"),
+    [
+        (1, "Interrupted: 1 of 2 were measured.", "no turn was answered"),
+        (0, "Interrupted: 0 of 2 were measured.", "nothing was measured"),
+    ],
+)
+def test_what_is_measured_is_shown_when_it_is_broken_off(
+    tmp_path: Path, measured: int, interrupted: str, why: str
+) -> None:
     """Ctrl-C hangs up; the ways tried by then are in the table and in the file."""
     (tmp_path / "typed.yaml").write_text(TYPED)
     running = subprocess.Popen(
@@ -117,16 +172,62 @@ def test_what_is_measured_is_shown_when_it_is_broken_off(tmp_path: Path) -> None
     )
     assert running.stderr is not None
     told = ""
-    while "2 of 2" not in told:
+    while f"{measured + 1} of 2" not in told:
         told += running.stderr.readline()
     running.send_signal(signal.SIGINT)
     said, _ = running.communicate(timeout=40)
     assert running.returncode == 1
-    assert "Interrupted: 1 of 2 were measured." in said
-    assert "Nothing can be recommended: no turn was answered." in said
+    assert interrupted in said
+    assert f"Nothing can be recommended: {why}." in said
     tuned = json.loads((tmp_path / "tuned.json").read_text())
-    assert [each["calls"] for each in tuned["trials"]] == [1]
+    assert [each["calls"] for each in tuned["trials"]] == [1] * measured
     assert tuned["recommended"] is None
+    assert tuned["failed"] == {}
+
+
+def test_a_way_that_fails_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    """One line says why; what came before it and after it is in the table and in the file."""
+    (tmp_path / "typed.yaml").write_text(TYPED)
+    (tmp_path / "at_times.py").write_text(AT_TIMES)
+    done = _tuned(tmp_path, "--min-delay", "0.3,0.4,0.5", PARLEY_AGENT="at_times:Agent")
+    assert done.returncode == 1, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if ": 1 calls" not in line]
+    (line,) = lines
+    assert line.startswith("vad, at least 0.4 s: RuntimeError: not this time ("), line
+    assert line.endswith("at_times.py:13)"), line
+    assert "Failed: 1 of 3." in done.stdout
+    assert "Interrupted" not in done.stdout
+    assert "Nothing can be recommended: no turn was answered." in done.stdout
+    tuned = json.loads((tmp_path / "tuned.json").read_text())
+    least = [each["settings"]["PARLEY_ENDPOINTING_MIN_DELAY"] for each in tuned["trials"]]
+    assert least == ["0.3", "0.5"]
+    assert list(tuned["failed"]) == ["vad, at least 0.4 s"]
+    assert "not this time" in tuned["failed"]["vad, at least 0.4 s"]
+
+
+def test_input_that_no_way_can_use_is_an_error(tmp_path: Path) -> None:
+    """Each way is told of, and the exit code is 2."""
+    (tmp_path / "typed.yaml").write_text(TYPED)
+    done = _tuned(tmp_path, "--min-delay", "0.3,0.5", PARLEY_STT="plugin:nobody")
+    assert done.returncode == 2, done.stdout + done.stderr
+    *told, last = done.stderr.splitlines()
+    assert [line.partition(": ")[0] for line in told] == [
+        f"vad, at least {least} s" for least in ("0.3", "0.5")
+    ]
+    assert last == "parley: none of it could be tried: see above"
+    assert "Nothing can be recommended: nothing was measured." in done.stdout
+
+
+def _tuned(folder: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PARLEY, "tune", "typed.yaml", "--detection", "vad", "--json", "tuned.json", *options],
+        cwd=folder,
+        env={**os.environ, **SETTINGS, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_runs(tmp_path: Path) -> None:

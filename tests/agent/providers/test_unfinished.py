@@ -60,6 +60,21 @@ The waiter was unb.
 I would like a table for em.
 My lumber is five, five, five
 On Friday,
+I'd like to book
+Hi, I'm calling
+I was wondering
+Can you tell me
+I'd like to know
+It's under the name
+I'm looking
+The problem is that
+I'd like the one that
+Could you please
+I'd rather
+I ordered
+Yeah so
+Um so
+Could I please speak to the?
 """
 
 FINISHED = """
@@ -90,6 +105,85 @@ That's what I want.
 Yes please do
 Hello
 How are you
+Hi, I'd like to book an appointment.
+My car won't start and I need a tow truck.
+Do you have anything on Thursday?
+What time do you open?
+How late are you open?
+I'd like to cancel my reservation.
+Can I speak to somebody in billing?
+I'd like to speak to a doctor.
+I have a toothache.
+My internet is down.
+I can't log in.
+I was charged twice.
+I want a refund.
+Where is my order?
+My order number is 88213.
+It's for two adults and a child.
+Tomorrow at 9 a.m.
+Is there parking?
+What do you have?
+How much would that be?
+What would you recommend?
+I think so.
+That's fine, thank you.
+No, that's all, thanks.
+Could you repeat that?
+Sorry, what was that?
+I don't know what that is.
+I'd prefer the morning.
+Either is fine.
+I'm not sure.
+Hold on a second.
+I'm allergic to nuts.
+My husband and I.
+It's for my mom.
+Yes, that works for me.
+The one on Main Street.
+I'm calling about the apartment you have for rent.
+When can I move in?
+How many bedrooms does it have?
+What documents do I need to bring?
+Can you put me through?
+Does it come with breakfast?
+I need to reschedule.
+My daughter has a fever.
+I've been waiting for an hour.
+I just moved in.
+It's not what I ordered.
+I'd like a window seat.
+Do you deliver?
+What's the Wi-Fi password?
+I lost my card.
+I forgot my password.
+It was delivered yesterday, I think.
+I'm not feeling well.
+The light won't turn on.
+What is it for?
+OK, I will.
+Cash only?
+My appointment is in May.
+Thank you, doctor.
+I'd like to talk to her.
+About an hour or so.
+What sizes do you have?
+It's Will.
+Where are we?
+So am I.
+I'd love to.
+That's the one I want.
+The answer is no.
+I broke my arm.
+Four people, I guess.
+I'm fine, actually.
+Adults only.
+I'd like to go to the number I called from.
+ten AM.
+It's order number 88213.
+Flight two one three.
+My PIN is one two three four.
+Call me back at five.
 How are you?
 Is it open on Sunday?
 My number is 555 0199
@@ -136,6 +230,8 @@ def test_number_that_was_asked_for_has_several_digits() -> None:
     assert ending("Five", "For how many people?") is not Ending.OPEN
     assert ending("Five five", "What is your phone number?") is Ending.OPEN
     assert ending("555 123 4567", "What is your phone number?") is not Ending.OPEN
+    assert ending("Four.", "What is the number of guests?") is not Ending.OPEN
+    assert ending("4471.", "What is your order number?") is not Ending.OPEN
 
 
 def test_nothing_is_not_unfinished() -> None:

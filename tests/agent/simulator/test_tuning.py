@@ -92,3 +92,11 @@ def test_json_has_all_figures() -> None:
     assert written["trials"][1]["best"]
     assert as_json([]) == {"recommended": None, "trials": []}
     assert USUAL.settings == "PARLEY_TURN_DETECTION=words"
+
+
+def test_what_is_to_be_unset_is_named() -> None:
+    """An empty setting isn't one to set: the sentence says to unset it, JSON has it empty."""
+    environ = {"PARLEY_TURN_DETECTION": "words", "PARLEY_A": "", "PARLEY_B": ""}
+    changed = replace(USUAL, environ=environ)
+    assert changed.settings == "PARLEY_TURN_DETECTION=words, with PARLEY_A and PARLEY_B unset"
+    assert as_json([changed])["recommended"] == environ
