@@ -52,6 +52,8 @@ LANGUAGE: Final = LanguageCode("en")
 
 PAUSE_SECONDS: Final = 0.09
 """Length of a pause in which recognition begins: shorter ones are within words."""
+LINE_GONE_SECONDS: Final = 0.15
+"""Time without audio after which a flush says that the call is over."""
 _PADDING_SAMPLES: Final = round(0.3 * SAMPLE_RATE_HZ)
 """Silence after what is recognised. With less than 0.3 s of it, the model takes a sentence for the
 beginning of a longer one: it writes a comma, and hears more words wrong."""
@@ -181,8 +183,9 @@ class RecognizeStream(stt.RecognizeStream):
     then takes what has been recognised. Where the caller goes on, it was in vain.
 
     A sentence that may go on is held back for a while, and recognised anew together with what
-    comes. It comes out alone when nothing does, or when it is flushed once more. Of one that as
-    often doesn't go on the words are told at once, as LiveKit's preflight: its answer is prepared.
+    comes. It comes out alone when nothing does, or when it is flushed and no audio comes any more.
+    Of one that as often doesn't go on the words are told at once, as LiveKit's preflight: its
+    answer is prepared.
 
     A transcript's ``speech_start_time`` and ``speech_end_time`` are the Unix times of the first
     voiced and the last audible sample, on the clock of their arrival. Speech that never pauses is
@@ -207,9 +210,6 @@ class RecognizeStream(stt.RecognizeStream):
         """Recognition of what is kept of the speech, since its pause."""
         self._held: _Held | None = None
         """What is held back, since it was found that it may go on."""
-        self._was_flushed = False
-        """True once a flush has come in this pause. LiveKit's is one, when it takes speech to be
-        over; who flushes after that wants what is there."""
         self._flushes: deque[stt.RecognizeStream._FlushSentinel] = deque()
         """Flushes that have come while an utterance was recognised."""
 
@@ -228,7 +228,7 @@ class RecognizeStream(stt.RecognizeStream):
                     await self._take_flush()
                 while self._speech.full or self._is_over:
                     await self._recognize(may_go_on=not self._speech.full)
-            self._let_go()
+            self._let_go(self._held, self._arrived)
         finally:
             self._go_on()
             if self._ahead is not None:
@@ -238,11 +238,11 @@ class RecognizeStream(stt.RecognizeStream):
         if self._held is None:
             # in the middle of a word nobody waits for more: the call ends, or the turn
             await self._recognize(may_go_on=self._speech.paused >= PAUSE_SECONDS)
-            self._was_flushed = True
-        elif self._was_flushed:
-            self._let_go()
-        else:
-            self._was_flushed = True
+        if self._held is not None:
+            # LiveKit flushes at each end of speech that it hears, a breath's too, and at the end of
+            # the call: then no more audio comes
+            loop = asyncio.get_running_loop()
+            loop.call_later(LINE_GONE_SECONDS, self._let_go, self._held, self._arrived)
 
     async def _items(self) -> AsyncIterator[rtc.AudioFrame | stt.RecognizeStream._FlushSentinel]:
         """What comes in, a flush after what :meth:`_catch_up` has heard before it."""
@@ -293,15 +293,14 @@ class RecognizeStream(stt.RecognizeStream):
 
     def _go_on(self) -> None:
         """Hold nothing back any more: the caller speaks again, or all is over."""
-        self._was_flushed = False
         if self._held is not None:
             self._held.timer.cancel()
             self._held = None
 
-    def _let_go(self) -> None:
-        """Say what is held back, if something is."""
-        if self._held is not None:
-            self._say(self._held.words)
+    def _let_go(self, held: _Held | None, arrived: float) -> None:
+        """Say what is held back, if it still is, and no audio has come since."""
+        if held is not None and held is self._held and arrived == self._arrived:
+            self._say(held.words)
 
     async def _recognize(self, *, may_go_on: bool) -> None:
         """Say what was said, or hold it back."""

@@ -100,6 +100,8 @@ _TALLY: Final = (
 )
 
 _CLOSED: Final = (
+    # a farewell, as some recognisers spell it
+    re.compile(r"\bgood[ -]by$"),
     # a time of the day: "9 a.m.", and a length: "an hour and a half", "in a while"
     re.compile(rf"\b(?:\d+|{_TALLY}|fifteen|o'clock) [ap]m$|\b(?:and a half|a while)$"),
     # the name after "it's": "It's Will."

@@ -219,12 +219,13 @@ async def test_unfinished_sentence_is_recognised_with_what_comes(
     """A flush in the middle of it says nothing; the words come out once, all together."""
     counted = Counted(recognizer)
     stt = STT(counted, Listening(hold=60))  # type: ignore[arg-type] # likewise
+    one, other = await speak("I would like to book a table for"), await speak("four on Friday.")
     async with stt.stream() as stream:
-        for frame in frames(await speak("I would like to book a table for"), silence(0.9)):
+        for frame in frames(one, silence(0.9)):
             stream.push_frame(frame)
         stream.flush()
         await counted.answered.wait()
-        events = await hear(stream, await speak("four people on Friday."), silence(0.3))
+        events = await hear(stream, other, silence(0.3))
     (heard,) = transcripts(events)
     assert "book a table" in heard.lower()
     assert "friday" in heard.lower()
@@ -233,13 +234,14 @@ async def test_unfinished_sentence_is_recognised_with_what_comes(
 async def test_unfinished_sentence_comes_out_alone_in_the_end(
     recognizer: Recognizer, speak: Speak
 ) -> None:
-    """Where nothing follows it is said after a while, or as soon as it is flushed again."""
+    """Where nothing follows it is said after a while, or when it is flushed and the line is
+    gone."""
     words = await speak("I would like to book a table for")
-    for hold, flushes in ((0.2, 1), (60, 2)):
+    for hold, flushed in ((0.2, False), (60, True)):
         async with STT(recognizer, Listening(hold=hold)).stream() as stream:
             for frame in frames(words, silence(0.5)):
                 stream.push_frame(frame)
-            for _ in range(flushes):
+            if flushed:
                 stream.flush()
             event = await anext(stream)
         assert event.type == SpeechEventType.FINAL_TRANSCRIPT
@@ -256,9 +258,7 @@ async def test_answer_to_what_may_be_all_can_be_prepared(
         for frame in frames(await speak("I would like a table on Friday."), silence(0.5)):
             stream.push_frame(frame)
         stream.flush()
-        early = await anext(stream)
-        stream.flush()
-        final = await anext(stream)
+        early, final = await anext(stream), await anext(stream)
     assert early.type == SpeechEventType.PREFLIGHT_TRANSCRIPT
     assert final.type == SpeechEventType.FINAL_TRANSCRIPT
     assert early.alternatives[0].text == final.alternatives[0].text != ""
@@ -301,6 +301,22 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[RecognizeStream, float
             stream.push_frame(rtc.AudioFrame(sound.tobytes(), 16_000, 1, len(sound)))
 
     return push
+
+
+async def test_flushes_while_audio_comes_end_no_hold(
+    windows: Callable[[RecognizeStream, float, int], None],
+) -> None:
+    """LiveKit flushes whenever it hears an end of speech: a breath is no reason to answer."""
+    async with Scripted("A table for", "A table for four.").stream(hold=60) as stream:
+        windows(stream, 0.9, 20)
+        for _ in range(3):
+            windows(stream, 0.0, 7)
+            stream.flush()
+        windows(stream, 0.9, 20)
+        windows(stream, 0.0, 7)
+        stream.end_input()
+        events = [event async for event in stream]
+    assert transcripts(events) == ["A table for four."]
 
 
 async def test_breath_within_a_hold_loses_nothing(
