@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
+
+LONGEST_SECONDS: Final = 10
+"""The longest delay before a caller is answered."""
 
 SILENCE_TIMEOUT: Any = Field(
     8.0,
@@ -29,7 +32,7 @@ ENDPOINTING: Any = Field(
 MIN_DELAY: Any = Field(
     None,
     gt=0,
-    le=10,
+    le=LONGEST_SECONDS,
     allow_inf_nan=False,
     validation_alias="PARLEY_ENDPOINTING_MIN_DELAY",
     description="Seconds of silence before a caller is answered; when not set, what suits "
@@ -38,7 +41,7 @@ MIN_DELAY: Any = Field(
 MAX_DELAY: Any = Field(
     None,
     gt=0,
-    le=10,
+    le=LONGEST_SECONDS,
     allow_inf_nan=False,
     validation_alias="PARLEY_ENDPOINTING_MAX_DELAY",
     description="Seconds of silence before a caller is answered who doesn't seem to have finished; "

@@ -9,7 +9,7 @@ import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.table import Table
@@ -17,6 +17,7 @@ from rich.table import Table
 from agent import simulator
 from agent.errors import InputError
 from agent.simulator.tuning import Trial, as_json, best, recommended, trial
+from config.turns import LONGEST_SECONDS
 from telemetry.printable import printable
 
 from . import process, scenarios, terminal
@@ -29,19 +30,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     import telemetry
+    from agent.session.turn_taking import Detection
     from config import Settings
 
     from .ending import Ending
 
-Detection = Literal["words", "model", "vad"]
 DELAYS: Final[dict[Detection, tuple[float | None, ...]]] = {
     "words": (None, 0.4),
     "model": (None, 0.5),
     "vad": (None, 0.3, 0.7, 1.0),
 }
 """Least delays that are tried unless others are given; None is the detection's own."""
-LONGEST_SECONDS: Final = 10.0
-"""The longest delay that the settings take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _USUAL: Final = Listening()
+_Made = TypeVar("_Made")
 
 
 class Closeable(Protocol):
@@ -144,7 +145,7 @@ def load(choice: Choice) -> Models:
     Providers on a server take a :func:`require` on the main thread before. Raises
     :class:`ProviderError`.
     """
-    ears = {name: _deaf(make) for name, make in _remote("stt", choice.stt, choice).items()}
+    ears = {name: _unasked(make) for name, make in _remote("stt", choice.stt, choice).items()}
     voices = _remote("tts", choice.tts, choice)
     minds = _minds(choice)
     threads = Threads(choice.inference_threads)
@@ -183,17 +184,14 @@ def _remote(
 
 def _minds(choice: Choice) -> tuple[Callable[[Script], llm.LLM[Any]], ...]:
     return tuple(
-        scripted.LLM if name == "scripted" else _unscripted(remote.maker("llm", name, choice))
+        scripted.LLM if name == "scripted" else _unasked(remote.maker("llm", name, choice))
         for name in choice.llm
     )
 
 
-def _deaf(make: Callable[[], stt.STT[Any]]) -> Callable[[Listening], stt.STT[Any]]:
-    return lambda _listening: make()
-
-
-def _unscripted(make: Callable[[], llm.LLM[Any]]) -> Callable[[Script], llm.LLM[Any]]:
-    return lambda _script: make()
+def _unasked(make: Callable[[], _Made]) -> Callable[[object], _Made]:
+    """A maker that has no use for what it is given."""
+    return lambda _: make()
 
 
 @contextmanager
