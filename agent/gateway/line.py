@@ -42,6 +42,9 @@ VOICED_WITHIN_SECONDS: Final = 2.0
 """Length of the latest audio in which the end of the caller's speech is looked for."""
 NOISE_FROM_SECONDS: Final = 6.0
 """Length of the latest audio from which its noise is told; 190 kB a call."""
+FRAMES_TOGETHER: Final = 2
+"""Number of the agent's frames sent at a time. A caller plays them one after another, and throws
+those away that a ``flush`` overtakes."""
 MAX_UNREAD_SECONDS: Final = 5.0
 """Length of the audio kept for a caller that is slow to read."""
 
@@ -174,7 +177,7 @@ class GatewayLine:
         self, exchange: Exchange, *, on_response: Callable[[float], object] = lambda _: None
     ) -> None:
         self.microphone = Microphone(sample_rate=exchange.sample_rate)
-        self.playout = Playout(self.say, sample_rate=exchange.sample_rate)
+        self.playout = Playout(self.say, sample_rate=exchange.sample_rate, together=FRAMES_TOGETHER)
         self.on_overflow: Callable[[], None] | None = None
         """Callback for :data:`MAX_UNREAD_SECONDS` of audio waiting; nothing is queued after it."""
         self._exchange = exchange

@@ -1,7 +1,7 @@
 """The agent's speech on its way to the caller: taken as fast as it is made, sent in real time.
 
 A *segment* is one speech: from the first frame captured to ``flush``. Its audio waits here, is cut
-into 20 ms frames, and each is sent when a monotonic clock says it is due. So this is where the
+into 20 ms frames, which are sent when a monotonic clock says they are due. So this is where the
 times of the agent's speech are known: when a segment starts, where its first audible sample is, and
 how much of it had played when it ended or was cut.
 """
@@ -55,8 +55,10 @@ class Playout(io.AudioOutput):
     ``send`` takes ``audio_started``, frames, ``flush`` and ``audio_ended`` in order, and must not
     block. ``sample_rate`` is the call's, in Hz; other rates are resampled and channels mixed down.
     ``max_buffered`` is how many seconds may wait before ``capture_frame`` holds its caller.
-    :meth:`run` must be running for anything to be sent. ``now`` gives Unix seconds.
-    ``heard_after`` is how many seconds after its sending a frame is heard.
+    :meth:`run` must be running for anything to be sent. ``together`` is the number of frames sent
+    when the first of them is due, as far as they are there: who plays them one after another hears
+    no difference, and it is less work. ``now`` gives Unix seconds. ``heard_after`` is how many
+    seconds after a frame was due it is heard.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Playout(io.AudioOutput):
         *,
         sample_rate: int,
         max_buffered: float = 10.0,
+        together: int = 1,
         heard_after: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -80,6 +83,7 @@ class Playout(io.AudioOutput):
         self._rate = sample_rate
         self._frame_size = frame_size(sample_rate)
         self._max_buffered = max_buffered
+        self._together = together
         self._heard_after = heard_after
         self._segments: deque[_Segment] = deque()
         """Segments that have not finished; the first is the one being played."""
@@ -107,6 +111,9 @@ class Playout(io.AudioOutput):
             if self._due():  # still: it may have been cleared or paused meanwhile
                 self._next_at = max(self._next_at, anyio.current_time() - MAX_CATCH_UP_SECONDS)
                 self._step()
+                for _ in range(1, self._together):
+                    if self._goes_on():
+                        self._step()
 
     # -- what AgentSession calls -----------------------------------------------------------------
 
@@ -165,6 +172,10 @@ class Playout(io.AudioOutput):
             return complete
         return not self._paused and (complete or len(segment.audio) >= self._frame_size)
 
+    def _goes_on(self) -> bool:
+        """True when there is another frame of a speech that has begun."""
+        return self._due() and self._segments[0].sent > 0 and bool(self._segments[0].audio)
+
     def _step(self) -> None:
         """Send the first segment's next frame or, when its last one has played, end it."""
         segment = self._segments[0]
@@ -174,7 +185,8 @@ class Playout(io.AudioOutput):
             return
         frame = bytes(segment.audio[: self._frame_size])
         del segment.audio[: self._frame_size]
-        at, first = self._now(), segment.sent == 0
+        early = max(0.0, self._next_at - anyio.current_time())
+        at, first = self._now() + early, segment.sent == 0
         if first:
             self._send(AudioStarted())
             segment.run_at = at

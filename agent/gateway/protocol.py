@@ -33,7 +33,8 @@ So is a ``gap`` that can't be, whatever its ``seconds`` are: nobody is turned aw
 gateway sends       fields
 ==================  ==========================================================
 ``started``         ``id``, ``trace_id``, ``sample_rate``; always first
-frame               the agent's speech, paced in real time
+frame               the agent's speech in real time, two at a time: to be
+                    played one after another
 ``audio_started``   before the first frame of a speech
 ``audio_ended``     ``interrupted``; once the last frame has played
 ``flush``           barge-in: discard the audio not yet played

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from agent.gateway import protocol
-from agent.simulator.audio import first_audible, last_audible
+from agent.simulator.audio import FRAME_SECONDS, first_audible, last_audible
 from agent.simulator.voice import Voice
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ class Hearing:
         self._gap: float | None = None
         """Seconds waited for the answer that has just begun to be heard."""
         self._playing: AgentSpeech | None = None
+        self._played_until = 0.0
+        """End of the playing of the latest frame."""
         self._busy = False
         self._words_due = False
         self._speaking_in = self.current
@@ -217,7 +219,8 @@ class Hearing:
             self.current.taken_at = time.time()
 
     def _listen(self, frame: bytes) -> bool:
-        """Hear a frame, which is played as it arrives; True if that is news to anybody.
+        """Hear a frame, which is played as it arrives, or after the one that it came together with;
+        True if that is news to anybody.
 
         A sound after the end of a speech was told is a part of it: in a room, audio takes
         longer than messages.
@@ -227,7 +230,9 @@ class Hearing:
             return False
         speech, now = self.speeches[-1], time.time()
         unheard = speech.audible_since(now) is None
-        speech.hear(frame, now)
+        at = max(now, min(self._played_until, now + FRAME_SECONDS))
+        self._played_until = at + FRAME_SECONDS
+        speech.hear(frame, at)
         since = speech.audible_since(now)
         if since is None or not unheard:
             return False

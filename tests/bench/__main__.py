@@ -35,6 +35,14 @@ LONG = ("away", "moods", "churn", "rooms", "viewer", "live", "compared")
 """Parts that aren't measured unless they are named."""
 
 
+def _numbers(text: str) -> list[int]:
+    """Numbers with commas between them."""
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1:
+        raise ValueError("below 1")
+    return numbers
+
+
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
@@ -48,8 +56,16 @@ def main() -> None:
         "--quick", action="store_true", help="one round, fewer sessions: a smoke test"
     )
     parser.add_argument(
+        "--sizes",
+        type=_numbers,
+        default=list(density.SIZES),
+        metavar="N,…",
+        help=f"of density: callers a process, one run each ({','.join(map(str, density.SIZES))})",
+    )
+    parser.add_argument(
         "--processes",
-        default="1",
+        type=_numbers,
+        default=[1],
         metavar="N,…",
         help="of density: processes on one port, all these numbers in one run (1,2)",
     )
@@ -86,10 +102,9 @@ def main() -> None:
             case "first-token":
                 found = first_token.measure(rounds)
             case "density":
-                sizes = (10,) if given.quick else density.SIZES
+                sizes = [10] if given.quick else given.sizes
                 seconds = 7.0 if given.quick else 24.0
-                processes = [int(number) for number in given.processes.split(",")]
-                found = [*density.measure(sizes, seconds, processes)]
+                found = [*density.measure(sizes, seconds, given.processes)]
             case "rooms":
                 size, seconds = (2, 3.0) if given.quick else (rooms.ROOMS, 20.0)
                 found = [*rooms.measure(min(rounds, 3), size, seconds, given.against)]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _TICK_SECONDS: Final = 0.005
 _FRAME_BYTES: Final = 2 * FRAME
 _FRAMES_A_TURN: Final = round(TURN_SECONDS * RATE / FRAME)
+_NO_SENTENCE: Final = "cough"
+"""The recording that nobody answers."""
 
 
 # -- programs --------------------------------------------------------------------------------------
@@ -150,7 +152,11 @@ async def call_all(
     Those of the first ``skip_seconds`` don't count; then ``on_measure`` is called. One loop paces
     all: a task for each would cost as much as what is to be measured.
     """
-    recordings = sorted(Path(scenarios.__file__).parent.glob("audio/*.wav"))
+    recordings = sorted(
+        one
+        for one in Path(scenarios.__file__).parent.glob("audio/*.wav")
+        if one.stem != _NO_SENTENCE
+    )
     answers: list[float] = []
     start = gateway.Start(sample_rate=RATE)
     async with AsyncExitStack() as calls, anyio.create_task_group() as tasks:

@@ -1,9 +1,10 @@
 """``python -m tests.bench.profile [--sessions N] [--seconds N]``: whose code the time goes to.
 
-Samples the sessions' thread after each millisecond of CPU that the process uses (``ITIMER_PROF``),
-telemetry and its store on, recognition and synthesis faked. A sample belongs to the owner of the
-innermost function that has one: what Python's library and native code do is done for whoever
-called them. The second table has the functions of each owner that took most.
+Samples the sessions' thread each time the process has used some CPU (``ITIMER_PROF``: a tick of
+the kernel's clock, 1 to 10 ms), telemetry and its store on, recognition and synthesis faked. A
+sample belongs to the owner of the innermost function that has one: what Python's library and native
+code do is done for whoever called them. The second table has the functions of each owner that took
+most.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import signal
 import sysconfig
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -55,11 +57,13 @@ class Samples:
     Attributes:
         owners: samples by owner.
         functions: samples by owner and function.
+        cpu_seconds: CPU that the process used meanwhile.
     """
 
     def __init__(self) -> None:
         self.owners: Counter[str] = Counter()
         self.functions: Counter[tuple[str, str]] = Counter()
+        self.cpu_seconds = 0.0
         self._known: dict[str, str | None] = {}
 
     def take(self, _: int, frame: FrameType | None) -> None:
@@ -94,7 +98,9 @@ async def _sampled(sessions: int, seconds: float) -> Samples:
     samples = Samples()
     signal.signal(signal.SIGPROF, samples.take)
     signal.setitimer(signal.ITIMER_PROF, _EVERY_SECONDS, _EVERY_SECONDS)
+    before = time.process_time()
     await hold_all(sessions, seconds, traced=True)
+    samples.cpu_seconds = time.process_time() - before
     signal.setitimer(signal.ITIMER_PROF, 0)
     return samples
 
@@ -105,7 +111,7 @@ def _show(samples: Samples, sessions: int, seconds: float) -> None:
     whole = Table(title=f"{sessions} sessions for {seconds:g} s, {total} samples")
     for title in ("owner", "share", "% core a session"):
         whole.add_column(title, justify="left" if title == "owner" else "right")
-    each = total * _EVERY_SECONDS / seconds / sessions
+    each = samples.cpu_seconds / seconds / sessions
     for owner, count in samples.owners.most_common():
         share = count / total
         whole.add_row(owner, f"{share:.1%}", f"{share * each * 100:.3f}")

@@ -37,10 +37,10 @@ def speech(
 class Heard:
     """What a caller received, and when; what the playout reported."""
 
-    def __init__(self, loop: VirtualTime) -> None:
+    def __init__(self, loop: VirtualTime, together: int) -> None:
         self.loop = loop
         self.messages: list[tuple[float, GatewayMessage]] = []
-        self.playout = Playout(self._receive, sample_rate=RATE, now=loop.time)
+        self.playout = Playout(self._receive, sample_rate=RATE, together=together, now=loop.time)
         self.started: list[float] = []
         self.finished: list[tuple[float, bool]] = []
         self.audible: list[float] = []
@@ -69,8 +69,8 @@ class Heard:
 
 
 @asynccontextmanager
-async def playing(loop: VirtualTime) -> AsyncIterator[Heard]:
-    heard = Heard(loop)
+async def playing(loop: VirtualTime, together: int = 1) -> AsyncIterator[Heard]:
+    heard = Heard(loop, together)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(heard.playout.run)
         yield heard
@@ -90,6 +90,62 @@ def test_pacing() -> None:
             assert heard.messages[-2][1] == speech(0.01).data.tobytes() + bytes(320)
             assert heard.started == [0.0]
             assert heard.finished == [(0.05, False)]
+
+    virtual_time.run(main)
+
+
+def test_pairs() -> None:
+    """Frames sent two at a time come early, never late; a speech ends, and is audible, as it would
+    be one by one."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with playing(loop, together=2) as heard:
+            for level in (300, 9000):  # the first 20 ms can't be heard
+                await heard.playout.capture_frame(speech(0.02, level=level))
+            await heard.playout.capture_frame(speech(0.06))
+            heard.playout.flush()
+            await heard.playout.wait_for_playout()
+            assert heard.frames == [0.0, 0.0, 0.04, 0.04, 0.08]
+            assert heard.audible == [0.02]
+            assert heard.events[-1] == (0.1, AudioEnded(interrupted=False))
+            assert heard.finished == [(0.1, False)]
+
+    virtual_time.run(main)
+
+
+def test_pairs_are_of_one_speech() -> None:
+    """The first frame of a speech isn't sent before its time; nor is one that isn't there yet."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with playing(loop, together=2) as heard:
+            await heard.playout.capture_frame(speech(0.06))
+            heard.playout.flush()
+            await heard.playout.capture_frame(speech(0.03))
+            await anyio.sleep(1.0)
+            await heard.playout.capture_frame(speech(0.03))
+            heard.playout.flush()
+            await heard.playout.wait_for_playout()
+            assert heard.frames == [0.0, 0.0, 0.04, 0.06, 1.0, 1.0]
+            assert heard.started == [0.0, 0.06]
+
+    virtual_time.run(main)
+
+
+def test_cutting_and_pausing_a_pair() -> None:
+    """What was sent early and isn't due is not taken for played."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with playing(loop, together=2) as heard:
+            await heard.playout.capture_frame(speech(1.0))
+            heard.playout.flush()
+            await anyio.sleep(0.05)
+            heard.playout.pause()
+            await anyio.sleep(1.0)
+            heard.playout.resume()
+            await anyio.sleep(0.01)
+            heard.playout.clear_buffer()
+            assert heard.frames == pytest.approx([0.0, 0.0, 0.04, 0.04, 1.05, 1.05])
+            assert heard.finished == [(0.09, True)]
 
     virtual_time.run(main)
 

@@ -17,20 +17,21 @@ AUDIBLE = silence(0.01) + tone(0.01)
 
 
 def test_first_audible_sample_answers() -> None:
-    """A reply is measured to its first audible sample, not to the silence before it."""
+    """A reply is measured to its first audible sample, not to the silence before it, even where
+    both come together."""
     hearing = Hearing()
     turn = hearing.begin()
     hearing.voiced(time.time() - 2, time.time() - 1)
     hearing.take(AudioStarted())
+    before = time.time()
     hearing.take(SILENCE)
     unheard = turn.measured
-    before = time.time()
     hearing.take(AUDIBLE)
     after = time.time()
     hearing.take(tone(0.02))
     assert unheard is None
     assert turn.audible_at is not None
-    assert before + 0.01 <= turn.audible_at <= after + 0.01
+    assert before + 0.02 + 0.01 <= turn.audible_at <= after + 0.02 + 0.01
     assert turn.measured is not None
     assert turn.measured > 1
     assert (hearing.new_gap(), hearing.new_gap()) == (turn.measured, None)
