@@ -7,7 +7,9 @@ outlives that time is cancelled.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -101,7 +103,9 @@ class Call:
         """The scope around the session; it has a deadline once the session is asked to end."""
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
-        self._heard_at = anyio.current_time()
+        self._now = asyncio.get_running_loop().time
+        """The clock of anyio's, too: asked for each frame, which loop runs is found out once."""
+        self._heard_at = self._now()
         self._typed = TypedTurns()
         line.on_overflow = self._overflowed
 
@@ -182,7 +186,7 @@ class Call:
             self.end(lost(closed))
 
     def _take(self, data: str | bytes) -> None:
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._now()
         try:
             message = self._exchange.from_caller(data)
             if isinstance(message, Text):
@@ -206,6 +210,9 @@ class Call:
         try:
             async for data in self._line.outgoing:
                 await self._websocket.send(data)
+                with suppress(anyio.WouldBlock, anyio.EndOfStream):  # what came with it
+                    while True:
+                        await self._websocket.send(self._line.outgoing.receive_nowait())
         except ConnectionClosed:
             pass  # reading notices, too
         finally:

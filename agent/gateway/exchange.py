@@ -87,6 +87,7 @@ class Exchange:
     def __init__(self) -> None:
         self._phase = Phase.NEW
         self._sample_rate = 0
+        self._frame_size = 0
 
     @property
     def phase(self) -> Phase:
@@ -137,6 +138,7 @@ class Exchange:
         match message:
             case Start():
                 self._sample_rate = message.sample_rate
+                self._frame_size = frame_size(message.sample_rate)
                 self._advance(Phase.STARTING)
             case End():
                 self._advance(Phase.ENDING)
@@ -150,12 +152,12 @@ class Exchange:
                 self._advance(Phase.ENDED)
 
     def _check(self, message: CallerMessage | GatewayMessage, allowed: tuple[type, ...]) -> None:
-        what = "audio" if isinstance(message, bytes) else repr(message.type)
         if not isinstance(message, allowed):
+            what = "audio" if isinstance(message, bytes) else repr(message.type)
             reason = f"{what} out of order: the call is {self._phase.name.lower()}"
             raise ProtocolError(CloseCode.OUT_OF_ORDER, reason)
-        if isinstance(message, bytes) and len(message) != (size := frame_size(self._sample_rate)):
-            rate = self._sample_rate
+        if isinstance(message, bytes) and len(message) != self._frame_size:
+            rate, size = self._sample_rate, self._frame_size
             reason = f"frame of {len(message)} bytes: 20 ms of mono PCM16 at {rate} Hz is {size}"
             raise ProtocolError(CloseCode.INVALID, reason)
 

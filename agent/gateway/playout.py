@@ -8,6 +8,7 @@ how much of it had played when it ended or was cut.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -90,6 +91,7 @@ class Playout(io.AudioOutput):
         self._capturing: _Segment | None = None
         """The segment not yet flushed; when cut short, it is no longer among the above."""
         self._paused = False
+        self._clock = asyncio.get_running_loop().time
         self._next_at = 0.0
         """Due time of the next frame, on the loop's clock: the end of the last one sent."""
         self._changed = anyio.Event()
@@ -103,13 +105,14 @@ class Playout(io.AudioOutput):
 
     async def run(self) -> None:
         """Send the captured audio, until cancelled."""
+        clock = self._clock
         while True:
             while not self._due():
                 await self._changed.wait()
-                self._next_at = max(self._next_at, anyio.current_time())  # idle time is not owed
-            await anyio.sleep_until(self._next_at)
+                self._next_at = max(self._next_at, clock())  # idle time is not owed
+            await asyncio.sleep(self._next_at - clock())
             if self._due():  # still: it may have been cleared or paused meanwhile
-                self._next_at = max(self._next_at, anyio.current_time() - MAX_CATCH_UP_SECONDS)
+                self._next_at = max(self._next_at, clock() - MAX_CATCH_UP_SECONDS)
                 self._step()
                 for _ in range(1, self._together):
                     if self._goes_on():
@@ -185,7 +188,7 @@ class Playout(io.AudioOutput):
             return
         frame = bytes(segment.audio[: self._frame_size])
         del segment.audio[: self._frame_size]
-        early = max(0.0, self._next_at - anyio.current_time())
+        early = max(0.0, self._next_at - self._clock())
         at, first = self._now() + early, segment.sent == 0
         if first:
             self._send(AudioStarted())
@@ -217,7 +220,7 @@ class Playout(io.AudioOutput):
         played = self._seconds(segment.sent)
         if segment.sent:
             # the frame sent last is still playing until the next one would be due
-            played = max(0.0, played - max(0.0, self._next_at - anyio.current_time()))
+            played = max(0.0, played - max(0.0, self._next_at - self._clock()))
             self._send(AudioEnded(interrupted=interrupted))
             self._played(segment, played)
         self.on_playback_finished(playback_position=played, interrupted=interrupted)
