@@ -302,15 +302,13 @@ def _next_day(today: dt.date, day: int, month: int | None) -> dt.date | None:
 
 # -- times ----------------------------------------------------------------------------------------
 
-_HALF: Final = (
-    r"(?: (?:(?P<half>am|pm)\b|in the (?P<part>morning|afternoon|evening)\b|at night\b))?"
-)
+_HALF: Final = r"(?: (?:(?P<half>am|pm)|in the (?P<part>morning|afternoon|evening)|at night)\b)?"
 _HOUR: Final = r"\b(?P<hour>\d{1,2})"
 _TIMES: Final = tuple(
     re.compile(pattern + _HALF)
     for pattern in (
         r"\b(?P<noon>noon|midday)\b",
-        r"\b(?P<past>half|quarter|\d{1,2}) (?:past|after) (?P<hour>\d{1,2})\b",
+        r"\b(?P<past>half|quarter|\d{1,2})[ -](?:past|after) (?P<hour>\d{1,2})\b",
         r"\b(?P<to>quarter|\d{1,2}) (?:to|before) (?P<hour>\d{1,2})\b",
         _HOUR + r"[: -](?P<minute>[0-5]\d)\b",
         _HOUR + r"(?P<minute>[03]0)\b",  # 730
@@ -345,7 +343,9 @@ def _time(words: _Words, patterns: Iterable[re.Pattern[str]]) -> dt.time | None:
 # -- parties --------------------------------------------------------------------------------------
 
 _PEOPLE: Final = (
-    re.compile(r"\b(?P<number>\d{1,3}) (?:people|persons|guests|adults|of us|in total|diners)\b"),
+    re.compile(  # "a 6th of us": whatever was recognised for "uh, six"
+        r"\b(?P<number>\d{1,3})(?:th)? (?:people|persons|guests|adults|of us|in total|diners)\b"
+    ),
     re.compile(r"\b(?P<one>just me|myself|on my own|1 person|me alone)\b"),
     re.compile(r"\b(?P<two>a couple|my (?:wife|husband|partner) and (?:i|me)|both of us)\b"),
 )

@@ -39,7 +39,10 @@ _FILLERS: Final = _words("ah eh er erm hm hmm mm uh uhm um umm")
 _LIKE_A_FILLER: Final = _words("a am an ah bum dumb 'em em en eh h hum m o of oh on or un unb up")
 """Words, and what is none, that "um" and "uh" are heard as."""
 _BEFORE_A_FILLER: Final = _words(
-    "a an and are at but for from i i'm is it's my name's of or our the to was we with your"
+    """
+    a an and are at but for from i i'm is it's my name's of or our the to was we will with would
+    your
+    """
 )
 """Words so clearly open that what sounds like a filler after them is one."""
 _OPEN: Final = _words(
@@ -176,7 +179,7 @@ _STILL: Final = re.compile(
     r"\b(?:i (?:would|want|need|have|do not|don't|can't|cannot)|i'd like|i would like"
     r"|we (?:would|want|need|have)|do you have|is there|are there|let me (?:think|see|check|look)"
     r"|let's see|and then|and so|the number|under the name|you know|i mean|it should be|it would be"
-    r"|that would be|that will be|make it|(?:is|was|at|add) (?:us|them)|half past|quarter past"
+    r"|that would be|that will be|make it|(?:is|was|at|add) (?:us|them)|(?:half|quarter)[ -]past"
     r"|a quarter"
     # verbs whose object, or whose purpose, is still to come
     r"|(?:like|want|need|love|wanted) to (?:book|reserve|know|ask)"

@@ -37,6 +37,7 @@ def test_times_are_the_same_time(text: str) -> None:
     ("text", "time"),
     [
         ("quarter to eight", dt.time(19, 45)),
+        ("half-past seven", dt.time(19, 30)),
         ("at noon", dt.time(12)),
         ("twelve thirty", dt.time(12, 30)),
         ("eleven in the morning", dt.time(11)),
@@ -78,6 +79,7 @@ def test_dates_are_ahead(text: str, date: dt.date) -> None:
     [
         ("There will be four of us.", 4),
         ("there will be for of us", 4),
+        ("There will be a sixth of us.", 6),
         ("a table for for", 4),
         ("a table for two on Friday at seven thirty", 2),
         ("at 7 for 4", 4),

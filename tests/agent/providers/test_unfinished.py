@@ -30,6 +30,8 @@ On Friday and
 On Friday or
 Yes, I would like to
 At half past
+At half-past.
+I will dumb
 For four people at
 I want
 I'm calling about
