@@ -190,6 +190,8 @@ _STILL: Final = re.compile(
     r"|(?:i'd|we'd|would) rather"
     # "that" which opens a clause, and titles, which are nouns after an article
     r"|(?:is|was|one|ones|thing|think|hope) that"
+    # an article before whoever is wanted, heard as "that"
+    r"|(?:speak|talk) (?:to|with) that"
     r"|(?:for|to|with|from|by|is|it's|see|and|under) (?:doctor|mister|miss))$"
 )
 _THINKS_ALOUD: Final = re.compile(rf"^{_LEAD}(?:so|well|now|and)$")

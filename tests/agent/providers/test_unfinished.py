@@ -32,6 +32,7 @@ Yes, I would like to
 At half past
 At half-past.
 I will dumb
+Could I please speak to that?
 For four people at
 I want
 I'm calling about
