@@ -163,6 +163,8 @@ _EITHER: Final = (
         rf"|always))?|(?:my|our) {_PERSON}) (?:{_ANSWERED}|(?:could|might|may|must) be)$"
     ),
     re.compile(r"\b(?:my|our|the) \w+ and i$"),
+    # a question, or its beginning: "what", "how many", "what time"
+    re.compile(rf"^{_LEAD}(?:what|who|where|how|why|which)(?: (?:time|day|many|much|long))?$"),
     # "to" in the place of a verb that was said: "I'd love to", "I don't want to"
     re.compile(r"(?:\b(?:love|happy|glad)|(?:n't|\bnot) (?:want|need|have|like|going|able)) to$"),
     re.compile(r"\b(?:like|want|ready) to order$"),

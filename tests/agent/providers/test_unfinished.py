@@ -477,6 +477,12 @@ def test_number_or_day_may_be_followed_by_more(text: str) -> None:
     assert ending(text) is Ending.LOOSE
 
 
+@pytest.mark.parametrize("text", ["What?", "How", "So what time", "How many?"])
+def test_question_may_be_its_own_beginning(text: str) -> None:
+    """A line that loses what comes after "what" makes it "What?": the caller is given a moment."""
+    assert ending(text) is Ending.LOOSE
+
+
 @pytest.mark.parametrize(
     "text",
     ["It is", "My wife is", "I'd love to", "I don't want to", "I can't", "My husband and I"],
