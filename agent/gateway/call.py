@@ -103,9 +103,9 @@ class Call:
         """The scope around the session; it has a deadline once the session is asked to end."""
         self._tasks = anyio.create_task_group()
         self._written = anyio.Event()
-        self._now = asyncio.get_running_loop().time
+        self._clock = asyncio.get_running_loop().time
         """The clock of anyio's, too: asked for each frame, which loop runs is found out once."""
-        self._heard_at = self._now()
+        self._heard_at = self._clock()
         self._typed = TypedTurns()
         line.on_overflow = self._overflowed
 
@@ -186,7 +186,7 @@ class Call:
             self.end(lost(closed))
 
     def _take(self, data: str | bytes) -> None:
-        self._heard_at = self._now()
+        self._heard_at = self._clock()
         try:
             message = self._exchange.from_caller(data)
             if isinstance(message, Text):

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-import wave
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ import anyio
 import numpy as np
 
 from agent import gateway
-from config import scenarios
 
-from .sessions import FRAME, RATE, TURN_SECONDS, settle_memory
+from .sessions import FRAME, RATE, TURN_SECONDS, sentences, settle_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 _TICK_SECONDS: Final = 0.005
 _FRAME_BYTES: Final = 2 * FRAME
 _FRAMES_A_TURN: Final = round(TURN_SECONDS * RATE / FRAME)
-_NO_SENTENCE: Final = "cough"
-"""The recording that nobody answers."""
 
 
 # -- programs --------------------------------------------------------------------------------------
@@ -152,17 +148,13 @@ async def call_all(
     Those of the first ``skip_seconds`` don't count; then ``on_measure`` is called. One loop paces
     all: a task for each would cost as much as what is to be measured.
     """
-    recordings = sorted(
-        one
-        for one in Path(scenarios.__file__).parent.glob("audio/*.wav")
-        if one.stem != _NO_SENTENCE
-    )
+    recordings = sentences()
     answers: list[float] = []
     start = gateway.Start(sample_rate=RATE)
     async with AsyncExitStack() as calls, anyio.create_task_group() as tasks:
         lines: list[_Caller] = []
         for number in range(callers):
-            said = _recording(recordings[number % len(recordings)])
+            said = recordings[number % len(recordings)]
             line = _Caller(
                 await calls.enter_async_context(gateway.connect(url, start=start)),
                 turn=said.ljust(_FRAMES_A_TURN * _FRAME_BYTES, b"\0"),
@@ -186,8 +178,3 @@ async def call_all(
                 count += 1
         tasks.cancel_scope.cancel()
     return answers
-
-
-def _recording(path: Path) -> bytes:
-    with wave.open(str(path)) as recording:
-        return bytes(recording.readframes(recording.getnframes()))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import json
 import statistics
@@ -114,11 +115,24 @@ class _Script:
         return Say("A table for four. For what time would that be?")
 
 
+@functools.cache
+def sentences() -> list[bytes]:
+    """The recorded sentences of the shipped scenarios: mono PCM16 at :data:`RATE`. A cough, which
+    nobody answers, is none."""
+    found = []
+    for path in sorted(Path(scenarios.__file__).parent.glob("audio/*.wav")):
+        if path.stem != "cough":
+            with wave.open(str(path)) as recording:
+                found.append(recording.readframes(recording.getnframes()))
+    return found
+
+
 def caller_frames(number: int, *, speaks: bool) -> Iterator[bytes]:
     """A caller's frames, without end; each begins at another point of its turn."""
-    recordings = sorted(Path(scenarios.__file__).parent.glob("audio/*.wav"))
-    with wave.open(str(recordings[number % len(recordings)])) as recording:
-        said = recording.readframes(recording.getnframes()) if speaks else b""
+    said = b""
+    if speaks:
+        recordings = sentences()
+        said = recordings[number % len(recordings)]
     turn = said.ljust(round(TURN_SECONDS * RATE) * 2, b"\0")
     position = number * 37 * FRAME * 2 % len(turn)
     while True:
