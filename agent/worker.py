@@ -19,6 +19,7 @@ from telemetry.integrations.livekit import Prices
 from . import providers
 from .session import Record, TurnTaking, VoiceSession, load_agent, resources
 from .session.agents import script_of
+from .session.phrases import usual_sentences
 from .session.silence import ASK_AGAIN_AFTER_SECONDS
 from .session.turn_taking import USUAL
 
@@ -116,6 +117,7 @@ def load(
         load_agent(agent), providers.load(choice), silence, opened, prices, record, turns
     )
     turns.prepare()
+    loaded.models.prepare(usual_sentences(loaded.agent))
     # What is loaded by now stays: a full collection that goes through it all again stops every
     # conversation for more than 0.1 s.
     gc.collect()

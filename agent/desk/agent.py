@@ -11,14 +11,14 @@ from pydantic import Field
 from agent.desk.client import Reservations, ReservationsError
 from agent.desk.house import COPPER_KETTLE
 from agent.desk.manager import Manager, take_over
-from agent.desk.script import DeskScript, local_today
+from agent.desk.script import USUAL, DeskScript, local_today
 from agent.desk.speech import spoken_choice, spoken_date
 from agent.desk.toolkit import Date, Name, On, Party, Time, speakable
 from agent.desk.wire import Booking, Change, Reservation, Seating, Week, Weekday
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from agent.providers import Script
 
@@ -48,6 +48,8 @@ class FrontDesk(Agent):
 
     script: ClassVar[Script] = DeskScript()
     """The stand-in for a language model when the worker runs with ``PARLEY_LLM=scripted``."""
+    usual: ClassVar[Sequence[str]] = (GREETING, *USUAL)
+    """Sentences for a voice to have ready."""
 
     def __init__(
         self, reservations: Reservations, *, today: Callable[[], dt.date] = local_today

@@ -37,6 +37,11 @@ _QUESTIONS: Final = {
     Step.OFFER_MANAGER: "That is something for our manager. Shall I put you through?",
     Step.FAREWELL: "Thank you for calling. Goodbye.",
 }
+_BOOK_UNDER: Final = "What name shall I book it under?"
+_MANAGER_ELSE: Final = "Is there anything else I can help you with?"
+_IS_RIGHT: Final = "Is that right?"
+_BOOKED: Final = "Your table is booked. We look forward to seeing you."
+_CANCELLED: Final = "Your reservation is cancelled."
 _REMARKS: Final = {
     Remark.ALL_RIGHT: "All right.",
     Remark.NOT_UNDERSTOOD: "I'm sorry, I did not catch that.",
@@ -45,6 +50,12 @@ _REMARKS: Final = {
     Remark.DESK: "You are back at the front desk.",
     Remark.SORRY: "I'm very sorry to hear that. I will look into it myself.",
 }
+USUAL: Final = (
+    *_QUESTIONS.values(),
+    *(_BOOK_UNDER, _MANAGER_ELSE, _IS_RIGHT, _BOOKED, _CANCELLED),
+    *_REMARKS.values(),
+)
+"""Sentences that don't depend on what a caller says."""
 
 
 def local_today() -> dt.date:
@@ -132,12 +143,12 @@ def _learn(dialogue: Dialogue, result: _Answer) -> Dialogue:
             answer = Availability.model_validate_json(result.output)
             return dialogue.told_table(_table(answer), available=answer.available)
         case "book" | "book_large_party":
-            return dialogue.carried_out("Your table is booked. We look forward to seeing you.")
+            return dialogue.carried_out(_BOOKED)
         case "change":
             now = Reservation.model_validate_json(result.output)
             return dialogue.carried_out(f"It is now {_seating(now.party, now.date, now.time)}.")
         case "cancel":
-            return dialogue.carried_out("Your reservation is cancelled.")
+            return dialogue.carried_out(_CANCELLED)
         case "end_call":
             return dialogue.ended()
         case _:
@@ -194,16 +205,16 @@ def _question(dialogue: Dialogue) -> str:
     known = dialogue.details
     match dialogue.next, dialogue.task:
         case Step.ANYTHING_ELSE, _ if dialogue.with_manager:
-            return "Is there anything else I can help you with?"
+            return _MANAGER_ELSE
         case Slot.NAME, Intent.BOOK:
-            return "What name shall I book it under?"
+            return _BOOK_UNDER
         case Step.CONFIRM, Intent.CANCEL:
             return f"Shall I cancel the reservation under {known.name}?"
         case Step.CONFIRM, Intent.CHANGE:
-            return f"That will be {_seating(known.party, known.date, known.time)}. Is that right?"
+            return f"That will be {_seating(known.party, known.date, known.time)}. {_IS_RIGHT}"
         case Step.CONFIRM, _:
             table = _seating(known.party, known.date, known.time)
-            return f"{_sentence(table)}, for {known.name}. Is that right?"
+            return f"{_sentence(table)}, for {known.name}. {_IS_RIGHT}"
         case step, _:
             return _QUESTIONS[step]
 

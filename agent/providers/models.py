@@ -15,7 +15,7 @@ from .inference import Threads
 from .listening import Listening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from livekit.agents import llm, stt, tts, vad
@@ -71,6 +71,8 @@ class Models:
     hears_within_pauses: bool
     """True if recognition is that of this machine alone, which begins within a pause and holds
     back what may go on (:mod:`.moonshine`)."""
+    prepare: Callable[[Iterable[str]], None]
+    """Has these sentences ready, where the voice is on this machine. Doesn't wait for it."""
     close: Callable[[], None]
     """Waits for the inference that is running, then frees the models. Blocks; idempotent. Requests
     of sessions fail afterwards: close the sessions first."""
@@ -150,6 +152,7 @@ def load(choice: Choice) -> Models:
     minds = _minds(choice)
     threads = Threads(choice.inference_threads)
     free: Callable[[], None] | None = None
+    prepare: Callable[[Iterable[str]], None] = _nothing
     if "local" in choice.stt:
         with _local_packages():
             from . import moonshine
@@ -159,7 +162,9 @@ def load(choice: Choice) -> Models:
     if "local" in choice.tts:
         with _local_packages():
             from . import piper
-        voices["local"] = partial(piper.TTS, piper.Voice(threads), streams=len(choice.tts) == 1)
+        voice = piper.Voice(threads)
+        voices["local"] = partial(piper.TTS, voice, streams=len(choice.tts) == 1)
+        prepare = voice.prepare
 
     def close() -> None:
         threads.close()
@@ -172,8 +177,13 @@ def load(choice: Choice) -> Models:
         tts=tuple(voices[name] for name in choice.tts),
         timeout=choice.timeout,
         hears_within_pauses=choice.stt == ("local",),
+        prepare=prepare,
         close=close,
     )
+
+
+def _nothing(_: Iterable[str]) -> None:
+    pass
 
 
 def _remote(

@@ -3,7 +3,8 @@
 Agents begin as they always do ("Thank you for calling…", "One moment, please."), and a caller waits
 for just that. What is kept is said at once, by no thread. All sessions of a process share it.
 
-**What is kept.** Clauses that two sessions have asked for, the least used gone first. What is said
+**What is kept.** Clauses that two sessions have asked for, and those that are known to be said in
+many calls (:meth:`Spoken.prepare`), the least used gone first. What is said
 in one call only, a name and a number read back, however often, ends with its synthesis: nothing of
 it stays but a hash, salted by the process. A caller who calls again is another session, and what
 both calls are told may be kept. All of it is in memory only, and never logged.
@@ -34,6 +35,8 @@ beside the 100 MB of the model."""
 ASKED: Final = 4096
 """Clauses asked for by one session so far that are remembered by their hash: those of some hundred
 calls, half a megabyte."""
+_IDLE_SECONDS: Final = 60.0
+"""Time that a clause which is prepared can wait: what anybody waits for comes first."""
 
 
 @dataclass(eq=False, slots=True)
@@ -45,7 +48,7 @@ class _Making:
     call: Future[bytes]
     waiting: set[Future[bytes]] = field(default_factory=set)
     is_shared: bool = False
-    """True if two sessions have asked for it."""
+    """True if two sessions have asked for it, or many will."""
 
 
 class Spoken:
@@ -67,6 +70,21 @@ class Spoken:
     def kept_bytes(self) -> int:
         """Size of all that is kept."""
         return self._bytes
+
+    def prepare(self, clause: str, make: Callable[[], bytes]) -> None:
+        """Have a clause made while the threads are idle, and keep it: many calls will ask for it.
+
+        What a caller waits for comes first. Nothing is said of a call that fails: who asks for the
+        clause then, finds out.
+        """
+        with self._guard:
+            if clause in self._kept or clause in self._making:
+                return
+            call = self._threads.submit(make, spare=_IDLE_SECONDS)
+            self._making[clause] = making = _Making(
+                time.monotonic() + _IDLE_SECONDS, call, is_shared=True
+            )
+        call.add_done_callback(partial(self._made, clause, making))
 
     async def get(
         self, clause: str, make: Callable[[], bytes], *, session: int, spare: float = 0.0

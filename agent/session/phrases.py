@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from .line import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from livekit.agents import Agent
 
 
@@ -58,6 +60,22 @@ class Manners:
                 return None
 
 
-def manners_of(agent: Agent) -> Manners:
+def manners_of(agent: Agent | type[Agent]) -> Manners:
     """The agent's own manners, or everybody's."""
     return getattr(agent, "manners", None) or Manners()
+
+
+def usual_sentences(agent: type[Agent]) -> tuple[str, ...]:
+    """Sentences that are said in many calls word for word: a voice on this machine has them ready
+    before anybody waits for them. First the agent's own, which its class gives with an attribute::
+
+        class Concierge(Agent):
+            usual: ClassVar[Sequence[str]] = ("Hotel Aurora, how can I help?",)
+    """
+    own: Sequence[str] = getattr(agent, "usual", ())
+    words = manners_of(agent)
+    return (
+        *own,
+        *(words.patience, words.apology, *words.reprompts, words.tool_given_up),
+        *(words.idle, words.time_limit, words.shutdown),
+    )

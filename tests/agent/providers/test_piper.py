@@ -13,9 +13,12 @@ from livekit.agents import tts
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 
 from agent.audio import audible
+from agent.desk.agent import GREETING, FrontDesk
 from agent.providers.clauses import clauses
 from agent.providers.inference import Threads
 from agent.providers.piper import TTS, Heard, Voice, from_onset, speakable
+from agent.session import Manners
+from agent.session.phrases import usual_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +133,30 @@ async def test_what_every_call_begins_with_is_synthesised_no_more() -> None:
         async with TTS(voice).synthesize("We close at ten, Ada.") as speech:
             await speech.collect()
         assert threads.results
+
+
+async def test_the_usual_sentences_of_the_desk_are_ready() -> None:
+    """Replies that are the same in every call take no inference once they were prepared, from the
+    first call on: the caller waits for the rest of the answer's way only."""
+    with closing(Recorded()) as threads:
+        voice = Voice(threads)
+        voice.prepare(usual_sentences(FrontDesk))
+        await threads.run(lambda: None, spare=120.0)  # after all of them
+        threads.results.clear()
+        speaker = TTS(voice)
+        for text in (
+            GREETING,
+            "You are back at the front desk. How can I help you?",
+            "Your table is booked. We look forward to seeing you. "
+            "Is there anything else I can do for you?",
+            *Manners().reprompts,
+        ):
+            async with speaker.stream() as reply:
+                reply.push_text(text)
+                reply.end_input()
+                said = [audio async for audio in reply]
+            assert sum(audio.frame.duration for audio in said) > 1
+        assert not threads.results
 
 
 async def test_a_short_sentence_is_out_before_the_next(models: Models) -> None:

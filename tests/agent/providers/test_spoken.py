@@ -69,6 +69,44 @@ async def test_what_one_caller_is_told_is_not_kept(threads: Threads, maker: Make
     assert not spoken.kept_bytes
 
 
+async def test_what_is_prepared_is_said_at_once(threads: Threads, maker: Maker) -> None:
+    """The first caller too needs no thread for it; to prepare it again costs nothing."""
+    spoken = Spoken(threads)
+    async with occupied(threads):
+        for _ in range(2):
+            spoken.prepare("Hello.", maker.of("Hello."))
+    await threads.run(lambda: None, spare=120.0)  # after it
+    spoken.prepare("Hello.", maker.of("Hello."))
+    async with occupied(threads):
+        assert await spoken.get("Hello.", maker.of("Hello."), session=1) == b"Hello. 1"
+
+
+async def test_nobody_waits_for_what_is_prepared(threads: Threads, maker: Maker) -> None:
+    """Who is called first gets the words before those that are prepared for others."""
+    spoken = Spoken(threads)
+    async with occupied(threads):
+        for clause in ("Hello.", "Goodbye."):
+            spoken.prepare(clause, maker.of(clause))
+        said = asyncio.create_task(spoken.get("Goodbye.", maker.of("Goodbye."), session=1))
+        await asyncio.sleep(0)
+    assert await said == b"Goodbye. 1"
+    await threads.run(lambda: None, spare=120.0)  # after all of them
+    assert list(maker.made) == ["Goodbye.", "Hello."]
+
+
+async def test_what_can_not_be_prepared_is_asked_for_again(threads: Threads, maker: Maker) -> None:
+    """A failure before anybody has asked costs whoever does nothing."""
+    spoken = Spoken(threads)
+
+    def fails() -> bytes:
+        maker.of("Hello.")()
+        raise OSError
+
+    spoken.prepare("Hello.", fails)
+    await threads.run(lambda: None, spare=120.0)  # after it
+    assert await spoken.get("Hello.", maker.of("Hello."), session=1) == b"Hello. 2"
+
+
 async def test_what_two_want_at_once_is_made_once(threads: Threads, maker: Maker) -> None:
     """The second to ask gets what is being made for the first, and so does the next caller."""
     spoken = Spoken(threads)
