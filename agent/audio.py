@@ -6,7 +6,7 @@ Audio is mono PCM16, little-endian.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -40,7 +40,6 @@ nothing; of a voice that can't be heard, detection is told up to 96 ms later."""
 
 _HIGH_BYTES_OF_SMALL: Final = b"\x00\xff"
 """Of samples from -256 to 255."""
-_SILENT_SAMPLE: Final = bytes(2)
 
 
 def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.intp]:
@@ -49,7 +48,7 @@ def audible(pcm: bytes | NDArray[np.int16], noise: float = 0.0) -> NDArray[np.in
     ``noise`` is the level of the room at its quietest (:func:`noise_level`): of a frame that
     doesn't stand out from that, nothing can be heard.
     """
-    samples = np.frombuffer(pcm, dtype="<i2") if isinstance(pcm, bytes) else pcm
+    samples = _samples(pcm)
     if noise and _rms(samples) <= VOICE_TO_NOISE_RATIO * noise:
         return np.empty(0, np.intp)
     threshold = round(max(AUDIBLE_SHARE, VOICE_TO_NOISE_RATIO * noise) * 2**15)
@@ -87,40 +86,42 @@ def _is_quiet(pcm: bytes) -> bool:
 
 def noise_level(frames: Sequence[bytes | NDArray[np.int16]]) -> float:
     """Level of the quietest of some frames: RMS, full scale 1; 0 without frames."""
-    return _noise_of(_levels(frames))
+    return _noise_of(np.array([_rms(_samples(frame)) for frame in frames]))
 
 
-def last_over_noise(frames: Sequence[bytes], latest: int) -> tuple[int, int] | None:
-    """The last sample in the ``latest`` of some seconds' frames that can be heard over the noise
-    between and after the words: its frame and its index in it; None when none can."""
-    levels = _levels(frames)
+def last_over_noise(pcm: bytes, frame_size: int, latest: int) -> int | None:
+    """The last sample that can be heard over the noise between and after the words: its index, in
+    the ``latest`` frames of some seconds' audio; None when none can.
+
+    Frames of ``frame_size`` samples, some 20 ms, are counted from the end. It is asked after each
+    of a caller's sentences, and takes 0.1 ms.
+    """
+    samples = np.frombuffer(pcm, "<i2")
+    frames = samples[samples.size % frame_size :].reshape(-1, frame_size)
+    exact = frames.astype(np.float32)
+    levels = np.sqrt(np.einsum("ij,ij->i", exact, exact) / frame_size) / 2**15
     noise = _noise_of(levels)
-    for number in np.flatnonzero(levels > VOICE_TO_NOISE_RATIO * noise)[::-1].tolist():
-        if number < len(frames) - latest:
-            return None
+    over = np.flatnonzero(levels[-latest:] > VOICE_TO_NOISE_RATIO * noise)
+    first = max(0, len(frames) - latest)
+    for number in (over[::-1] + first).tolist():
         if (loud := audible(frames[number], noise)).size:
-            return number, int(loud[-1])
+            return samples.size - (len(frames) - number) * frame_size + int(loud[-1])
     return None
 
 
-def _levels(frames: Sequence[bytes | NDArray[np.int16]]) -> NDArray[np.float64]:
-    """The RMS of each; one call of numpy's for each step, not for each frame."""
-    if not frames:
-        return np.empty(0)
-    blocks = [frame if isinstance(frame, bytes) else frame.tobytes() for frame in frames]
-    sizes = np.array([max(len(block) // 2, 1) for block in blocks])
-    samples = np.frombuffer(b"".join(block or _SILENT_SAMPLE for block in blocks), "<i2")
-    squares = np.square(samples, dtype="f4")
-    means: NDArray[np.float64] = np.add.reduceat(squares, np.cumsum(sizes) - sizes) / sizes
-    return np.sqrt(means) / 2**15
-
-
-def _noise_of(levels: NDArray[np.float64]) -> float:
+def _noise_of(levels: NDArray[np.floating[Any]]) -> float:
     if not levels.size:
         return 0.0
     rank = int(levels.size * QUIETEST_PERCENT / 100)
     return float(np.partition(levels, rank)[rank])
 
 
+def _samples(pcm: bytes | NDArray[np.int16]) -> NDArray[np.int16]:
+    return np.frombuffer(pcm, dtype="<i2") if isinstance(pcm, bytes) else pcm
+
+
 def _rms(samples: NDArray[np.int16]) -> float:
-    return math.sqrt(np.square(samples, dtype=np.float32).mean()) / 2**15
+    """The root mean square, full scale 1; 0 without samples."""
+    return (
+        0.0 if not samples.size else math.sqrt(np.square(samples, dtype=np.float32).mean()) / 2**15
+    )

@@ -108,22 +108,20 @@ class Microphone(io.AudioInput):
         frames are spoken one after another: none is later than one after it less the audio from
         here to there.
         """
-        pcm = b"".join(frame for _, frame in self._recent)
-        size = frame_size(self._sample_rate)
-        first = len(pcm) % size  # of the oldest there may be less than a frame
-        found = last_over_noise(
-            [pcm[at : at + size] for at in range(first, len(pcm), size)],
+        pcm = b"".join([frame for _, frame in self._recent])
+        last = last_over_noise(
+            pcm,
+            frame_size(self._sample_rate) // 2,
             round(VOICED_WITHIN_SECONDS / FRAME_SECONDS),
         )
-        if found is None:
+        if last is None:
             return None
-        last, sample = found
-        spoken = first + last * size + 2 * (sample + 1)
-        arrived, end = float("inf"), 0
-        for taken, frame in self._recent:
-            end += len(frame)
-            if end >= spoken:
-                arrived = min(arrived, taken - (end - spoken) / 2 / self._sample_rate)
+        spoken, end, arrived = 2 * (last + 1), len(pcm), float("inf")
+        for taken, frame in reversed(self._recent):
+            if end < spoken:
+                break
+            arrived = min(arrived, taken - (end - spoken) / 2 / self._sample_rate)
+            end -= len(frame)
         return arrived
 
     def close(self) -> None:

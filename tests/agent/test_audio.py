@@ -13,10 +13,11 @@ from agent.audio import (
     last_over_noise,
     noise_level,
 )
-from agent.simulator.audio import FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, last_audible, read_speech
+from agent.simulator.audio import FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE, last_audible, read_speech
 from agent.simulator.impairment import Conditions, Impairment, active_level
 from config import scenario_files
 
+FRAME_SAMPLES = FRAME_BYTES // 2
 NOTICED_AFTER = 20
 """Frames of silence after which detection notices that somebody is silent."""
 BEFORE = 200
@@ -34,11 +35,11 @@ def test_the_end_of_speech_is_found_over_noise(conditions: str, closeness: float
             Conditions.parse(conditions), np.random.default_rng(1), level=active_level(speech.pcm)
         )
         said = [SILENCE] * BEFORE + [*speech.frames()] + [SILENCE] * NOTICED_AFTER
-        found = last_over_noise([line.outgoing(frame).frame for frame in said], 100)
+        heard = b"".join(line.outgoing(frame).frame for frame in said)
+        found = last_over_noise(heard, FRAME_SAMPLES, 100)
         assert found is not None
         ends = last_audible(b"".join(said))
-        at = found[0] * FRAME_SECONDS + found[1] / SAMPLE_RATE_HZ
-        assert at == pytest.approx(ends, abs=closeness)
+        assert found / SAMPLE_RATE_HZ == pytest.approx(ends, abs=closeness)
 
 
 def test_noise_that_swells_is_no_voice() -> None:
@@ -51,16 +52,25 @@ def test_noise_that_swells_is_no_voice() -> None:
         line = Impairment(
             Conditions(snr_db=20), np.random.default_rng(seed), level=active_level(speech.pcm)
         )
-        found = last_over_noise([line.outgoing(frame).frame for frame in said], 100)
+        heard = b"".join(line.outgoing(frame).frame for frame in said)
+        found = last_over_noise(heard, FRAME_SAMPLES, 100)
         assert found is not None
-        assert found[0] * FRAME_SECONDS < ends + 0.05, seed
+        assert found / SAMPLE_RATE_HZ < ends + 0.05, seed
 
 
 def test_what_was_heard_long_ago_is_not_the_end_of_what_is_said() -> None:
     """Only the latest frames are looked at; those before tell what is noise."""
     loud = (8000).to_bytes(2, "little") * 320
-    assert last_over_noise([loud, *[SILENCE] * 100], 101) == (0, 319)
-    assert last_over_noise([loud, *[SILENCE] * 100], 100) is None
+    said = loud + SILENCE * 100
+    assert last_over_noise(said, FRAME_SAMPLES, 101) == 319
+    assert last_over_noise(said, FRAME_SAMPLES, 100) is None
+
+
+def test_of_the_oldest_frame_there_may_be_a_part() -> None:
+    """Frames are counted from the end; the sample that is found is one of all."""
+    loud = (8000).to_bytes(2, "little") * FRAME_SAMPLES
+    said = bytes(2 * 7) + loud + SILENCE * 50
+    assert last_over_noise(said, FRAME_SAMPLES, 100) == 7 + FRAME_SAMPLES - 1
 
 
 def test_noise_alone_is_not_heard() -> None:
@@ -69,9 +79,10 @@ def test_noise_alone_is_not_heard() -> None:
     room = [line.outgoing(SILENCE).frame for _ in range(300)]
     assert audible(b"".join(room)).size
     assert not any(audible(frame, noise_level(room)).size for frame in room)
-    assert last_over_noise(room, 300) is None
-    assert last_over_noise([SILENCE] * 100, 100) is None
-    assert last_over_noise([], 100) is None
+    assert last_over_noise(b"".join(room), FRAME_SAMPLES, 300) is None
+    assert last_over_noise(SILENCE * 100, FRAME_SAMPLES, 100) is None
+    assert last_over_noise(SILENCE[2:], FRAME_SAMPLES, 100) is None
+    assert last_over_noise(b"", FRAME_SAMPLES, 100) is None
 
 
 def test_a_long_silence() -> None:
