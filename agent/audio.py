@@ -105,7 +105,8 @@ def last_over_noise(pcm: bytes, frame_size: int, latest: int) -> int | None:
     first = max(0, len(frames) - latest)
     for number in (over[::-1] + first).tolist():
         if (loud := audible(frames[number], noise)).size:
-            return samples.size - (len(frames) - number) * frame_size + int(loud[-1])
+            begins = int(samples.size) - (len(frames) - number) * frame_size
+            return begins + int(loud[-1])
     return None
 
 
@@ -122,6 +123,6 @@ def _samples(pcm: bytes | NDArray[np.int16]) -> NDArray[np.int16]:
 
 def _rms(samples: NDArray[np.int16]) -> float:
     """The root mean square, full scale 1; 0 without samples."""
-    return (
-        0.0 if not samples.size else math.sqrt(np.square(samples, dtype=np.float32).mean()) / 2**15
-    )
+    if not samples.size:
+        return 0.0
+    return math.sqrt(np.square(samples, dtype=np.float32).mean()) / 2**15
