@@ -105,7 +105,7 @@ def last_over_noise(pcm: bytes, frame_size: int, latest: int) -> int | None:
     first = max(0, len(frames) - latest)
     for number in (over[::-1] + first).tolist():
         if (loud := audible(frames[number], noise)).size:
-            begins = int(samples.size) - (len(frames) - number) * frame_size
+            begins: int = samples.size - (len(frames) - number) * frame_size
             return begins + int(loud[-1])
     return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -210,9 +209,6 @@ class Call:
         try:
             async for data in self._line.outgoing:
                 await self._websocket.send(data)
-                with suppress(anyio.WouldBlock, anyio.EndOfStream):  # what came with it
-                    while True:
-                        await self._websocket.send(self._line.outgoing.receive_nowait())
         except ConnectionClosed:
             pass  # reading notices, too
         finally:

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
-import anyio
 from livekit import rtc
 from livekit.agents.voice import io
 
@@ -163,11 +162,54 @@ class Microphone(io.AudioInput):
             self._unheard.clear()
 
 
+class Outgoing:
+    """Data to be written to a caller, in order: a bounded queue, as an async iterator.
+
+    Closed, it takes no more, and ends after what has come. Made for one reader. It is asked for
+    fifty frames a second: a stream of anyio's has an event for each, 2 % of a session.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._waiting: deque[str | bytes] = deque()
+        self._most = most
+        self.closed = False
+        """True if it takes no more."""
+        self._reader: asyncio.Future[None] | None = None
+
+    def put(self, data: str | bytes) -> bool:
+        """Add data at the end; False if there is no room, or it is closed."""
+        if self.closed or len(self._waiting) >= self._most:
+            return False
+        self._waiting.append(data)
+        self._wake()
+        return True
+
+    def close(self) -> None:
+        """Take no more."""
+        self.closed = True
+        self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        while not self._waiting:
+            if self.closed:
+                raise StopAsyncIteration
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._waiting.popleft()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
 class GatewayLine:
     """A :class:`agent.session.line.Line`, made once ``start`` has been received.
 
-    :attr:`outgoing` yields the data to be written to the caller, in order. A context manager, which
-    closes both ends of that queue. ``on_response`` is told the seconds from the caller's last
+    :attr:`outgoing` yields the data to be written to the caller, in order; as a context manager it
+    closes that. ``on_response`` is told the seconds from the caller's last
     audible sample to the agent's first, for each answer.
     """
 
@@ -182,16 +224,13 @@ class GatewayLine:
         self._on_response = on_response
         self._spoke_until: float | None = None
         """The time at which the caller whose answer is to come was last heard (Unix seconds)."""
-        self._queue, self.outgoing = anyio.create_memory_object_stream[str | bytes](
-            round(MAX_UNREAD_SECONDS / FRAME_SECONDS)
-        )
+        self.outgoing = Outgoing(round(MAX_UNREAD_SECONDS / FRAME_SECONDS))
         self._silent = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._queue.close()
         self.outgoing.close()
 
     @property
@@ -238,21 +277,17 @@ class GatewayLine:
         """Queue a message for the caller, while the call lasts. Never blocks, never raises."""
         if self._silent or not self._exchange.gateway_may(message):
             return
-        try:
-            self._queue.send_nowait(self._exchange.to_caller(message))
-        except anyio.WouldBlock:
+        if not self.outgoing.put(self._exchange.to_caller(message)):
             self._silent = True
-            if self.on_overflow is not None:
+            if not self.outgoing.closed and self.on_overflow is not None:
                 self.on_overflow()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._silent = True  # nobody writes any more: the connection is lost
 
     def hang_up(self, outcome: session.Outcome) -> None:
         """Say that the call is over: nothing more is heard or played, the queue is written out."""
         self.microphone.close()
         self.playout.clear_buffer()
         self.say(Ended(outcome=outcome))
-        self._queue.close()
+        self.outgoing.close()
 
 
 def _text(words: str) -> str:

@@ -19,6 +19,8 @@
     Finds the end of a caller's turn: :class:`TurnTaking`.
 ``tools``
     Gives tools a time limit.
+``listeners``
+    Calls whoever listens to a session's events.
 ``agents``
     The agent that answers: ``module:Class``, and the resources all its conversations share.
 """

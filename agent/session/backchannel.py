@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from livekit.agents import stt
 
+from .listeners import listen
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator
     from typing import Any
@@ -50,7 +52,7 @@ class Backchannel:
     def __init__(self, session: AgentSession[None]) -> None:
         self._session = session
         self._over_speech = False
-        session.on("user_state_changed", self._user_state)
+        listen(session, "user_state_changed", self._user_state)
 
     def _user_state(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":

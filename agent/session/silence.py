@@ -16,6 +16,7 @@ from livekit.agents import llm
 
 from agent.metrics import Limit, reached
 
+from .listeners import listen
 from .phrases import Manners, manners_of
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ class SilenceWatch:
         self._thinks_since = 0.0
         """The time since which the agent has nothing to wait for but its own providers."""
         self._closed = False
-        session.on("user_state_changed", self._user_state)
-        session.on("agent_state_changed", self._agent_state)
-        session.on("user_input_transcribed", self._transcribed)
-        session.on("conversation_item_added", self._heard)
-        session.on("tool_execution_updated", self._tool)
-        session.on("error", self._failed)
+        listen(session, "user_state_changed", self._user_state)
+        listen(session, "agent_state_changed", self._agent_state)
+        listen(session, "user_input_transcribed", self._transcribed)
+        listen(session, "conversation_item_added", self._heard)
+        listen(session, "tool_execution_updated", self._tool)
+        listen(session, "error", self._failed)
 
     def close(self) -> None:
         """Say nothing more."""

@@ -21,6 +21,7 @@ from telemetry.integrations import livekit as livekit_telemetry
 from .backchannel import Backchannel
 from .heard import HeardOutput
 from .line import Outcome, StateChanged, ToolCalled, Words
+from .listeners import listen
 from .phrases import manners_of
 from .recorded import Record
 from .silence import ASK_AGAIN_AFTER_SECONDS, SilenceWatch
@@ -287,9 +288,9 @@ class VoiceSession:
             self.end(Outcome.COMPLETED if event.error is None else Outcome.FAILED)
             self._settle()
 
-        session.on("agent_state_changed", state)
-        session.on("user_state_changed", state)
-        session.on("user_input_transcribed", heard)
-        session.on("conversation_item_added", said)
-        session.on("function_tools_executed", called)
-        session.on("close", closed)
+        listen(session, "agent_state_changed", state)
+        listen(session, "user_state_changed", state)
+        listen(session, "user_input_transcribed", heard)
+        listen(session, "conversation_item_added", said)
+        listen(session, "function_tools_executed", called)
+        listen(session, "close", closed)
