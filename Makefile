@@ -27,7 +27,7 @@ simulate: setup ## Hold spoken conversations with the agent, eight at a time, an
 
 test: setup ## Run the tests: side by side, then those that time speech as it is heard
 	$(RUN)/pytest -m "not system and not realtime" --numprocesses 3 --dist worksteal
-	$(RUN)/pytest -m "realtime and not system"
+	$(RUN)/pytest -m "realtime and not system" --numprocesses 2 --dist loadfile
 
 test-system: setup ## Run the tests that need a system: a browser, LiveKit, root for the image
 	$(RUN)/pytest -m system

@@ -260,6 +260,7 @@ def held() -> dict[str, int]:
     }
 
 
+@pytest.mark.usefixtures("settled")
 async def test_a_thousand_who_come_and_go() -> None:
     """They leave no task, thread, file, session, id or entry in a table behind; who calls then
     is answered."""

@@ -23,13 +23,11 @@ def captured(lifecycle: Lifecycle) -> Iterator[Captured]:
 
 
 @pytest.fixture
-def collector() -> Iterator[None]:
+def collector(settled: None) -> Iterator[None]:
     """Garbage is collected when a case says so, and at no other time."""
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()

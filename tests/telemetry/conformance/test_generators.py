@@ -139,6 +139,7 @@ async def test_pulled_by_several_tasks(captured: Captured) -> None:
     assert_faultless(captured)
 
 
+@pytest.mark.usefixtures("settled")
 async def test_left_to_the_garbage_collector(captured: Captured) -> None:
     """A loop left half way: the event loop closes the generator in a task of its own."""
     async with telemetry.conversation("host") as conversation:

@@ -7,6 +7,8 @@ import threading
 import tracemalloc
 from typing import TYPE_CHECKING
 
+import pytest
+
 import telemetry
 from telemetry import configure
 from telemetry.delivery import send_queue
@@ -16,12 +18,13 @@ from telemetry.delivery.thread import Delivery
 from .whole import assert_faultless, traces
 
 if TYPE_CHECKING:
-    import pytest
     from sentry_sdk.envelope import Envelope
 
     from telemetry.testing import Captured
 
     from .whole import Lifecycle
+
+pytestmark = pytest.mark.usefixtures("settled")
 
 
 class _Nowhere:
@@ -121,7 +124,7 @@ def test_ten_thousand_finished_conversations_leave_nothing(lifecycle: Lifecycle)
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    gc.freeze()  # what other tests imported isn't looked through a hundred times
+    gc.freeze()  # a test before this one may have left a thread that gives up its own later
     with _telemetry(lifecycle) as running:
         for _ in range(100 - rounds):
             hold(100)
@@ -137,4 +140,3 @@ def test_ten_thousand_finished_conversations_leave_nothing(lifecycle: Lifecycle)
         assert grown < half * 100 * 50  # bytes; a conversation takes thousands
         assert running.stats().conversations == 10_000
         assert running.stats().dropped_spans == 0
-    gc.unfreeze()

@@ -347,6 +347,7 @@ def _fuzz(surroundings: Surroundings, steps: list[Step]) -> None:
     hold(surroundings, steps)
 
 
+@pytest.mark.usefixtures("settled")
 @pytest.mark.timeout(900)
 def test_no_surroundings_orphan_mix_or_lose_anything() -> None:
     """Random processes and what two conversations do in them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import telemetry
 from telemetry.encoding.streamed_spans import envelopes
 from telemetry.testing import capture
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 SPANS = 20
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_span_lives_as_objects_only_while_it_is_encoded() -> None:
     """A batch of them would have garbage collected, which stops every loop of the process."""
     alive: list[int] = []
