@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .messages import Message
     from .recovered import Notes
 
-PULSES_SECONDS: Final = 0.3
-"""Between two looks at the open transactions."""
+PULSES_SECONDS: Final = 0.5
+"""Between two looks at the open transactions: what is killed loses no span older than a second."""
 FORGET_SECONDS: Final = 60.0
 """Between two looks for what is old."""
 LOOK_ROUND_SECONDS: Final = 20.0
