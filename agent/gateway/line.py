@@ -48,6 +48,24 @@ MAX_UNREAD_SECONDS: Final = 5.0
 """Length of the audio kept for a caller that is slow to read."""
 
 
+class _Bell:
+    """Wakes the one task that waits for it, if one does. It is rung for each frame, and takes less
+    than an event."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait for the next ring."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        await self._waiting
+
+    def ring(self) -> None:
+        """Wake whoever waits."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
 class Microphone(io.AudioInput):
     """The caller's audio, in windows of voice detection. The oldest is dropped if nobody takes it.
 
@@ -77,7 +95,7 @@ class Microphone(io.AudioInput):
         self._heard = False
         """Whether anybody has listened yet."""
         self._closed = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._more = _Bell()
         """What whoever listens waits for."""
 
     def push(self, frame: bytes, at: float | None = None) -> None:
@@ -98,7 +116,7 @@ class Microphone(io.AudioInput):
             reached(Limit.UNHEARD)
             del self._unheard[: len(frame)]
         if len(self._unheard) >= self._wanted:
-            self._wake()
+            self._more.ring()
 
     def voiced_until(self) -> float | None:
         """The Unix time at which the last sample arrived that can be heard over the noise.
@@ -126,15 +144,14 @@ class Microphone(io.AudioInput):
     def close(self) -> None:
         """End the iteration, after what has come."""
         self._closed = True
-        self._wake()
+        self._more.ring()
 
     async def __anext__(self) -> rtc.AudioFrame:
         """The next window, as soon as it is whole; several where they have come together. The last
         one may be shorter."""
         self._heard = True
         while len(self._unheard) < self._wanted and not self._closed:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._more.wait()
         if not self._unheard:
             raise StopAsyncIteration
         whole = len(self._unheard) // self._window_size
@@ -142,10 +159,6 @@ class Microphone(io.AudioInput):
         window = bytes(self._unheard[:size])
         del self._unheard[:size]
         return rtc.AudioFrame(window, self._sample_rate, 1, len(window) // 2)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def on_attached(self) -> None:
         """The session listens."""
@@ -174,20 +187,20 @@ class Outgoing:
         self._most = most
         self.closed = False
         """True if it takes no more."""
-        self._reader: asyncio.Future[None] | None = None
+        self._more = _Bell()
 
     def put(self, data: str | bytes) -> bool:
         """Add data at the end; False if there is no room, or it is closed."""
         if self.closed or len(self._waiting) >= self._most:
             return False
         self._waiting.append(data)
-        self._wake()
+        self._more.ring()
         return True
 
     def close(self) -> None:
         """Take no more."""
         self.closed = True
-        self._wake()
+        self._more.ring()
 
     def __aiter__(self) -> Self:
         return self
@@ -196,13 +209,8 @@ class Outgoing:
         while not self._waiting:
             if self.closed:
                 raise StopAsyncIteration
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+            await self._more.wait()
         return self._waiting.popleft()
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
 
 
 class GatewayLine:
