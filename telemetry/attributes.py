@@ -8,6 +8,7 @@ leaves the process only when the operator asks for it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 # -- span ops ----------------------------------------------------------------------------------
@@ -210,6 +211,7 @@ _CONTENT: Final = frozenset(
 )
 
 
+@lru_cache(4096)
 def is_content(name: str) -> bool:
     """Tell content by its name: an attribute that holds what people said, or what follows from it.
 

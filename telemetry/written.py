@@ -259,6 +259,13 @@ class _Codes:
 
 
 @_Codes
+def by(code: CodeType, text: str) -> Written:
+    """A text that a function gave, any constant of which it may be: the same one each time, as what
+    of it stands in the code is found out once."""
+    return Written(text, Author(code))
+
+
+@_Codes
 def _constants(code: CodeType) -> frozenset[str]:
     return frozenset(text for constant in code.co_consts for text in _texts(constant))
 

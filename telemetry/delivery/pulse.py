@@ -20,10 +20,10 @@ from .given import Error, Forget, Late, Put
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
 
-    from ..records import AudioRecord, ConversationRecord
+    from ..records import AudioRecord
     from ..store import Unsent
     from ..trace.registry import Registry
     from ..trace.span import Span
@@ -44,17 +44,20 @@ NOTES_SECONDS: Final = 2.0
 class _News:
     """News of a transaction, to be written."""
 
-    record: ConversationRecord
+    known_as: tuple[Any, ...]
+    """What its row says."""
     notes: str | None
     finished: list[Span]
     opened: dict[str, tuple[Any, ...]]
     """Open spans that aren't stored as they are now, by id: what they are known by."""
     spans: list[Span]
-    """Those, and the root. Rows are made of them one by one: many objects at once would have
-    garbage collected, which stops every loop of the process."""
+    """Those; at the end also the root. Rows are made of them one by one: many objects at once would
+    have garbage collected, which stops every loop of the process."""
     audio: tuple[AudioRecord, ...]
     """Its recordings."""
     is_over: bool
+    key: int = 0
+    """Of its row, once that is written."""
 
 
 class _Running:
@@ -66,7 +69,10 @@ class _Running:
         self.finished: deque[Span] = deque()
         self.is_over = False
         """Its end is stored."""
-        self.record: ConversationRecord | None = None
+        self.key = 0
+        """Of its row; 0 while there is none."""
+        self.known_as: tuple[Any, ...] = ()
+        """What its row says."""
         self.notes: str | None = None
         self.audio: tuple[AudioRecord, ...] = ()
         self._noted_at = 0.0
@@ -83,8 +89,9 @@ class _Running:
 
     def forget_what_is_stored(self) -> None:
         """Have all of it written that is still known."""
-        self.record = self.notes = None
-        self.audio = ()
+        self.key = 0
+        self.known_as = self.audio = ()
+        self.notes = None
         self.is_over = False
         self._noted_at = 0.0
         self._open.clear()
@@ -94,18 +101,27 @@ class _Running:
         """Take stock of what isn't stored yet, at most so many spans; None if all is."""
         transaction, root = self.transaction, self.transaction.root
         is_over = transaction.ended and root.ended_at is not None
+        if not is_over and transaction.ended and not self.key:
+            return None  # it is just ending, in another thread
         finished = [*islice(self.finished, most)]
         opened = {} if is_over else self._opened()
-        record = transaction.record() if is_over or not transaction.ended else self.record
-        if record is None:
-            return None  # it is just ending, in another thread
+        ends = is_over and not self.is_over
         noted = self._notes(notes, is_over=is_over)
-        audio = tuple(file.record for file in transaction.audio if file.record is not None)
-        known = record == self.record and noted == self.notes and audio == self.audio
-        if not finished and not opened and known:
-            return None
-        still = [span for span in transaction.spans.open() if span.id in opened]
-        return _News(record, noted, finished, opened, [*finished, *still, root], audio, is_over)
+        news = _News(
+            transaction.known_as() if is_over or not transaction.ended else self.known_as,
+            noted,
+            finished,
+            opened,
+            [*finished, *self._still(opened), *([root] if ends else ())],
+            tuple(file.record for file in transaction.audio if file.record is not None),
+            is_over,
+        )
+        is_known = not news.spans and not self.says_more(news) and news.audio == self.audio
+        return None if is_known else news
+
+    def says_more(self, news: _News) -> bool:
+        """True if its row doesn't say all of this yet."""
+        return not self.key or news.known_as != self.known_as or news.notes != self.notes
 
     def written(self, news: _News) -> None:
         """All of it is stored now."""
@@ -113,13 +129,17 @@ class _Running:
             self.finished.popleft()
             self._open.pop(span.id, None)
         self._open |= news.opened
-        self.record, self.notes, self.audio = news.record, news.notes, news.audio
-        self.is_over = news.is_over
+        self.key, self.known_as, self.notes = news.key, news.known_as, news.notes
+        self.audio, self.is_over = news.audio, news.is_over
+
+    def _still(self, opened: Container[str]) -> list[Span]:
+        """Spans of these that are open."""
+        return [span for span in self.transaction.spans.open() if span.id in opened]
 
     def _opened(self) -> dict[str, tuple[Any, ...]]:
         found = {}
         for span in self.transaction.spans.open():
-            if span is self.transaction.root or span.late:
+            if span.late:
                 continue
             known = (
                 span.status,
@@ -325,16 +345,22 @@ class Pulse:
     def _write_news(
         self, cursor: sqlite3.Cursor, process: int, running: _Running, news: _News
     ) -> int:
-        key = rows.put_conversation(
-            cursor,
-            news.record,
-            ended_at=news.record.ended_at,
-            process=process,
-            owed=Owed.BY_ITS_PROCESS if running.owed else Owed.NOTHING,
-            facts=news.notes,
-        )
+        transaction, key = running.transaction, running.key
+        if running.says_more(news) or not rows.is_stored(
+            cursor, key, trace_id=transaction.trace_id, process=process
+        ):
+            record = transaction.record()
+            key = rows.put_conversation(
+                cursor,
+                record,
+                ended_at=record.ended_at,
+                process=process,
+                owed=Owed.BY_ITS_PROCESS if running.owed else Owed.NOTHING,
+                facts=news.notes,
+            )
         rows.put_spans(cursor, key, map(running.row, paced(news.spans)))
         recordings.put(cursor, key, news.audio)
+        news.key = key
         return key
 
     def _apply(

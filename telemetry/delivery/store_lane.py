@@ -11,6 +11,8 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
+from contextlib import suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from ..store import Lease, Observer, TraceStoreError, forgetting, lost, recordings, unsent
@@ -36,10 +38,20 @@ if TYPE_CHECKING:
 
 PULSES_SECONDS: Final = 0.5
 """Between two looks at the open transactions: what is killed loses no span older than a second."""
+RESTS_SECONDS: Final = 0.1
+"""Between two looks where nobody waits: each goes through all that is open."""
 FORGET_SECONDS: Final = 60.0
 """Between two looks for what is old."""
 LOOK_ROUND_SECONDS: Final = 20.0
 """Between two looks for processes that are gone."""
+
+
+class _Look(Enum):
+    """A look that is wanted: because there is something new, somebody waits, or it all ends."""
+
+    SOON = auto()
+    NOW = auto()
+    LAST = auto()
 
 
 class StoreLane:
@@ -104,8 +116,10 @@ class StoreLane:
         """The last attempt met a damaged file, which isn't there any more."""
         self._is_hopeless = False
         """Trying again is of no use: nothing waits for that."""
-        self._jobs: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        """True to look at once, False to end."""
+        self._wanted: queue.SimpleQueue[_Look] = queue.SimpleQueue()
+        self._is_woken = False
+        """One that is to come soon is among them."""
+        self._looked_at = float("-inf")
         self._ended: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._over = False
         self._thread: threading.Thread | None = None
@@ -129,18 +143,20 @@ class StoreLane:
         self.wake()
 
     def wake(self) -> None:
-        """Have a look at the open transactions now; from any thread, without waiting."""
-        self._jobs.put(True)
+        """Have a look at the open transactions soon; from any thread, without waiting."""
+        if not self._is_woken:
+            self._is_woken = True
+            self._wanted.put(_Look.SOON)
 
     def load(self, most: int, besides: Collection[str], worths: Collection[int]) -> None:
         """Ask for envelopes, which come as :class:`.messages.Loaded`."""
         self._loads.append((most, frozenset(besides), frozenset(worths)))
-        self._jobs.put(True)
+        self._wanted.put(_Look.NOW)
 
     def ask(self) -> int:
         """Have all that has come by now written; :attr:`done` reaches this number then."""
         self._asked += 1
-        self._jobs.put(True)
+        self._wanted.put(_Look.NOW)
         return self._asked
 
     @property
@@ -165,7 +181,7 @@ class StoreLane:
         """
         if self._thread is None or not self._thread.is_alive():
             return not self.drop_all()
-        self._jobs.put(False)
+        self._wanted.put(_Look.LAST)
         if answer(self._ended, deadline - time.monotonic()):
             return True
         dropped = self.drop_all()
@@ -205,14 +221,19 @@ class StoreLane:
         self._ended.put(True)
 
     def _next(self) -> bool:
-        """Wait for a job, or for the next pulse; False if it is to end."""
-        wanted: list[bool] = []
-        try:
-            wanted.append(self._jobs.get(timeout=PULSES_SECONDS))
+        """Wait until a look is wanted, or for the next pulse; False if it is to be the last."""
+        wanted: set[_Look] = set()
+        left = PULSES_SECONDS
+        with suppress(queue.Empty):
             while True:
-                wanted.append(self._jobs.get_nowait())
-        except queue.Empty:
-            return all(wanted)
+                wanted.add(
+                    self._wanted.get(timeout=left) if left > 0 else self._wanted.get_nowait()
+                )
+                at_once = wanted != {_Look.SOON}
+                left = 0.0 if at_once else self._looked_at + RESTS_SECONDS - time.monotonic()
+        self._is_woken = False  # before the look: what comes from now on it may not see
+        self._looked_at = time.monotonic()
+        return _Look.LAST not in wanted
 
     def _step(self, *, ending: bool, asked: bool) -> bool:
         """Take what there is, and write it; True unless the store is in trouble.

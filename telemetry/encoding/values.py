@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 MOST_CHARACTERS: Final = 150_000
 """Of the attributes of a span together: with all spans of an event Sentry takes about 1 MB."""
+_PLAIN: Final = frozenset({str, int, bool})
+"""Types of most values, which JSON knows as they are."""
 _SHORTEST_CUT: Final = 1_000
 """Characters that are left of a value that is cut."""
 _TURN = 50
@@ -48,10 +50,10 @@ def data(attributes: Mapping[str, Any], *, content: bool) -> dict[str, Any]:
 
 def _fit(found: dict[str, Any]) -> None:
     """Cut the longest values, until all of them have room; :data:`CUT` names those."""
-    sizes = {name: _characters(value) for name, value in found.items()}
-    excess = sum(sizes.values()) - MOST_CHARACTERS
+    excess = sum(map(_characters, found.values())) - MOST_CHARACTERS
     if excess <= 0:
         return
+    sizes = {name: _characters(value) for name, value in found.items()}
     cut: list[str] = []
     for name in sorted(sizes, key=lambda name: -sizes[name]):
         kept = max(_SHORTEST_CUT, sizes[name] - excess)
@@ -73,6 +75,8 @@ def _characters(value: Any) -> int:
 
 def known(value: Any) -> Any:
     """:func:`plain`, and a note for what can't be made plain: one odd value costs itself only."""
+    if type(value) in _PLAIN:
+        return value
     try:
         return plain(value)
     except Exception:  # noqa: BLE001 - a cycle, a __str__ that raises, a dict that changes
@@ -120,7 +124,7 @@ def _scrub(value: Any, denied: frozenset[str], *, deep: bool) -> None:
         for name, inner in value.items():
             if name.lower() in denied:
                 value[name] = "[Filtered]"
-            elif deep:
+            elif deep and type(inner) not in _PLAIN:
                 _scrub(inner, denied, deep=True)
     elif isinstance(value, list):
         for inner in value:

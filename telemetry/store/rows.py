@@ -98,6 +98,15 @@ def put_conversation(
     return int(key)
 
 
+def is_stored(cursor: sqlite3.Cursor, key: int, *, trace_id: str, process: int) -> bool:
+    """True if this is the key of a transaction of this trace, and this process still has it."""
+    row = cursor.execute(
+        "SELECT 1 FROM conversation WHERE key = ? AND trace_id = ? AND process = ?",
+        (key, trace_id, process),
+    ).fetchone()
+    return row is not None
+
+
 def put_spans(
     cursor: sqlite3.Cursor, key: int, spans: Iterable[SpanRow], *, again: str = "REPLACE"
 ) -> None:

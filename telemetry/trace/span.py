@@ -20,7 +20,7 @@ from ..context.generators import GENERATOR, generator_frame
 from ..context.node import Marker
 from ..frozen import freeze
 from ..records import SpanRecord
-from ..written import Author, Written
+from ..written import Written, by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -278,9 +278,8 @@ class Span:
 
     def written(self) -> tuple[str, str]:
         """Its op and its name, which know whether the code that started it says them."""
-        where = Author(self.code)
-        op = self.op if isinstance(self.op, Written) else Written(self.op, where)
-        name = self.name if isinstance(self.name, Written) else Written(self.name, where)
+        op = self.op if isinstance(self.op, Written) else by(self.code, self.op)
+        name = self.name if isinstance(self.name, Written) else by(self.code, self.name)
         return op, name
 
     def descends_from(self, other: Node) -> bool:

@@ -364,6 +364,11 @@ class Transaction:
         """``sentry-trace`` and ``baggage`` of its current span, computed now."""
         return self.current_span().trace_headers()
 
+    def known_as(self) -> tuple[Any, ...]:
+        """All that :meth:`record` says that may change, but for its root span: to be compared."""
+        root = self.root
+        return self.name, root.op, root.status, root.ended_at, self._user, tuple(self._tags.items())
+
     def record(self) -> ConversationRecord:
         """The conversation as a value, with its root span alone."""
         return ConversationRecord(
