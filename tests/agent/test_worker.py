@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from livekit.agents import Agent
 
 from agent import gateway, providers
 from agent.session import AgentError
-from agent.worker import worker
+from agent.worker import YOUNG_OBJECTS, worker
 from telemetry.attributes import CALLER_GAP, CONVERSATION_OUTCOME
 
 if TYPE_CHECKING:
@@ -240,3 +241,15 @@ async def test_a_gap_told_at_any_moment_is_harmless(captured: Captured) -> None:
     assert captured.runtime.stats().refused_gaps == 1 + len(told)
     spans = captured.spans(_by_user(captured)["page"])
     assert not any(CALLER_GAP in span.attributes for span in spans)
+
+
+async def test_garbage_is_looked_for_in_what_calls_make() -> None:
+    """Seldom, and not in what was loaded before them."""
+    before = gc.get_threshold()
+    gc.set_threshold(700)  # Python's own
+    try:
+        async with serving():
+            assert gc.get_threshold()[0] == YOUNG_OBJECTS
+            assert gc.get_freeze_count() > 0
+    finally:
+        gc.set_threshold(*before)

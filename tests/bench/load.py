@@ -16,8 +16,9 @@ import anyio
 import numpy as np
 
 from agent import gateway
+from agent.worker import settle_memory
 
-from .sessions import FRAME, RATE, TURN_SECONDS, sentences, settle_memory
+from .sessions import FRAME, RATE, TURN_SECONDS, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable

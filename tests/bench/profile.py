@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 import telemetry
+from agent.worker import settle_memory
 
-from .sessions import hold, hold_all, settle_memory
+from .sessions import hold, hold_all
 
 if TYPE_CHECKING:
     from types import FrameType

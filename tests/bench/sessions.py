@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import gc
 import json
 import statistics
 import subprocess
@@ -51,6 +50,7 @@ from agent.gateway.line import Microphone
 from agent.gateway.playout import Playout
 from agent.providers import Plugins, Say, scripted, voice_activity
 from agent.session.turn_taking import USUAL
+from agent.worker import settle_memory
 from config import scenarios
 from telemetry.integrations import livekit as livekit_telemetry
 
@@ -267,12 +267,6 @@ def calls_in_silence(seconds: float) -> dict[str, float]:
         "per_frame": sum(number for number in calls.values() if number > frames / 2) / frames,
         "per_second": calls.total() / (seconds / 3),
     }
-
-
-def settle_memory() -> None:
-    """Set aside all that was imported: one collection of it outweighs what is to be measured."""
-    gc.collect()
-    gc.freeze()
 
 
 def main() -> None:
