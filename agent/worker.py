@@ -99,6 +99,7 @@ def load(
     record: Record = Record.OFF,
     turns: TurnTaking = USUAL,
     opened: Callable[[VoiceSession], object] = _unwatched,
+    many_calls: bool = True,
 ) -> Loaded:
     """Load everything that is loaded once per process. Blocks for seconds: run it in a thread.
 
@@ -111,6 +112,8 @@ def load(
         record: which sessions are recorded.
         turns: the way in which the end of a caller's turn is found.
         opened: told of each session as it is opened, on the session's event loop.
+        many_calls: whether the process holds more than one call. Then sentences that are said in
+            many are made ready.
 
     Raises:
         AgentError: the agent can't be loaded.
@@ -121,7 +124,9 @@ def load(
         load_agent(agent), providers.load(choice), silence, opened, prices, record, turns
     )
     turns.prepare()
-    loaded.models.prepare(usual_sentences(loaded.agent))
+    if many_calls:
+        script = script_of(loaded.agent) if "scripted" in choice.llm else None
+        loaded.models.prepare(usual_sentences(loaded.agent, script))
     settle_memory()
     return loaded
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from agent.desk.client import Reservations, ReservationsError
 from agent.desk.house import COPPER_KETTLE
 from agent.desk.manager import Manager, take_over
-from agent.desk.script import USUAL, DeskScript, local_today
+from agent.desk.script import DeskScript, local_today
 from agent.desk.speech import spoken_choice, spoken_date
 from agent.desk.toolkit import Date, Name, On, Party, Time, speakable
 from agent.desk.wire import Booking, Change, Reservation, Seating, Week, Weekday
@@ -48,7 +48,7 @@ class FrontDesk(Agent):
 
     script: ClassVar[Script] = DeskScript()
     """The stand-in for a language model when the worker runs with ``PARLEY_LLM=scripted``."""
-    usual: ClassVar[Sequence[str]] = (GREETING, *USUAL)
+    usual: ClassVar[Sequence[str]] = (GREETING,)
     """Sentences for a voice to have ready."""
 
     def __init__(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from livekit.agents import llm
 
@@ -50,12 +50,6 @@ _REMARKS: Final = {
     Remark.DESK: "You are back at the front desk.",
     Remark.SORRY: "I'm very sorry to hear that. I will look into it myself.",
 }
-USUAL: Final = (
-    *_QUESTIONS.values(),
-    *(_BOOK_UNDER, _MANAGER_ELSE, _IS_RIGHT, _BOOKED, _CANCELLED),
-    *_REMARKS.values(),
-)
-"""Sentences that don't depend on what a caller says."""
 
 
 def local_today() -> dt.date:
@@ -72,6 +66,13 @@ class DeskScript:
 
     ``today`` says which day "today" and "Friday" are counted from.
     """
+
+    usual: ClassVar[Sequence[str]] = (
+        *_QUESTIONS.values(),
+        *(_BOOK_UNDER, _MANAGER_ELSE, _IS_RIGHT, _BOOKED, _CANCELLED),
+        *_REMARKS.values(),
+    )
+    """Sentences that don't depend on what a caller says."""
 
     def __init__(self, today: Callable[[], dt.date] = local_today) -> None:
         self._today = today

@@ -72,7 +72,12 @@ def prepare_process(jobs: Jobs, process: JobProcess) -> None:
     userdata["runtime"] = resources.enter_context(jobs.traced())
     providers.require(jobs.choice)
     userdata["loaded"] = loaded = load(
-        jobs.choice, agent=jobs.agent, silence=jobs.silence, record=jobs.record, turns=jobs.turns
+        jobs.choice,
+        agent=jobs.agent,
+        silence=jobs.silence,
+        record=jobs.record,
+        turns=jobs.turns,
+        many_calls=False,
     )
     resources.callback(loaded.models.close)
     userdata["resources"] = resources

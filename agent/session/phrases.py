@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from livekit.agents import Agent
 
+    from agent.providers import Script
+
 
 @dataclass(frozen=True, slots=True)
 class Manners:
@@ -65,17 +67,21 @@ def manners_of(agent: Agent | type[Agent]) -> Manners:
     return getattr(agent, "manners", None) or Manners()
 
 
-def usual_sentences(agent: type[Agent]) -> tuple[str, ...]:
+def usual_sentences(agent: type[Agent], script: Script | None = None) -> tuple[str, ...]:
     """Sentences that are said in many calls word for word: a voice on this machine has them ready
     before anybody waits for them. First the agent's own, which its class gives with an attribute::
 
         class Concierge(Agent):
             usual: ClassVar[Sequence[str]] = ("Hotel Aurora, how can I help?",)
+
+    Then those of its script, if that stands in for a language model: it gives them likewise.
     """
     own: Sequence[str] = getattr(agent, "usual", ())
+    scripted: Sequence[str] = getattr(script, "usual", ())
     words = manners_of(agent)
     return (
         *own,
+        *scripted,
         *(words.patience, words.apology, *words.reprompts, words.tool_given_up),
         *(words.idle, words.time_limit, words.shutdown),
     )

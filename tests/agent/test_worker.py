@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,8 +15,10 @@ from anyio.lowlevel import checkpoint
 from livekit.agents import Agent
 
 from agent import gateway, providers
+from agent.desk import FrontDesk
+from agent.desk.script import DeskScript
 from agent.session import AgentError
-from agent.worker import YOUNG_OBJECTS, worker
+from agent.worker import YOUNG_OBJECTS, load, worker
 from telemetry.attributes import CALLER_GAP, CONVERSATION_OUTCOME
 
 if TYPE_CHECKING:
@@ -253,3 +256,23 @@ async def test_garbage_is_looked_for_in_what_calls_make() -> None:
             assert gc.get_freeze_count() > 0
     finally:
         gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize(
+    ("llm", "many_calls", "own", "scripted"),
+    [
+        ("scripted", True, True, True),
+        ("openai", True, True, False),
+        ("scripted", False, False, False),
+    ],
+)
+def test_sentences_that_are_made_ready(
+    monkeypatch: pytest.MonkeyPatch, llm: str, many_calls: bool, own: bool, scripted: bool
+) -> None:
+    """Those that many calls will say: a script's where it speaks, none for a single call."""
+    ready: list[str] = []
+    models = SimpleNamespace(prepare=ready.extend)
+    monkeypatch.setattr(providers, "load", lambda choice: models)
+    load(providers.Choice(llm=(llm,)), agent="agent.desk:FrontDesk", many_calls=many_calls)
+    assert set(FrontDesk.usual).issubset(ready) is own
+    assert set(DeskScript.usual).issubset(ready) is scripted

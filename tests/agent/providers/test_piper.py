@@ -140,7 +140,7 @@ async def test_the_usual_sentences_of_the_desk_are_ready() -> None:
     first call on: the caller waits for the rest of the answer's way only."""
     with closing(Recorded()) as threads:
         voice = Voice(threads)
-        voice.prepare(usual_sentences(FrontDesk))
+        voice.prepare(usual_sentences(FrontDesk, FrontDesk.script))
         await threads.run(lambda: None, spare=120.0)  # after all of them
         threads.results.clear()
         speaker = TTS(voice)
