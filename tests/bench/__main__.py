@@ -18,6 +18,7 @@ from . import (
     compared,
     density,
     first_token,
+    gateways,
     hostile,
     live,
     moods,
@@ -31,7 +32,7 @@ from . import (
 from .figures import Figure, table
 
 PARTS = ("spans", "stall", "requests", "first-token", "sessions", "density", "hostile")
-LONG = ("away", "moods", "churn", "rooms", "viewer", "live", "compared")
+LONG = ("away", "moods", "churn", "rooms", "gateways", "viewer", "live", "compared")
 """Parts that aren't measured unless they are named."""
 
 
@@ -73,7 +74,7 @@ def main() -> None:
         "--against",
         type=Path,
         metavar="CHECKOUT",
-        help="of rooms: another checkout, with its .venv, whose worker takes turns with this one's",
+        help="of rooms, of gateways: another checkout, with its .venv, that takes turns with this",
     )
     parser.add_argument(
         "--calls",
@@ -108,6 +109,9 @@ def main() -> None:
             case "rooms":
                 size, seconds = (2, 3.0) if given.quick else (rooms.ROOMS, 20.0)
                 found = [*rooms.measure(min(rounds, 3), size, seconds, given.against)]
+            case "gateways":
+                size, seconds = (5, 7.0) if given.quick else (gateways.CALLERS, 21.0)
+                found = [*gateways.measure(min(rounds, 3), size, seconds, given.against)]
             case "churn":
                 found = [*churn.measure(200 if given.quick else given.calls)]
             case "hostile":
