@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import telemetry
 from telemetry.delivery import given, send_queue, store_lane
-from telemetry.store import Limits, TraceStore
+from telemetry.store import Limits, Owed, TraceStore, lost, rows
 from telemetry.testing import capture
 from tests.ingest import Ingest
 
@@ -220,3 +220,53 @@ def test_what_the_store_refuses_is_counted_where_memory_has_no_room_for_it(
             ingest.heal()
             assert runtime.flush(30)
         assert len(ingest.transactions) + len(ingest.spans) == 1
+
+
+def test_a_row_is_written_again_when_it_has_more_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spans come and go without it, as many rows as there are spans."""
+    written: list[str] = []
+    put = rows.put_conversation
+
+    def noted(*given: Any, **named: Any) -> int:
+        written.append(given[1].status)
+        return put(*given, **named)
+
+    monkeypatch.setattr(rows, "put_conversation", noted)
+    path = tmp_path / "traces.db"
+    with capture(store=path) as captured:
+        with telemetry.conversation("host", id="c-1") as conversation:
+            for _ in range(3):
+                conversation.start_span("work").finish()
+                assert captured.runtime.flush(30)
+            assert written == ["open"]
+            conversation.set_tag("table", "7")
+            assert captured.runtime.flush(30)
+            assert written == ["open"] * 2
+        assert captured.runtime.flush(30)
+        found = _read(path)
+    assert written == ["open", "open", "ok"]
+    assert (found.status, found.tags, len(found.spans)) == ("ok", {"table": "7"}, 4)
+
+
+def test_who_was_taken_for_dead_goes_on(tmp_path: Path) -> None:
+    """Another process has closed the conversation and is to send it: with the next span it is open
+    again, and its own."""
+    path = tmp_path / "traces.db"
+    with capture(store=path) as captured:
+        with telemetry.conversation("host", id="c-1") as conversation:
+            assert captured.runtime.flush(30)
+            with TraceStore(path).writing() as cursor:
+                [own] = [row["key"] for row in cursor.execute("SELECT key FROM process")]
+                lost.take_over(cursor, [own], None)
+            assert _read(path).status == "aborted"
+            conversation.start_span("work").finish()
+            assert captured.runtime.flush(30)
+            assert _read(path).status == "open"
+            with TraceStore(path).reading() as cursor:
+                assert cursor is not None
+                [owed] = cursor.execute("SELECT owed FROM conversation").fetchone()
+        assert captured.runtime.flush(30)
+        assert (_read(path).status, owed) == ("ok", Owed.BY_ITS_PROCESS)
+        assert len(captured.transactions) == 1
