@@ -7,7 +7,6 @@ once for each place and kind, and passed over.
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -39,6 +38,4 @@ def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
                 logger.exception("telemetry failed in %s; the call goes on", kind[0])
             return None
 
-    # LiveKit asks for a listener's signature each time it calls it: more work than most of ours
-    guarded.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return guarded

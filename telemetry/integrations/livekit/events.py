@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import TYPE_CHECKING, Any
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, Final
 
 from livekit.agents import ChatMessage, llm
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .record import Record
 
 ON_ENTER = "livekit.on_enter"
+_ONE_EVENT: Final = Signature([Parameter("event", Parameter.POSITIONAL_ONLY)])
+"""LiveKit asks for a listener's signature each time it calls it: more work than most of ours."""
 
 
 class EventListener:
@@ -60,6 +63,7 @@ class EventListener:
             ("error", self._failed),
         ):
             guarded = harmless(listener)
+            guarded.__signature__ = _ONE_EVENT  # type: ignore[attr-defined]  # a function's
             session.on(event, guarded)  # type: ignore[arg-type]
             # a session may be traced again: what it does then is another conversation's
             self._conversation.on_close(functools.partial(session.off, event, guarded))  # type: ignore[arg-type]
