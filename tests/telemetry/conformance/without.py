@@ -969,6 +969,13 @@ REMEDIES = (
         put(store_lane.StoreLane, "_look_round", lambda self: None),
     ),
     Remedy(
+        "taken-for-dead",
+        "A process that another took for dead goes on recording what is its own",
+        "store.rows.is_stored",
+        "../delivery/test_store_lane.py::test_who_was_taken_for_dead_goes_on",
+        put(rows, "is_stored", lambda *given, **named: True),
+    ),
+    Remedy(
         "key-of-one-file",
         "What is taken over is noted as sent in the file it was found in, and in no other",
         "store.lost.sent",
