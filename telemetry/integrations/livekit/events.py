@@ -63,7 +63,7 @@ class EventListener:
             ("error", self._failed),
         ):
             guarded = harmless(listener)
-            guarded.__signature__ = _ONE_EVENT  # type: ignore[attr-defined]  # a function's
+            guarded.__signature__ = _ONE_EVENT  # type: ignore[attr-defined]  # functions may have one
             session.on(event, guarded)  # type: ignore[arg-type]
             # a session may be traced again: what it does then is another conversation's
             self._conversation.on_close(functools.partial(session.off, event, guarded))  # type: ignore[arg-type]
