@@ -14,6 +14,7 @@ from ..stats import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from inspect import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,8 +24,14 @@ logger = logging.getLogger(__package__)
 _told: set[tuple[str, type[Exception]]] = set()
 
 
-def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
-    """The function, but None instead of an exception; cancellation goes through."""
+def harmless(
+    function: Callable[P, R], *, signature: Signature | None = None
+) -> Callable[P, R | None]:
+    """The function, but None instead of an exception; cancellation goes through.
+
+    ``signature`` is written down on it, for who asks at each call: working it out takes longer than
+    most of ours do.
+    """
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -38,4 +45,6 @@ def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
                 logger.exception("telemetry failed in %s; the call goes on", kind[0])
             return None
 
+    if signature is not None:
+        guarded.__signature__ = signature  # type: ignore[attr-defined]
     return guarded

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ON_ENTER = "livekit.on_enter"
 _ONE_EVENT: Final = Signature([Parameter("event", Parameter.POSITIONAL_ONLY)])
-"""LiveKit asks for a listener's signature each time it calls it: more work than most of ours."""
+"""LiveKit asks for a listener's each time that it calls it."""
 
 
 class EventListener:
@@ -62,8 +62,7 @@ class EventListener:
             ("session_usage_updated", self._recognition.used),
             ("error", self._failed),
         ):
-            guarded = harmless(listener)
-            guarded.__signature__ = _ONE_EVENT  # type: ignore[attr-defined]  # functions may have one
+            guarded = harmless(listener, signature=_ONE_EVENT)
             session.on(event, guarded)  # type: ignore[arg-type]
             # a session may be traced again: what it does then is another conversation's
             self._conversation.on_close(functools.partial(session.off, event, guarded))  # type: ignore[arg-type]

@@ -171,14 +171,12 @@ def test_resources_that_fail_are_one_line_and_an_event(tmp_path: Path, odd: str)
 )
 def test_sentry_that_hangs_keeps_nobody(tmp_path: Path, store: str, told: str) -> None:
     """What can't be delivered is told in the log, inside the deadline: it is lost, or waits."""
-    with (
-        Ingest() as ingest,
-        serving(tmp_path, "", SENTRY_DSN=ingest.dsn, PARLEY_TRACE_STORE=store) as running,
-    ):
-        ingest.hang()
-        listening(running)
-        running.send_signal(signal.SIGTERM)
-        said = ended(running)
+    with Ingest() as ingest:
+        ingest.hang()  # before what is recorded first is sent
+        with serving(tmp_path, "", SENTRY_DSN=ingest.dsn, PARLEY_TRACE_STORE=store) as running:
+            listening(running)
+            running.send_signal(signal.SIGTERM)
+            said = ended(running)
     assert running.returncode == 0, said
     assert told in said
 
