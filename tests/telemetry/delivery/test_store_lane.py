@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import telemetry
@@ -257,7 +258,7 @@ def test_who_was_taken_for_dead_goes_on(tmp_path: Path) -> None:
     with capture(store=path) as captured:
         with telemetry.conversation("host", id="c-1") as conversation:
             assert captured.runtime.flush(30)
-            with TraceStore(path).writing() as cursor:
+            with closing(TraceStore(path)) as another, another.writing() as cursor:
                 [own] = [row["key"] for row in cursor.execute("SELECT key FROM process")]
                 lost.take_over(cursor, [own], None)
             assert _read(path).status == "aborted"
