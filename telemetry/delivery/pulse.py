@@ -268,10 +268,10 @@ class Pulse:
 
     def write(self, cursor: sqlite3.Cursor, process: int, done: Done) -> None:
         """Write what was planned; nothing is forgotten before :meth:`written`."""
-        keys = {
-            id(running.transaction): self._write_news(cursor, process, running, news)
-            for running, news in done.news
-        }
+        keys: dict[int, int] = {}
+        for running, news in done.news:
+            news.key = self._write_news(cursor, process, running, news)
+            keys[id(running.transaction)] = news.key
         if done.is_all:  # changes come after the spans of their transactions
             for change in self._changes:
                 self._apply(cursor, process, change, keys, done)
@@ -345,6 +345,7 @@ class Pulse:
     def _write_news(
         self, cursor: sqlite3.Cursor, process: int, running: _Running, news: _News
     ) -> int:
+        """Write it; the key of the transaction's row."""
         transaction, key = running.transaction, running.key
         if running.says_more(news) or not rows.is_stored(
             cursor, key, trace_id=transaction.trace_id, process=process
@@ -360,7 +361,6 @@ class Pulse:
             )
         rows.put_spans(cursor, key, map(running.row, paced(news.spans)))
         recordings.put(cursor, key, news.audio)
-        news.key = key
         return key
 
     def _apply(

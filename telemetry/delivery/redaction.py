@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import html
 import itertools
 import json
@@ -50,10 +49,6 @@ _STRUCTURE: Final = frozenset({"finish_reason", "id", "role", "type"})
 """Keys, inside structured content, of what nobody said."""
 _OPERATORS: Final = frozenset({GEN_AI_SYSTEM_INSTRUCTIONS, GEN_AI_TOOL_DEFINITIONS})
 """Content that the operator wrote."""
-# An error's own words, recorded on a span as content, are no reason to filter the error itself.
-_is_said = functools.lru_cache(4096)(
-    lambda name: is_content(name) and name not in _OPERATORS and not name.startswith("exception.")
-)
 
 
 class Owner(Protocol):
@@ -211,6 +206,12 @@ class Said:
         self._words.clear()
         self._all.clear()
         self._pairs.clear()
+
+
+def _is_said(name: str) -> bool:
+    """True for what people said. An error's own words, recorded on a span as content, are no reason
+    to filter the error itself."""
+    return is_content(name) and name not in _OPERATORS and not name.startswith("exception.")
 
 
 def _matches(text: str) -> Iterator[tuple[tuple[int, int], str]]:
