@@ -251,6 +251,8 @@ class Delivery:
     def recover(self, timeout: float) -> bool:
         """Wait until what others left in the store has been taken over, and made into envelopes."""
         deadline = time.monotonic() + timeout
+        if self._store is not None:
+            self._store.wake()  # its first look is not before a pulse otherwise
         while self._store is not None and self._store.is_recovering:
             if time.monotonic() > deadline:
                 return False
