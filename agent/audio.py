@@ -31,9 +31,9 @@ or more with 8 dB, 10 with 9.5 dB, none with 11 dB, which takes 40 ms of a faint
 
 QUIET_PEAK: Final = 104
 """Sample (-50 dBFS) from which there is something to be heard: a third of what is audible."""
-LONG_SILENCE_SECONDS: Final = 2.0
-"""Length of silence after which audio may wait: every decision about what was said before has been
-made."""
+LONG_SILENCE_SECONDS: Final = 0.6
+"""Length of silence after which audio may wait: twice the pause that ends speech. What else is
+decided then about what was said before is decided by the clock."""
 TOGETHER_IN_SILENCE: Final = 4
 """Number of windows of detection that are handed on together then. What is loud enough waits for
 nothing; of a voice that can't be heard, detection is told up to 96 ms later."""

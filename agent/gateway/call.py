@@ -24,10 +24,9 @@ from .protocol import CloseCode, End, Gap, ProtocolError, Started, Text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from websockets.asyncio.server import ServerConnection
-
     from agent.stopping import Stops
 
+    from .connection import Connection
     from .exchange import Exchange
     from .line import GatewayLine
 
@@ -84,7 +83,7 @@ class Call:
 
     def __init__(
         self,
-        websocket: ServerConnection,
+        websocket: Connection,
         exchange: Exchange,
         line: GatewayLine,
         session: Session,
@@ -176,13 +175,22 @@ class Call:
 
     async def _read(self) -> None:
         """Take the caller's messages; once the call is ending, only to get at its close frame."""
+        self._websocket.on_audio = self._hear
         try:
             while True:
-                data = await self._websocket.recv()
+                data = await self._websocket.receive()
                 if self._ending is None:
                     self._take(data)
         except ConnectionClosed as closed:
             self.end(lost(closed))
+
+    def _hear(self, frame: bytes) -> bool:
+        """Take audio as it comes in; False leaves whatever is wrong with it to who reads."""
+        if self._ending is not None or not self._exchange.may_hear(frame):
+            return False
+        self._heard_at = self._clock()
+        self._line.microphone.push(frame)
+        return True
 
     def _take(self, data: str | bytes) -> None:
         self._heard_at = self._clock()
@@ -207,8 +215,8 @@ class Call:
     async def _write(self) -> None:
         """Send the queued messages, as fast as the caller reads."""
         try:
-            async for data in self._line.outgoing:
-                await self._websocket.send(data)
+            async for messages in self._line.outgoing:
+                await self._websocket.send_all(messages)
         except ConnectionClosed:
             pass  # reading notices, too
         finally:

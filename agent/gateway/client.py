@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from .exchange import Exchange, Phase
 from .protocol import (
+    AGENT_AHEAD_SECONDS,
     SUBPROTOCOL,
     End,
     Gap,
@@ -68,6 +69,11 @@ class Call:
     def trace_id(self) -> str:
         """The id of the conversation's trace."""
         return self.started.trace_id
+
+    @property
+    def ahead_seconds(self) -> float:
+        """Length of the agent's audio that comes before it is to be played, at most."""
+        return AGENT_AHEAD_SECONDS
 
     @property
     def close_code(self) -> int | None:

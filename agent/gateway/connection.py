@@ -4,6 +4,12 @@ What costs the loop time is not how much comes, but how many frames it comes in:
 of pings, each of which asks for an answer, would keep every caller waiting. So frames are counted
 as they are parsed, a little data at a time. Who sends more of them than a microphone does is told
 so and closed, and what has come after that is thrown away unread.
+
+A call's audio is half of what its connection costs, so it goes no further than it has to: a frame
+is given to whoever listens as it is parsed, past the queue and the task that read everything else,
+and the agent's frames are written as many at a time as there are. Neither is something that
+websockets' own interface offers; what it is made of, it documents for who writes a transport
+(:attr:`protocol`), or names without an underscore and hasn't changed since version 13.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import CTRL_OPCODES, Frame
+from websockets.frames import CTRL_OPCODES, DATA_OPCODES, Frame, Opcode
 
 from agent.metrics import Limit, reached
 
@@ -20,6 +26,7 @@ from .protocol import FRAME_SECONDS, ProtocolError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Iterable
 
     from websockets.http11 import Request, Response
 
@@ -52,6 +59,11 @@ class Connection(ServerConnection):
         self._counted = 0.0
         """Seconds of audio that the latest data's frames count as."""
         self._closed = False
+        self._unread = 0
+        """Messages that whoever receives is yet to take."""
+        self.on_audio: Callable[[bytes], bool] | None = None
+        """Callback for a binary message which comes whole, with none before it unread; True says
+        that it was taken, else it is received as others are."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be a stranger."""
@@ -83,7 +95,36 @@ class Connection(ServerConnection):
         """Count a frame, and hand it on."""
         if isinstance(event, Frame):
             self._counted += _CONTROL_SECONDS if event.opcode in CTRL_OPCODES else FRAME_SECONDS
+            if event.opcode in DATA_OPCODES:
+                if self._is_taken(event):
+                    return
+                self._unread += event.fin
         super().process_event(event)
+
+    def _is_taken(self, frame: Frame) -> bool:
+        """Offer a frame to whoever takes audio."""
+        return (
+            frame.opcode is Opcode.BINARY
+            and frame.fin
+            and not self._unread
+            and self.on_audio is not None
+            and self.on_audio(bytes(frame.data))
+        )
+
+    async def receive(self) -> str | bytes:
+        """The next message that isn't taken as audio; else as :meth:`recv`."""
+        message = await self.recv()
+        self._unread -= 1
+        return message
+
+    async def send_all(self, messages: Iterable[str | bytes]) -> None:
+        """Send some messages, as :meth:`send` sends one; they are written together."""
+        async with self.send_context():
+            for message in messages:
+                if isinstance(message, bytes):
+                    self.protocol.send_binary(message)
+                else:
+                    self.protocol.send_text(message.encode())
 
     def _close(self, error: ProtocolError) -> None:
         """Say why, at once, and wait no longer than anybody needs to read it."""

@@ -21,6 +21,7 @@ from agent.session import line as session
 
 from .playout import Playout
 from .protocol import (
+    AGENT_AHEAD_SECONDS,
     FRAME_SECONDS,
     Ended,
     GatewayMessage,
@@ -41,9 +42,13 @@ VOICED_WITHIN_SECONDS: Final = 2.0
 """Length of the latest audio in which the end of the caller's speech is looked for."""
 NOISE_FROM_SECONDS: Final = 6.0
 """Length of the latest audio from which its noise is told; 190 kB a call."""
-FRAMES_TOGETHER: Final = 2
+FRAMES_TOGETHER: Final = 5
 """Number of the agent's frames sent at a time. A caller plays them one after another, and throws
 those away that a ``flush`` overtakes."""
+SENT_AHEAD_SECONDS: Final = AGENT_AHEAD_SECONDS - FRAMES_TOGETHER * FRAME_SECONDS
+"""Length of the audio that a caller still has when the next frames are sent, within a speech."""
+WRITTEN_TOGETHER: Final = 10
+"""Number of messages that are written to a caller at a time, at most."""
 MAX_UNREAD_SECONDS: Final = 5.0
 """Length of the audio kept for a caller that is slow to read."""
 
@@ -178,8 +183,9 @@ class Microphone(io.AudioInput):
 class Outgoing:
     """Data to be written to a caller, in order: a bounded queue, as an async iterator.
 
-    Closed, it takes no more, and ends after what has come. Made for one reader. It is asked for
-    fifty frames a second: a stream of anyio's has an event for each, 2 % of a session.
+    What has come meanwhile comes together, :data:`WRITTEN_TOGETHER` at most. Closed, it takes no
+    more, and ends after that. Made for one reader. It is given fifty frames a second: a stream of
+    anyio's has an event for each, 2 % of a session.
     """
 
     def __init__(self, most: int) -> None:
@@ -205,18 +211,19 @@ class Outgoing:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> list[str | bytes]:
         while not self._waiting:
             if self.closed:
                 raise StopAsyncIteration
             await self._more.wait()
-        return self._waiting.popleft()
+        count = min(len(self._waiting), WRITTEN_TOGETHER)
+        return [self._waiting.popleft() for _ in range(count)]
 
 
 class GatewayLine:
     """A :class:`agent.session.line.Line`, made once ``start`` has been received.
 
-    :attr:`outgoing` yields the data to be written to the caller, in order; as a context manager it
+    :attr:`outgoing` yields what is to be written to the caller, in order; as a context manager it
     closes that. ``on_response`` is told the seconds from the caller's last
     audible sample to the agent's first, for each answer.
     """
@@ -225,7 +232,12 @@ class GatewayLine:
         self, exchange: Exchange, *, on_response: Callable[[float], object] = lambda _: None
     ) -> None:
         self.microphone = Microphone(sample_rate=exchange.sample_rate)
-        self.playout = Playout(self.say, sample_rate=exchange.sample_rate, together=FRAMES_TOGETHER)
+        self.playout = Playout(
+            self.say,
+            sample_rate=exchange.sample_rate,
+            together=FRAMES_TOGETHER,
+            ahead=SENT_AHEAD_SECONDS,
+        )
         self.on_overflow: Callable[[], None] | None = None
         """Callback for :data:`MAX_UNREAD_SECONDS` of audio waiting; nothing is queued after it."""
         self._exchange = exchange

@@ -58,7 +58,8 @@ class Playout(io.AudioOutput):
     ``max_buffered`` is how many seconds may wait before ``capture_frame`` holds its caller.
     :meth:`run` must be running for anything to be sent. ``together`` is the number of frames sent
     when the first of them is due, as far as they are there: who plays them one after another hears
-    no difference, and it is less work. ``now`` gives Unix seconds. ``heard_after`` is how many
+    no difference, and it is less work. Within a speech they are sent ``ahead`` of that by so many
+    seconds, which a network may be late by. ``now`` gives Unix seconds. ``heard_after`` is how many
     seconds after a frame was due it is heard.
     """
 
@@ -69,6 +70,7 @@ class Playout(io.AudioOutput):
         sample_rate: int,
         max_buffered: float = 10.0,
         together: int = 1,
+        ahead: float = 0.0,
         heard_after: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -85,13 +87,17 @@ class Playout(io.AudioOutput):
         self._frame_size = frame_size(sample_rate)
         self._max_buffered = max_buffered
         self._together = together
+        self._ahead = ahead
         self._heard_after = heard_after
         self._segments: deque[_Segment] = deque()
         """Segments that have not finished; the first is the one being played."""
         self._capturing: _Segment | None = None
         """The segment not yet flushed; when cut short, it is no longer among the above."""
         self._paused = False
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self._alarm: asyncio.Future[None] = self._loop.create_future()
+        """Done when what is due next is to be sent, or there is nothing any more."""
         self._next_at = 0.0
         """Due time of the next frame, on the loop's clock: the end of the last one sent."""
         self._changed = anyio.Event()
@@ -110,13 +116,22 @@ class Playout(io.AudioOutput):
             while not self._due():
                 await self._changed.wait()
                 self._next_at = max(self._next_at, clock())  # idle time is not owed
-            await asyncio.sleep(self._next_at - clock())
+            await self._until(self._sends_at())
             if self._due():  # still: it may have been cleared or paused meanwhile
                 self._next_at = max(self._next_at, clock() - MAX_CATCH_UP_SECONDS)
                 self._step()
                 for _ in range(1, self._together):
                     if self._goes_on():
                         self._step()
+
+    async def _until(self, at: float) -> None:
+        """Wait until a time on the loop's clock, or until all is cut."""
+        self._alarm = self._loop.create_future()
+        timer = self._loop.call_at(at, _ring, self._alarm)
+        try:
+            await self._alarm
+        finally:
+            timer.cancel()
 
     # -- what AgentSession calls -----------------------------------------------------------------
 
@@ -150,6 +165,8 @@ class Playout(io.AudioOutput):
             self._send(Flush())
         while self._segments:
             self._finish(self._segments.popleft(), interrupted=True)
+        self._next_at = min(self._next_at, self._clock())  # the caller has thrown the rest away
+        _ring(self._alarm)
         self._make_room()
 
     def pause(self) -> None:
@@ -174,6 +191,12 @@ class Playout(io.AudioOutput):
         if not segment.audio:
             return complete
         return not self._paused and (complete or len(segment.audio) >= self._frame_size)
+
+    def _sends_at(self) -> float:
+        """The time, on the loop's clock, of what is due next: a speech's first frame and its end
+        are sent when they are due."""
+        segment = self._segments[0]
+        return self._next_at - (self._ahead if segment.sent and segment.audio else 0.0)
 
     def _goes_on(self) -> bool:
         """True when there is another frame of a speech that has begun."""
@@ -260,3 +283,8 @@ class Playout(io.AudioOutput):
         if self._room is not None:
             self._room.set()
             self._room = None
+
+
+def _ring(alarm: asyncio.Future[None]) -> None:
+    if not alarm.done():
+        alarm.set_result(None)

@@ -33,8 +33,8 @@ So is a ``gap`` that can't be, whatever its ``seconds`` are: nobody is turned aw
 gateway sends       fields
 ==================  ==========================================================
 ``started``         ``id``, ``trace_id``, ``sample_rate``; always first
-frame               the agent's speech in real time, two at a time: to be
-                    played one after another
+frame               the agent's speech, five at a time and at most 0.14 s
+                    ahead of real time: to be played one after another
 ``audio_started``   before the first frame of a speech
 ``audio_ended``     ``interrupted``; once the last frame has played
 ``flush``           barge-in: discard the audio not yet played
@@ -76,6 +76,8 @@ _Text = TypeVar("_Text")
 
 SUBPROTOCOL: Final = "parley.v1"
 FRAME_SECONDS: Final = 0.02
+AGENT_AHEAD_SECONDS: Final = 0.14
+"""Length of the agent's audio that is sent ahead of real time, at most."""
 SAMPLE_RATES_HZ: Final = (8000, 16000, 24000, 48000)
 MAX_MESSAGE_BYTES: Final = 16 * 1024
 """Size of a caller's longest message. (The largest frame, at 48 kHz, has 1,920 bytes.)"""

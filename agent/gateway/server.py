@@ -297,6 +297,7 @@ class _Gateway:
 
     async def hold(self, websocket: ServerConnection) -> None:
         """Take one connection from its handshake to its close frame."""
+        assert isinstance(websocket, Connection)  # _listen says so
         try:
             await self._admit(websocket)
         except TurnedAwayError as refusal:
@@ -312,7 +313,7 @@ class _Gateway:
             log.exception("gateway: connection failed")
             await _close(websocket, CloseCode.INTERNAL_ERROR, "the call could not be opened")
 
-    async def _admit(self, websocket: ServerConnection) -> None:
+    async def _admit(self, websocket: Connection) -> None:
         """Wait for ``start``; a session's place is taken only by who has sent it."""
         self._seats.check()  # who can't have one need not wait to hear it
         _bound_send_buffer(websocket)
@@ -325,13 +326,13 @@ class _Gateway:
             call = Call(websocket, exchange, line, session, self._limits, stops)
             await call.run()
 
-    async def _receive_start(self, websocket: ServerConnection, exchange: Exchange) -> Start:
+    async def _receive_start(self, websocket: Connection, exchange: Exchange) -> Start:
         patience = self._limits.start_timeout
         crowded = False
         with anyio.move_on_after(0 if self._shutdown.is_set() else patience) as waiting:
             self._waiting[websocket] = waiting
             try:
-                message = exchange.from_caller(await websocket.recv())
+                message = exchange.from_caller(await websocket.receive())
             finally:
                 crowded = self._waiting.pop(websocket, None) is None
             assert isinstance(message, Start)  # the exchange lets nothing else through

@@ -68,6 +68,11 @@ class Call:
         self._tasks = anyio.create_task_group()
 
     @property
+    def ahead_seconds(self) -> float:
+        """Length of the agent's audio that comes before it is to be played: a frame's."""
+        return gateway.FRAME_SECONDS
+
+    @property
     def joined_at(self) -> float | None:
         """The Unix time at which the server let the caller in, by its own clock; None before."""
         joined = self._room.local_participant.joined_at if self.connected_at else None

@@ -47,6 +47,10 @@ class Call(Protocol):
     def trace_id(self) -> str:
         """The id of the conversation's trace."""
 
+    @property
+    def ahead_seconds(self) -> float:
+        """Length of the agent's audio that comes before it is to be played, at most."""
+
     async def send_audio(self, frame: bytes) -> None:
         """Send 20 ms of mono PCM16."""
 
@@ -135,6 +139,7 @@ class Caller:
         try:
             async with self._connect(start=start) as call:
                 self._trace_id = call.trace_id
+                self._hearing.ahead_seconds = call.ahead_seconds
                 microphone = self._microphone = self._pick_up(call)
                 try:
                     async with anyio.create_task_group() as tasks:

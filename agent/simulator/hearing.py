@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HELD_SECONDS: Final = 0.6
 """Silence in the middle of a speech that is being held back, not pausing for breath. A line that is
 silent and one on which nothing comes are the same to a caller."""
-_ECHO_FRAMES: Final = 5
+_ECHO_FRAMES: Final = 10
 """Number of frames that may wait to be heard back through the caller's own microphone."""
 
 
@@ -133,6 +133,8 @@ class Hearing:
         self.caller = Voice()
         """The caller's own voice."""
         self.speeches: list[AgentSpeech] = []
+        self.ahead_seconds = FRAME_SECONDS
+        """Length of the audio that comes before it is played, at most."""
         self.outcome: Outcome | None = None
         """The call's outcome, once the agent has told it."""
         self._gap: float | None = None
@@ -194,6 +196,9 @@ class Hearing:
                 self._playing = None
             case protocol.Flush():
                 self._echo.clear()
+                self._played_until = time.time()
+                for speech in self.speeches[-1:]:
+                    speech.voice.cut(self._played_until)
             case protocol.State():
                 self._busy = message.agent in {"thinking", "speaking"}
                 if message.agent == "thinking":
@@ -219,8 +224,8 @@ class Hearing:
             self.current.taken_at = time.time()
 
     def _listen(self, frame: bytes) -> bool:
-        """Hear a frame, which is played as it arrives, or after the one that it came together with;
-        True if that is news to anybody.
+        """Hear a frame, which is played as it arrives, or after those that came before it and are
+        still to be played; True if that is news to anybody.
 
         A sound after the end of a speech was told is a part of it: in a room, audio takes
         longer than messages.
@@ -230,7 +235,7 @@ class Hearing:
             return False
         speech, now = self.speeches[-1], time.time()
         unheard = speech.audible_since(now) is None
-        at = max(now, min(self._played_until, now + FRAME_SECONDS))
+        at = max(now, min(self._played_until, now + self.ahead_seconds))
         self._played_until = at + FRAME_SECONDS
         speech.hear(frame, at)
         since = speech.audible_since(now)

@@ -44,6 +44,10 @@ class Voice:
         else:
             self.stretches.append((since, until))
 
+    def cut(self, at: float) -> None:
+        """Forget what would have been heard after this."""
+        self.stretches = [(since, min(until, at)) for since, until in self.stretches if since < at]
+
 
 def overlap(one: Iterable[tuple[float, float]], other: Iterable[tuple[float, float]]) -> float:
     """Seconds that belong to a stretch of both."""

@@ -86,7 +86,7 @@ def test_noise_alone_is_not_heard() -> None:
 
 
 def test_a_long_silence() -> None:
-    """It begins after two seconds in which nothing could be heard, however soft, and is over with
+    """It begins after a while in which nothing could be heard, however soft, and is over with
     the first sound."""
     silence = Silence(16_000)
     faint, soft = (QUIET_PEAK - 1, QUIET_PEAK)

@@ -192,7 +192,7 @@ async def test_events() -> None:
         line.send(session.ToolCalled("book", '{"half": "\ud83d"}', ok=False))
         line.hang_up(session.Outcome.COMPLETED)
         line.send(session.Words("agent", "too late", final=True))
-        assert [data async for data in line.outgoing] == [
+        assert await _written(line) == [
             encode(STARTED),
             encode(State(agent="thinking", user="listening")),
             encode(Words(speaker="user", text="a table for two", final=False)),
@@ -212,9 +212,12 @@ async def test_slow_reader() -> None:
             line.say(Flush())
         assert len(overflows) == 1
         line.hang_up(session.Outcome.REFUSED)
-        assert len([data async for data in line.outgoing]) == round(
-            MAX_UNREAD_SECONDS / FRAME_SECONDS
-        )
+        assert len(await _written(line)) == round(MAX_UNREAD_SECONDS / FRAME_SECONDS)
+
+
+async def _written(line: GatewayLine) -> list[str | bytes]:
+    """All that a line that is closed has for its caller."""
+    return [message async for messages in line.outgoing for message in messages]
 
 
 async def test_a_response_is_timed() -> None:

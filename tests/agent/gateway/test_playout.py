@@ -37,10 +37,12 @@ def speech(
 class Heard:
     """What a caller received, and when; what the playout reported."""
 
-    def __init__(self, loop: VirtualTime, together: int) -> None:
+    def __init__(self, loop: VirtualTime, together: int, ahead: float) -> None:
         self.loop = loop
         self.messages: list[tuple[float, GatewayMessage]] = []
-        self.playout = Playout(self._receive, sample_rate=RATE, together=together, now=loop.time)
+        self.playout = Playout(
+            self._receive, sample_rate=RATE, together=together, ahead=ahead, now=loop.time
+        )
         self.started: list[float] = []
         self.finished: list[tuple[float, bool]] = []
         self.audible: list[float] = []
@@ -69,8 +71,8 @@ class Heard:
 
 
 @asynccontextmanager
-async def playing(loop: VirtualTime, together: int = 1) -> AsyncIterator[Heard]:
-    heard = Heard(loop, together)
+async def playing(loop: VirtualTime, together: int = 1, ahead: float = 0.0) -> AsyncIterator[Heard]:
+    heard = Heard(loop, together, ahead)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(heard.playout.run)
         yield heard
@@ -146,6 +148,45 @@ def test_cutting_and_pausing_a_pair() -> None:
             heard.playout.clear_buffer()
             assert heard.frames == pytest.approx([0.0, 0.0, 0.04, 0.04, 1.05, 1.05])
             assert heard.finished == [(0.09, True)]
+
+    virtual_time.run(main)
+
+
+def test_ahead() -> None:
+    """Within a speech frames come before the caller has played those before them; a speech begins,
+    and ends, in its time."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with playing(loop, together=2, ahead=0.02) as heard:
+            await heard.playout.capture_frame(speech(0.1))
+            heard.playout.flush()
+            await heard.playout.capture_frame(speech(0.02))
+            heard.playout.flush()
+            await heard.playout.wait_for_playout()
+            assert heard.frames == [0.0, 0.0, 0.02, 0.02, 0.06, 0.1]
+            assert heard.audible == [0.0, 0.1]
+            assert [at for at, _ in heard.events] == [0.0, 0.1, 0.1, 0.12]
+            assert heard.finished == [(0.1, False), (0.02, False)]
+
+    virtual_time.run(main)
+
+
+def test_what_is_cut_is_not_waited_for() -> None:
+    """The speech after one that was cut begins at once: what was sent ahead of that one is thrown
+    away, and not counted as played."""
+
+    async def main(loop: VirtualTime) -> None:
+        async with playing(loop, together=5, ahead=0.04) as heard:
+            await heard.playout.capture_frame(speech(1.0))
+            heard.playout.flush()
+            await anyio.sleep(0.07)
+            heard.playout.clear_buffer()
+            await anyio.sleep(0.08)
+            await heard.playout.capture_frame(speech(0.02))
+            heard.playout.flush()
+            await heard.playout.wait_for_playout()
+            assert heard.frames == [0.0] * 5 + [0.06] * 5 + [0.15]
+            assert heard.finished == [(0.07, True), (0.02, False)]
 
     virtual_time.run(main)
 
