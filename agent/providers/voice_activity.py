@@ -8,7 +8,8 @@ LiveKit's own detector on the same model (``inference.VAD``) takes three times t
 future, a task to wait for it and one for metrics, three copies of a window; and a session that
 recognises by utterance has two of its streams, which hear the same. Here a frame is heard once,
 whoever streams it, and nothing is said while nothing changes. What is said is what LiveKit's says,
-at the same samples (:mod:`.speech_events`).
+at the same samples (:mod:`.speech_events`); but of a voice that goes on, each second window is
+passed over, since each that is told costs a session as much as finding out does.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ class Stream(vad.VADStream):
         self._number = 0
         self._is_over = False
         self._events: utils.aio.Chan[vad.VADEvent] = utils.aio.Chan()
+        self._passes_over = False
+        """Whether the latest window of a voice that goes on was passed over."""
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Hear a frame: mono PCM16 of any rate, which stays the same, and any length.
@@ -142,8 +145,7 @@ class Stream(vad.VADStream):
             found = [*missed, *(self._hearing.hear(0, frame) or ())]
         self._number += 1
         for event in found:
-            is_change = event.type is not vad.VADEventType.INFERENCE_DONE
-            if is_change or self._events.qsize() < _WAITING_EVENTS:
+            if self._is_told(event):
                 self._events.send_nowait(event)
 
     def flush(self) -> None:
@@ -170,6 +172,15 @@ class Stream(vad.VADStream):
 
     async def _main_task(self) -> None:
         raise NotImplementedError("nothing runs beside it")
+
+    def _is_told(self, event: vad.VADEvent) -> bool:
+        if event.type is not vad.VADEventType.INFERENCE_DONE:
+            return True
+        if event.speaking and not event.raw_accumulated_silence:
+            self._passes_over = not self._passes_over
+            if self._passes_over:
+                return False
+        return self._events.qsize() < _WAITING_EVENTS
 
     def _end(self) -> None:
         self._is_over = True

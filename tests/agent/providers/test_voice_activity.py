@@ -11,6 +11,7 @@ from livekit.agents import vad
 from livekit.agents.vad import VADEventType
 
 from agent.providers import speech_events, voice_activity
+from agent.providers.speech_events import SpeechEvents
 from agent.providers.voice_activity import Stream
 
 from .conftest import frames, silence
@@ -178,6 +179,34 @@ async def test_what_nobody_reads_is_bounded(
     found = [event async for event in stream]
     assert len(found) <= 3 + len(BOTH)
     assert types([event for event in found if event.type != VADEventType.INFERENCE_DONE]) == BOTH
+
+
+async def test_a_voice_that_goes_on(call: list[rtc.AudioFrame]) -> None:
+    """Each second window of it is told; all of those in which it may be about to end."""
+    events = SpeechEvents()
+    stream = voice_activity.detector().stream()
+    all_windows = [event for frame in call for event in events.hear(frame)]
+    for frame in call:
+        stream.push_frame(frame)
+    stream.end_input()
+    told = [event async for event in stream]
+
+    def voiced(found: list[vad.VADEvent]) -> list[int]:
+        return [
+            event.samples_index
+            for event in found
+            if event.type == VADEventType.INFERENCE_DONE
+            and event.speaking
+            and not event.raw_accumulated_silence
+        ]
+
+    assert voiced(told) == voiced(all_windows)[1::2]
+    left_out = set(voiced(all_windows)) - set(voiced(told))
+    assert [event.samples_index for event in told] == [
+        event.samples_index
+        for event in all_windows
+        if event.samples_index not in left_out or event.type != VADEventType.INFERENCE_DONE
+    ]
 
 
 def test_nothing_of_the_base_is_used() -> None:
