@@ -31,12 +31,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from livekit import rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
     Agent,
     AgentSession,
     APIConnectOptions,
+    LanguageCode,
     NotGivenOr,
     llm,
     stt,
@@ -70,10 +72,23 @@ _SPEECH: Final = bytes(2 * RATE // 5) + b"\x00\x20\x00\xe0" * (3 * RATE // 4)
 
 
 class Recognizer(stt.STT[Any]):
-    """Hears the same words in everything."""
+    """Hears the same words in everything. It takes a stream and is flushed where somebody has
+    finished, as the worker's own recogniser is."""
 
     def __init__(self) -> None:
-        super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
+        super().__init__(
+            capabilities=stt.STTCapabilities(
+                streaming=True, interim_results=False, manual_flush=True
+            )
+        )
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> stt.RecognizeStream:
+        return _Heard(stt=self, conn_options=conn_options, sample_rate=RATE)
 
     async def _recognize_impl(
         self,
@@ -82,10 +97,24 @@ class Recognizer(stt.STT[Any]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> stt.SpeechEvent:
-        return stt.SpeechEvent(
-            type=stt.SpeechEventType.FINAL_TRANSCRIPT,
-            alternatives=[stt.SpeechData(language="en", text="A table for four, please.")],  # type: ignore[arg-type]  # a str is made into its LanguageCode
-        )
+        return _WORDS
+
+
+class _Heard(stt.RecognizeStream):
+    async def _run(self) -> None:
+        speaks = False
+        async for item in self._input_ch:
+            if isinstance(item, rtc.AudioFrame):
+                speaks = speaks or any(item.data)
+            elif speaks:
+                speaks = False
+                self._event_ch.send_nowait(_WORDS)
+
+
+_WORDS: Final = stt.SpeechEvent(
+    type=stt.SpeechEventType.FINAL_TRANSCRIPT,
+    alternatives=[stt.SpeechData(LanguageCode("en"), "A table for four, please.")],
+)
 
 
 class Voice(tts.TTS[Any]):
