@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import anyio
 import pytest
 from websockets.asyncio.client import connect as connect_websocket
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 
 from agent.gateway import SUBPROTOCOL, CloseCode, Start, connect
+from agent.gateway.connection import Connection
+from agent.gateway.strangers import Strangers
 
 from .blunt import connect as connect_bluntly
 from .blunt import flood, wire
@@ -56,3 +62,72 @@ async def test_a_message_in_small_pieces() -> None:
         for byte in wire(Frame(Opcode.TEXT, start.model_dump_json().encode())):
             await stream.send(bytes([byte]))
         assert b'"started"' in await stream.receive()
+
+
+async def test_audio_goes_past_what_is_read_but_never_before_it() -> None:
+    """A binary message is offered as it comes in, unless one that came before it is unread, or it
+    comes in fragments; one that isn't taken is read as others are."""
+    taken, read = list[bytes](), list[str | bytes]()
+    is_read = anyio.Event()
+
+    async def serve_one(connection: ServerConnection) -> None:
+        assert isinstance(connection, Connection)
+
+        def take(data: bytes) -> bool:
+            taken.append(data)
+            return data != b"refused"
+
+        connection.on_audio = take
+        while len(read) < 5:
+            read.append(await connection.receive())
+        is_read.set()
+        await connection.wait_closed()
+
+    strangers: Strangers[ServerConnection] = Strangers(lambda connection: None)
+    made = partial(Connection, strangers, 5.0)
+    subprotocols = [Subprotocol(SUBPROTOCOL)]
+    with anyio.fail_after(10):
+        async with serve(
+            serve_one,
+            "127.0.0.1",
+            0,
+            create_connection=made,  # type: ignore[arg-type]  # documented: or a wrapper
+            subprotocols=subprotocols,
+        ) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with await connect_bluntly(f"ws://127.0.0.1:{port}") as stream:
+                frames = [
+                    Frame(Opcode.BINARY, b"at once"),
+                    Frame(Opcode.TEXT, b"text"),
+                    Frame(Opcode.BINARY, b"after text"),
+                    Frame(Opcode.BINARY, b"in ", fin=False),
+                    Frame(Opcode.CONT, b"pieces"),
+                ]
+                await stream.send(b"".join(map(wire, frames)))
+                while len(read) < 3:
+                    await anyio.lowlevel.checkpoint()
+                more = [Frame(Opcode.BINARY, b"refused"), Frame(Opcode.TEXT, b"last")]
+                await stream.send(b"".join(map(wire, more)))
+                await is_read.wait()
+    assert taken == [b"at once", b"refused"]
+    assert read == ["text", b"after text", b"in pieces", b"refused", "last"]
+
+
+async def test_messages_that_are_written_together() -> None:
+    """They come one by one, in order, as text and as binary."""
+    sent: list[str | bytes] = ["one", b"two", "three"]
+
+    async def serve_one(connection: ServerConnection) -> None:
+        assert isinstance(connection, Connection)
+        await connection.send_all(sent)
+
+    strangers: Strangers[ServerConnection] = Strangers(lambda connection: None)
+    async with serve(
+        serve_one,
+        "127.0.0.1",
+        0,
+        create_connection=partial(Connection, strangers, 5.0),  # type: ignore[arg-type]  # likewise
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect_websocket(f"ws://127.0.0.1:{port}", proxy=None) as caller:
+            assert [message async for message in caller] == sent

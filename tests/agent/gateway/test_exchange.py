@@ -49,6 +49,20 @@ def test_only_forward(steps: list[tuple[str, str | bytes]]) -> None:
     assert phases == sorted(phases)
 
 
+@given(st.lists(from_callers | from_gateways, max_size=20))
+def test_audio_that_may_be_heard(steps: list[tuple[str, str | bytes]]) -> None:
+    """A frame may be heard exactly when it would be taken in, whatever was said before."""
+    exchange = Exchange()
+    for who, data in steps:
+        may_be_heard = isinstance(data, bytes) and exchange.may_hear(data)
+        try:
+            exchange.from_caller(data) if who == "caller" else exchange.from_gateway(data)
+        except ProtocolError:
+            assert who == "gateway" or not may_be_heard
+        else:
+            assert who == "gateway" or may_be_heard == isinstance(data, bytes)
+
+
 @given(st.lists(st.sampled_from([*CALLER, *GATEWAY]), max_size=20))
 def test_both_sides_agree(messages: list[CallerMessage | GatewayMessage]) -> None:
     """What one side may send, the other takes, and both are then equally far."""

@@ -173,6 +173,38 @@ async def test_a_speech_held_back_is_not_cut_into_again() -> None:
     assert [speech.cut for speech in hearing.speeches] == [True, False]
 
 
+def test_audio_that_comes_ahead_is_played_in_its_time() -> None:
+    """Frames that come together are heard one after another; what the agent has thrown away before
+    it was played isn't heard."""
+    hearing = Hearing()
+    hearing.ahead_seconds = 0.14
+    hearing.take(AudioStarted())
+    before = time.time()
+    for _ in range(7):
+        hearing.take(tone(0.02))
+    after = time.time()
+    [speech] = hearing.speeches
+    [(_, until)] = speech.voice.stretches
+    assert before + 0.13 <= until <= after + 0.14
+    hearing.take(Flush())
+    assert until - speech.silent_at == pytest.approx(0.14, abs=0.05)
+    hearing.take(AudioEnded(interrupted=True))
+    hearing.take(AudioStarted())
+    again = time.time()
+    hearing.take(tone(0.02))
+    assert hearing.speeches[-1].voice.first == pytest.approx(again, abs=0.05)
+
+
+def test_of_audio_that_is_late_nothing_is_added_up() -> None:
+    """Where nothing comes ahead, as in a room, what was late once delays nothing that follows."""
+    hearing = Hearing()
+    hearing.take(AudioStarted())
+    for _ in range(50):
+        hearing.take(tone(0.02))
+    [speech] = hearing.speeches
+    assert speech.silent_at <= time.time() + 0.04
+
+
 def test_the_microphone_hears_the_agent_once() -> None:
     """Each frame of the agent's can echo once, and none that was thrown away."""
     hearing = Hearing()
