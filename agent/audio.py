@@ -34,9 +34,9 @@ QUIET_PEAK: Final = 104
 LONG_SILENCE_SECONDS: Final = 0.6
 """Length of silence after which audio may wait: twice the pause that ends speech. What else is
 decided then about what was said before is decided by the clock."""
-TOGETHER_IN_SILENCE: Final = 4
+TOGETHER_IN_SILENCE: Final = 8
 """Number of windows of detection that are handed on together then. What is loud enough waits for
-nothing; of a voice that can't be heard, detection is told up to 96 ms later."""
+nothing; of a voice that can't be heard, detection is told up to 0.22 s later."""
 
 _HIGH_BYTES_OF_SMALL: Final = b"\x00\xff"
 """Of samples from -256 to 255."""

@@ -76,7 +76,7 @@ class Microphone(io.AudioInput):
 
     Detection decides at the end of a window of 32 ms, whatever the frames are that bring it: in
     windows a session has five of eight pieces to pass on, and hears as soon. In a long silence they
-    are handed on four at a time, until something can be heard: that is handed on at once, with what
+    are handed on eight at a time, until something can be heard: that is handed on at once, with what
     was kept back. ``gathers`` is False where they already come like that.
     """
 

@@ -86,7 +86,7 @@ async def test_voice_taken_late() -> None:
 
 
 async def test_long_silence() -> None:
-    """Windows are handed on four at a time; what can be heard at once, and the silence before it
+    """Windows are handed on eight at a time; what can be heard at once, and the silence before it
     with it."""
     microphone = Microphone(sample_rate=16000)
     for _ in range(round((LONG_SILENCE_SECONDS + 1) / FRAME_SECONDS)):
@@ -101,7 +101,7 @@ async def test_long_silence() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)
         await anyio.wait_all_tasks_blocked()
-        assert {len(each) for each in found} == {4 * 1024}
+        assert {len(each) for each in found} == {8 * 1024}
         begun = len(found)
         for _ in range(4):
             microphone.push(frame(0))
