@@ -5,11 +5,9 @@ of pings, each of which asks for an answer, would keep every caller waiting. So 
 as they are parsed, a little data at a time. Who sends more of them than a microphone does is told
 so and closed, and what has come after that is thrown away unread.
 
-A call's audio is half of what its connection costs, so it goes no further than it has to: a frame
-is given to whoever listens as it is parsed, past the queue and the task that read everything else,
-and the agent's frames are written as many at a time as there are. Neither is something that
-websockets' own interface offers; what it is made of, it documents for who writes a transport
-(:attr:`protocol`), or names without an underscore and hasn't changed since version 13.
+A call's audio comes fifty times a second, so it goes no further than it has to: a frame is given to
+whoever listens as it is parsed, past the queue and the task that read everything else, and the
+agent's frames are written as many at a time as there are.
 """
 
 from __future__ import annotations

@@ -75,9 +75,9 @@ class Microphone(io.AudioInput):
     """The caller's audio, in windows of voice detection. The oldest is dropped if nobody takes it.
 
     Detection decides at the end of a window of 32 ms, whatever the frames are that bring it: in
-    windows a session has five of eight pieces to pass on, and hears as soon. In a long silence they
-    are handed on eight at a time, until something can be heard: that is handed on at once, with what
-    was kept back. ``gathers`` is False where they already come like that.
+    windows a session has five of eight pieces to pass on, and hears as soon. In a long silence
+    eight of them are handed on together, until something can be heard: that is handed on at once,
+    with what was kept back. ``gathers`` is False where they already come like that.
     """
 
     def __init__(self, *, sample_rate: int, gathers: bool = True) -> None:
