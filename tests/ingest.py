@@ -148,9 +148,12 @@ class Ingest:
         """Answer everything with 200, as at first."""
         self._behave(_Behaviour())
 
-    def answer(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with this status: 429 with ``Retry-After``, 500, 413, or 200 with limits."""
-        self._behave(_Behaviour(status=status, headers=headers or {}))
+    def answer(
+        self, status: int, headers: Mapping[str, str] | None = None, *, delay: float = 0.0
+    ) -> None:
+        """Answer with this status: 429 with ``Retry-After``, 500, 413, or 200 with limits; so many
+        seconds later, or as soon as it is to behave otherwise."""
+        self._behave(_Behaviour(status=status, headers=headers or {}, delay=delay))
 
     def hang(self) -> None:
         """Read requests and never answer; connections end when it behaves otherwise."""

@@ -180,17 +180,26 @@ def test_old_conversations_go_while_calls_run(
 
 
 def test_a_rate_limit_at_the_end_costs_nothing_that_waits(
-    lifecycle: Lifecycle, tmp_path: Path
+    lifecycle: Lifecycle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that ends while one holds leaves all of it in the store; the next sends it."""
+    """A process that hears of one as it ends leaves all of it in the store; the next sends it."""
     store = tmp_path / "traces.db"
+    begin_closing, limit = send_queue.SendQueue.begin_closing, {"Retry-After": "3600"}
+
+    def begin_closing_and_hear_of_it(queue: send_queue.SendQueue) -> None:
+        begin_closing(queue)
+        ingest.answer(429, limit)
+
+    monkeypatch.setattr(send_queue.SendQueue, "begin_closing", begin_closing_and_hear_of_it)
     with Ingest() as ingest:
-        ingest.answer(429, {"Retry-After": "3600"})
+        ingest.answer(429, limit, delay=60)
         with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
             for number in range(20):
                 with telemetry.conversation(f"c-{number}") as conversation:
                     conversation.capture_exception(ValueError(f"in {number}"))
-            runtime.flush(0.5)
+            ingest.wait_for(lambda: ingest.requests)
+            runtime.flush(0.5)  # to the store; what is on its way to Sentry isn't answered
+        monkeypatch.undo()
         assert runtime.stats().dropped == {}
         ingest.heal()
         with telemetry.init(dsn=ingest.dsn, lifecycle=lifecycle, store=store) as runtime:
