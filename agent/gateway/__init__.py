@@ -15,6 +15,7 @@ module         contents
 ``call``       one call: a session and its connection, from ``start`` to the close frame
 ``line``       the two bounded queues between a call's audio and events and its session
 ``playout``    the agent's speech, sent in real time
+``bell``       what wakes a task for each frame
 ``client``     a caller's end, for the simulator and for tests
 =============  ===================================================================================
 

@@ -65,7 +65,6 @@ _CALLER_MAY: Final[dict[Phase, tuple[type, ...]]] = {
     Phase.ENDED: (bytes, Text, Gap, End),  # they crossed ``ended`` on the way
     Phase.BROKEN: (),
 }
-_AUDIBLE_PHASES: Final = frozenset(phase for phase, may in _CALLER_MAY.items() if bytes in may)
 _GATEWAY_MAY_ONCE_OPEN: Final = (State, Words, Tool, AudioStarted, AudioEnded, Flush, Ended, bytes)
 _GATEWAY_MAY: Final[dict[Phase, tuple[type, ...]]] = {
     Phase.NEW: (),
@@ -106,7 +105,7 @@ class Exchange:
 
     def may_hear(self, frame: bytes) -> bool:
         """True when the caller may send such a frame now."""
-        return self._phase in _AUDIBLE_PHASES and len(frame) == self._frame_size
+        return bytes in _CALLER_MAY[self._phase] and len(frame) == self._frame_size
 
     def from_caller(self, data: str | bytes) -> CallerMessage:
         """Take in data that the gateway received: the caller's message."""

@@ -7,7 +7,6 @@ too slow to read is disconnected.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
@@ -19,6 +18,7 @@ from agent.audio import DETECTION_SECONDS, TOGETHER_IN_SILENCE, Silence, last_ov
 from agent.metrics import Limit, reached
 from agent.session import line as session
 
+from .bell import Bell
 from .playout import Playout
 from .protocol import (
     AGENT_AHEAD_SECONDS,
@@ -53,24 +53,6 @@ MAX_UNREAD_SECONDS: Final = 5.0
 """Length of the audio kept for a caller that is slow to read."""
 
 
-class _Bell:
-    """Wakes the one task that waits for it, if one does. It is rung for each frame, and takes less
-    than an event."""
-
-    def __init__(self) -> None:
-        self._waiting: asyncio.Future[None] | None = None
-
-    async def wait(self) -> None:
-        """Wait for the next ring."""
-        self._waiting = asyncio.get_running_loop().create_future()
-        await self._waiting
-
-    def ring(self) -> None:
-        """Wake whoever waits."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-
 class Microphone(io.AudioInput):
     """The caller's audio, in windows of voice detection. The oldest is dropped if nobody takes it.
 
@@ -100,7 +82,7 @@ class Microphone(io.AudioInput):
         self._heard = False
         """Whether anybody has listened yet."""
         self._closed = False
-        self._more = _Bell()
+        self._more = Bell()
         """What whoever listens waits for."""
 
     def push(self, frame: bytes, at: float | None = None) -> None:
@@ -193,7 +175,7 @@ class Outgoing:
         self._most = most
         self.closed = False
         """True if it takes no more."""
-        self._more = _Bell()
+        self._more = Bell()
 
     def put(self, data: str | bytes) -> bool:
         """Add data at the end; False if there is no room, or it is closed."""

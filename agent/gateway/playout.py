@@ -21,6 +21,7 @@ from livekit.agents.voice import io
 
 from agent.audio import audible
 
+from .bell import Bell
 from .protocol import FRAME_SECONDS, AudioEnded, AudioStarted, Flush, GatewayMessage, frame_size
 
 if TYPE_CHECKING:
@@ -94,10 +95,9 @@ class Playout(io.AudioOutput):
         self._capturing: _Segment | None = None
         """The segment not yet flushed; when cut short, it is no longer among the above."""
         self._paused = False
-        self._loop = asyncio.get_running_loop()
-        self._clock = self._loop.time
-        self._alarm: asyncio.Future[None] = self._loop.create_future()
-        """Done when what is due next is to be sent, or there is nothing any more."""
+        self._clock = asyncio.get_running_loop().time
+        self._cut = Bell()
+        """Rung when nothing is due any more."""
         self._next_at = 0.0
         """Due time of the next frame, on the loop's clock: the end of the last one sent."""
         self._changed = anyio.Event()
@@ -116,22 +116,13 @@ class Playout(io.AudioOutput):
             while not self._due():
                 await self._changed.wait()
                 self._next_at = max(self._next_at, clock())  # idle time is not owed
-            await self._until(self._sends_at())
+            await self._cut.wait(until=self._sends_at())
             if self._due():  # still: it may have been cleared or paused meanwhile
                 self._next_at = max(self._next_at, clock() - MAX_CATCH_UP_SECONDS)
                 self._step()
                 for _ in range(1, self._together):
                     if self._goes_on():
                         self._step()
-
-    async def _until(self, at: float) -> None:
-        """Wait until a time on the loop's clock, or until all is cut."""
-        self._alarm = self._loop.create_future()
-        timer = self._loop.call_at(at, _ring, self._alarm)
-        try:
-            await self._alarm
-        finally:
-            timer.cancel()
 
     # -- what AgentSession calls -----------------------------------------------------------------
 
@@ -166,7 +157,7 @@ class Playout(io.AudioOutput):
         while self._segments:
             self._finish(self._segments.popleft(), interrupted=True)
         self._next_at = min(self._next_at, self._clock())  # the caller has thrown the rest away
-        _ring(self._alarm)
+        self._cut.ring()
         self._make_room()
 
     def pause(self) -> None:
@@ -283,8 +274,3 @@ class Playout(io.AudioOutput):
         if self._room is not None:
             self._room.set()
             self._room = None
-
-
-def _ring(alarm: asyncio.Future[None]) -> None:
-    if not alarm.done():
-        alarm.set_result(None)

@@ -197,8 +197,8 @@ class Hearing:
             case protocol.Flush():
                 self._echo.clear()
                 self._played_until = time.time()
-                for speech in self.speeches[-1:]:
-                    speech.voice.cut(self._played_until)
+                if self.speeches:
+                    self.speeches[-1].voice.cut(self._played_until)
             case protocol.State():
                 self._busy = message.agent in {"thinking", "speaking"}
                 if message.agent == "thinking":

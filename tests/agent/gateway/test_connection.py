@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -19,6 +21,9 @@ from .blunt import connect as connect_bluntly
 from .blunt import flood, wire
 from .sessions import gateway
 from .test_server import assert_answers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 MANY = 100_000
 _PARTS = [Frame(Opcode.TEXT, b"", fin=False), *[Frame(Opcode.CONT, b"", fin=False)] * MANY]
@@ -64,6 +69,20 @@ async def test_a_message_in_small_pieces() -> None:
         assert b'"started"' in await stream.receive()
 
 
+@asynccontextmanager
+async def serving(handle: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIterator[str]:
+    """A server whose connections are the gateway's, without a gateway; its URL."""
+    strangers: Strangers[ServerConnection] = Strangers(lambda connection: None)
+    async with serve(
+        handle,
+        "127.0.0.1",
+        0,
+        create_connection=partial(Connection, strangers, 5.0),  # type: ignore[arg-type]  # documented: or a wrapper
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+    ) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_audio_goes_past_what_is_read_but_never_before_it() -> None:
     """A binary message is offered as it comes in, unless one that came before it is unread, or it
     comes in fragments; one that isn't taken is read as others are."""
@@ -83,32 +102,21 @@ async def test_audio_goes_past_what_is_read_but_never_before_it() -> None:
         is_read.set()
         await connection.wait_closed()
 
-    strangers: Strangers[ServerConnection] = Strangers(lambda connection: None)
-    made = partial(Connection, strangers, 5.0)
-    subprotocols = [Subprotocol(SUBPROTOCOL)]
     with anyio.fail_after(10):
-        async with serve(
-            serve_one,
-            "127.0.0.1",
-            0,
-            create_connection=made,  # type: ignore[arg-type]  # documented: or a wrapper
-            subprotocols=subprotocols,
-        ) as server:
-            port = server.sockets[0].getsockname()[1]
-            async with await connect_bluntly(f"ws://127.0.0.1:{port}") as stream:
-                frames = [
-                    Frame(Opcode.BINARY, b"at once"),
-                    Frame(Opcode.TEXT, b"text"),
-                    Frame(Opcode.BINARY, b"after text"),
-                    Frame(Opcode.BINARY, b"in ", fin=False),
-                    Frame(Opcode.CONT, b"pieces"),
-                ]
-                await stream.send(b"".join(map(wire, frames)))
-                while len(read) < 3:
-                    await anyio.lowlevel.checkpoint()
-                more = [Frame(Opcode.BINARY, b"refused"), Frame(Opcode.TEXT, b"last")]
-                await stream.send(b"".join(map(wire, more)))
-                await is_read.wait()
+        async with serving(serve_one) as url, await connect_bluntly(url) as stream:
+            frames = [
+                Frame(Opcode.BINARY, b"at once"),
+                Frame(Opcode.TEXT, b"text"),
+                Frame(Opcode.BINARY, b"after text"),
+                Frame(Opcode.BINARY, b"in ", fin=False),
+                Frame(Opcode.CONT, b"pieces"),
+            ]
+            await stream.send(b"".join(map(wire, frames)))
+            while len(read) < 3:
+                await anyio.lowlevel.checkpoint()
+            more = [Frame(Opcode.BINARY, b"refused"), Frame(Opcode.TEXT, b"last")]
+            await stream.send(b"".join(map(wire, more)))
+            await is_read.wait()
     assert taken == [b"at once", b"refused"]
     assert read == ["text", b"after text", b"in pieces", b"refused", "last"]
 
@@ -121,13 +129,8 @@ async def test_messages_that_are_written_together() -> None:
         assert isinstance(connection, Connection)
         await connection.send_all(sent)
 
-    strangers: Strangers[ServerConnection] = Strangers(lambda connection: None)
-    async with serve(
-        serve_one,
-        "127.0.0.1",
-        0,
-        create_connection=partial(Connection, strangers, 5.0),  # type: ignore[arg-type]  # likewise
-    ) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with connect_websocket(f"ws://127.0.0.1:{port}", proxy=None) as caller:
-            assert [message async for message in caller] == sent
+    async with (
+        serving(serve_one) as url,
+        connect_websocket(url, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None) as caller,
+    ):
+        assert [message async for message in caller] == sent

@@ -11,7 +11,6 @@ from livekit.agents import vad
 from livekit.agents.vad import VADEventType
 
 from agent.providers import speech_events, voice_activity
-from agent.providers.speech_events import SpeechEvents
 from agent.providers.voice_activity import Stream
 
 from .conftest import frames, silence
@@ -183,7 +182,7 @@ async def test_what_nobody_reads_is_bounded(
 
 async def test_a_voice_that_goes_on(call: list[rtc.AudioFrame]) -> None:
     """Each second window of it is told; all of those in which it may be about to end."""
-    events = SpeechEvents()
+    events = speech_events.SpeechEvents()
     stream = voice_activity.detector().stream()
     all_windows = [event for frame in call for event in events.hear(frame)]
     for frame in call:
