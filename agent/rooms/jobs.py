@@ -19,6 +19,7 @@ from agent.metrics import RESPONSES
 from agent.worker import load
 
 from .call import hold
+from .ffi_events import start_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,6 +71,7 @@ def prepare_process(jobs: Jobs, process: JobProcess) -> None:
     userdata = cast("_Userdata", process.userdata)
     resources = ExitStack()
     userdata["runtime"] = resources.enter_context(jobs.traced())
+    start_client()
     providers.require(jobs.choice)
     userdata["loaded"] = loaded = load(
         jobs.choice,

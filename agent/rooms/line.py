@@ -55,8 +55,9 @@ HEARD_RATE_HZ: Final = 16_000
 """Sample rate of the caller's audio as the session gets it: detection and recognition use it."""
 HEARD_FRAME_MS: Final = round(DETECTION_SECONDS * 1000)
 """Length of a piece of it: a window of detection, which is heard as soon as it has come."""
-SPOKEN_RATE_HZ: Final = 24_000
-"""Sample rate of the agent's audio as it is published."""
+SPOKEN_RATE_HZ: Final = 48_000
+"""Sample rate of the agent's audio as it is published: what Opus is given at any other is resampled
+by the native client, silence as well."""
 SPOKEN_BITS_A_SECOND: Final = 80_000
 """Bitrate of the agent's audio while it speaks, at most.
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
-from livekit import api, rtc
+from livekit import api
 from livekit.agents import AgentServer, JobExecutorType
 
 from agent import metrics, providers
@@ -33,6 +33,7 @@ from agent.worker import load
 
 from . import health, jobs
 from .call import Limits, Stop
+from .ffi_events import start_client
 from .loops import watch_if_safe
 
 if TYPE_CHECKING:
@@ -176,9 +177,7 @@ async def _worker(
     if threads:
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         runtime = resources.enter_context(traced())
-        # Starts LiveKit's native client once, here. Two jobs whose threads do it at the same time
-        # start two, and wait for callbacks that the other gets: then LiveKit ends the process.
-        rtc.AudioResampler(16_000, 24_000)
+        start_client()
         loaded = await anyio.to_thread.run_sync(loading)
         resources.callback(loaded.models.close)
         prepare = functools.partial(jobs.prepare_thread, loaded, runtime)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -51,6 +54,31 @@ class Microphone:
 
     async def aclose(self) -> None:
         await self.source.aclose()
+
+
+STARTED = """
+from pathlib import Path
+from agent.rooms.ffi_events import start_client
+
+start_client()
+names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
+print(sum(name.startswith("tokio-rt") for name in names))
+"""
+
+
+@pytest.mark.parametrize(("asked", "threads"), [({}, 1), ({"TOKIO_WORKER_THREADS": "3"}, 3)])
+def test_the_client_has_one_thread_for_events(asked: dict[str, str], threads: int) -> None:
+    """Many cores don't make many threads that wake each other; who asks for more has more."""
+    surroundings = {name: each for name, each in os.environ.items() if name[:5] != "TOKIO"} | asked
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED],
+        capture_output=True,
+        text=True,
+        env=surroundings,
+        timeout=60,
+        check=True,
+    )
+    assert int(done.stdout) == threads
 
 
 async def test_each_stream_hears_its_own_source() -> None:
