@@ -29,14 +29,13 @@ example's pauses (twenty sentences with a pause inside: nobody may be cut off), 
 Exit code 0 only if all of that held; 1 if something didn't; 2 if the input was wrong. Ctrl-C
 hangs up and reports what was so far.
 
-\b
-parley simulate                                   every scenario of the agent, once
-parley simulate booking --callers 8               eight callers at once
-parley simulate pauses --at-once 3                people who pause within a sentence
-parley simulate --at-once 8                       every scenario, eight at a time
-parley simulate my.yaml --line snr=15,loss=0.05   your own, on a bad line
-parley simulate --callers 20 --hold 300           twenty callers for five minutes
-parley simulate --callers 8 --repeat 3 --seed 7   three runs: seeds 7, 8, 9
+- `parley simulate`: every scenario of the agent, once
+- `parley simulate booking --callers 8`: eight callers at once
+- `parley simulate pauses --at-once 3`: people who pause within a sentence
+- `parley simulate --at-once 8`: every scenario, eight at a time
+- `parley simulate my.yaml --line snr=15,loss=0.05`: your own, on a bad line
+- `parley simulate --callers 20 --hold 300`: twenty callers for five minutes
+- `parley simulate --callers 8 --repeat 3 --seed 7`: three runs: seeds 7, 8, 9
 """
 
 

@@ -184,7 +184,10 @@ def test_help_says_what_there_is(tmp_path: Path) -> None:
     assert "\x1b" not in shown  # no colours where nobody sees them
     for command in ("new", "check", "serve", "simulate", "traces", "reservations"):
         assert command in shown
-        assert parley(tmp_path, command, "--help")[0] == 0
+        code, its, _ = parley(tmp_path, command, "--help")
+        assert code == 0
+        examples = [line for line in its.splitlines() if line.count(f"parley {command} ") > 1]
+        assert not examples  # each has a line
 
 
 def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
