@@ -253,10 +253,16 @@ async def connect(
     """
     call = Call(rtc.Room(), AudioSource(SAMPLE_RATE_HZ, 1, queue_size_ms=200))
     identity = str((start.user or {}).get("id") or f"caller-{secrets.token_hex(4)}")
-    where = room or f"call-{start.id or secrets.token_hex(4)}"
+    where = room or new_room(start.id)
     token = caller_token(livekit, room=where, identity=identity, start=start, agent_name=agent_name)
     async with call._joined(livekit.url, token, open_timeout):
         yield call
+
+
+def new_room(id: str | None = None) -> str:
+    """A name that no room has had: to one that the server still keeps, some seconds after a call
+    has left it, no agent comes."""
+    return "-".join(filter(None, ("call", id, secrets.token_hex(4))))
 
 
 def caller_token(

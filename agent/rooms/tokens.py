@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from livekit.agents.utils import http_server
 
-from .client import caller_token
+from .client import caller_token, new_room
 from .server import RoomsError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def serve_tokens(livekit: LiveKit, *, port: int, agent_name: str = "") -> 
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).hostname not in _LOOPBACK:
             raise web.HTTPForbidden(text="pages of this machine only\n")
-        room = f"call-{secrets.token_hex(6)}"
+        room = new_room()
         granted = caller_token(
             livekit,
             room=room,

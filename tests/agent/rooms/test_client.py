@@ -1,4 +1,5 @@
-"""A caller whose agent goes, and comes back or doesn't: what no server can be made to time."""
+"""A caller's room, and its agent, which goes and comes back or doesn't: what no server can be made
+to time."""
 
 from __future__ import annotations
 
@@ -44,3 +45,10 @@ async def test_an_agent_that_goes(monkeypatch: pytest.MonkeyPatch, returns: bool
         call._incoming.close()
         call._received.close()
         await source.aclose()
+
+
+def test_no_call_is_in_another_ones_room() -> None:
+    """The same caller who calls again at once has a room to which an agent comes."""
+    assert client.new_room("anna") != client.new_room("anna")
+    assert client.new_room("anna").startswith("call-anna-")
+    assert client.new_room() != client.new_room()
