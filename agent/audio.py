@@ -76,7 +76,7 @@ class Silence:
 def _is_quiet(pcm: bytes) -> bool:
     """True if no sample reaches :data:`QUIET_PEAK`. It is asked of every frame: most can be told by
     their bytes, which takes a tenth of the time."""
-    if not pcm.strip(b"\0"):
+    if pcm == bytes(len(pcm)):
         return True
     if pcm[1::2].translate(None, _HIGH_BYTES_OF_SMALL):
         return False

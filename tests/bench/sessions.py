@@ -105,7 +105,8 @@ class _Heard(stt.RecognizeStream):
         speaks = False
         async for item in self._input_ch:
             if isinstance(item, rtc.AudioFrame):
-                speaks = speaks or bool(bytes(item.data).strip(b"\0"))
+                heard = bytes(item.data)
+                speaks = speaks or heard != bytes(len(heard))
             elif speaks:
                 speaks = False
                 self._event_ch.send_nowait(_WORDS)
