@@ -59,7 +59,8 @@ def freeze(attributes: dict[str, Any]) -> None:
     if _IMMUTABLE.issuperset(map(type, attributes.values())):
         return
     for name, value in list(attributes.items()):
-        attributes[name] = _Copy(str, _ALL).of(value, _ALL.deep)
+        if type(value) not in _IMMUTABLE:
+            attributes[name] = _Copy(str, _ALL).of(value, _ALL.deep)
 
 
 def frozen(value: Any, *, text: Callable[[Any], str] = str) -> Any:

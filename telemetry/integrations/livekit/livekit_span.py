@@ -62,6 +62,9 @@ class Listener(Protocol):
     None instead of an answer means that the listener has failed, which is its own affair.
     """
 
+    heeded: frozenset[str]
+    """The attributes that it wants to be told of."""
+
     def place(
         self, name: str, parent: Span, started_at: float, facts: Mapping[str, Any], *, told: bool
     ) -> Place | None:
@@ -71,7 +74,7 @@ class Listener(Protocol):
         """A span began."""
 
     def learned(self, span: LiveKitSpan, name: str, value: AttributeValue) -> None:
-        """An attribute was set."""
+        """An attribute was set, or counted, that is heeded."""
 
     def spent(self, span: LiveKitSpan, usage: Mapping[str, float]) -> None:
         """Tokens were used, of all kinds, by their attributes' names."""
@@ -100,6 +103,8 @@ class LiveKitSpan(otel.Span):
         self.name = name
         self.span = span
         self.node = node
+        self.serves = node if name in REQUESTS or name in ADAPTERS else None
+        """The node's span that this provider request, or adapter of several, is made for."""
         self.beside = beside
         self._ended = False
         self._listener = listener
@@ -112,11 +117,6 @@ class LiveKitSpan(otel.Span):
         self._used_by_client: dict[str, float] = {}
         self._unpriced: dict[str, float] = {}
         self._context: SpanContext | None = None
-
-    @property
-    def serves(self) -> LiveKitSpan | None:
-        """The node's span that this provider request, or adapter of several, is made for."""
-        return self.node if self.name in REQUESTS or self.name in ADAPTERS else None
 
     def get_span_context(self) -> SpanContext:
         """OpenTelemetry's identity of the span: of the one beside it, if there is any."""
@@ -146,7 +146,8 @@ class LiveKitSpan(otel.Span):
         self.beside.set_attributes(attributes)
         for key, value in attributes.items():
             self.learn(key, value)
-        self._price()
+        if self._unpriced:
+            self._price()
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
@@ -258,7 +259,8 @@ class LiveKitSpan(otel.Span):
             self._name_handoff()
         elif key == "lk.function_tool.is_error" and value:
             self.span.status = "internal_error"
-        self._listener.learned(self, name, value)
+        if name in self._listener.heeded:
+            self._listener.learned(self, name, value)
 
     def _keep(self, name: str, value: AttributeValue) -> None:
         """Keep an attribute, where it belongs.

@@ -42,6 +42,18 @@ _OF_THE_AGENT = (
     names.GEN_AI_PROVIDER_NAME,
 )
 """What a speech says of the models that were asked for it."""
+_HEEDED = frozenset(
+    {
+        *_COUNTED,
+        *_OF_THE_AGENT,
+        SPEECH,
+        names.GEN_AI_AGENT_NAME,
+        names.GEN_AI_TIME_TO_FIRST_TOKEN,
+        names.TTS_TIME_TO_FIRST_BYTE,
+        vocabulary.TOOL_CALL,
+        vocabulary.EOU_OUTCOME,
+    }
+)
 _WORK = ("llm_node", "tts_node")
 """Made for a reply ahead of time, they may go on when it has been taken back."""
 
@@ -55,6 +67,8 @@ def _answered_with(span: Span, name: str, value: AttributeValue) -> None:
 
 class SpanListener:
     """Told of each of LiveKit's spans by the tracer: a :class:`~.livekit_span.Listener`."""
+
+    heeded = _HEEDED
 
     def __init__(
         self,
@@ -163,7 +177,7 @@ class SpanListener:
                 turn.marks.voice_began(time.time())
             case vocabulary.TOOL_CALL:
                 self.record.part_of(turn).tools.add(str(value))
-            case "lk.eou.outcome" if value == "committed":
+            case vocabulary.EOU_OUTCOME if value == "committed":
                 self._turns.caller_decided(turn)
 
     @harmless

@@ -12,12 +12,14 @@ nobody traces go only there.
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 
 from ... import attributes as names
@@ -44,6 +46,9 @@ starting: ContextVar[list[Transaction] | None] = ContextVar("livekit_starting", 
 
 _ASKING = ("llm_node", "llm_request")
 """Spans in which a model is asked by its provider's own client."""
+
+_livekits = functools.lru_cache(256)(Written.known)
+"""A name that LiveKit's code gives: each is made once."""
 
 _untraced: WeakSet[otel.Span] = WeakSet()
 """Spans of sessions that nobody traces: what is below them is none of ours either."""
@@ -122,16 +127,22 @@ class ConversationTracer(otel.Tracer):
             ):
                 yield span
             return
-        with _entered(span.span), otel.use_span(span, record_exception=False):
-            try:
-                yield span
-            except BaseException as error:
-                span.span.fail(error)
-                span.end()  # whoever would end it otherwise may not come to it
-                raise
-            finally:
-                if end_on_exit:
-                    span.end()
+        # not by otel.use_span, whose two context managers take as long as the rest
+        link, token = _push(span.span), otel_context.attach(otel.set_span_in_context(span))
+        left_by: BaseException | None = None
+        try:
+            yield span
+        except BaseException as error:
+            left_by = error
+            span.span.fail(error)
+            span.end()  # whoever would end it otherwise may not come to it
+            raise
+        finally:
+            if end_on_exit:
+                span.end()
+            otel_context.detach(token)
+            if link is not None:
+                _pop(link, left_by)
 
 
 class ConversationTracerProvider(otel.TracerProvider):
@@ -179,14 +190,14 @@ def _recorded(
         return None
     started_at = time.time() if start_time is None else start_time / 1e9
     node = _node(around)
-    op = OPS.get(name) or Written.known(f"livekit.{name}")
+    op = OPS.get(name) or _livekits(f"livekit.{name}")
     if name in REQUESTS and node is None:
         op = OPS[REQUESTS[name]]
     told = start_time is not None
     place = listener.place(name, parent, started_at, attributes, told=told)
     if place is not None:
         parent, started_at, op = place.parent, place.started_at, place.op or op
-    span = parent.start_span(op, Written.known(name), started_at=started_at)
+    span = parent.start_span(op, _livekits(name), started_at=started_at)
     span.origin = ORIGIN
     livekit_span = LiveKitSpan(name, span, listener, node, beside)
     _tell_of_calls(livekit_span)
@@ -207,20 +218,6 @@ def _tell_of_calls(span: LiveKitSpan) -> None:
             span.span.attributes[names.GEN_AI_OPERATION_NAME] = "handoff"
         case names.OP_CHAT | names.OP_TOOL if (agent := agent_of(span.span.parent)) is not None:
             span.span.attributes[names.GEN_AI_AGENT_NAME] = agent
-
-
-@contextmanager
-def _entered(span: Span) -> Iterator[None]:
-    link = _push(span)
-    left_by: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        left_by = error
-        raise
-    finally:
-        if link is not None:
-            _pop(link, left_by)
 
 
 @harmless

@@ -24,6 +24,9 @@ AGENT_TURN = "agent_turn"
 TOOL_CALL = "lk.function_tool.id"
 """On a ``function_tool``: the call that it answers."""
 
+EOU_OUTCOME = "lk.eou.outcome"
+"""On an ``eou_wait``: how it has ended."""
+
 OPS = {
     "user_speaking": names.OP_USER_SPEECH,
     "eou_wait": names.OP_ENDPOINTING,
