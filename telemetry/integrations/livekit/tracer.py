@@ -16,7 +16,7 @@ import functools
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from opentelemetry import context as otel_context
@@ -50,6 +50,9 @@ _ASKING = ("llm_node", "llm_request")
 _livekits = functools.lru_cache(256)(Written.known)
 """A name that LiveKit's code gives: each is made once."""
 
+_nowhere: Final[otel.Span] = otel.INVALID_SPAN
+"""Stands for what goes nowhere else: what OpenTelemetry makes of all such spans."""
+
 _untraced: WeakSet[otel.Span] = WeakSet()
 """Spans of sessions that nobody traces: what is below them is none of ours either."""
 
@@ -59,6 +62,8 @@ class ConversationTracer(otel.Tracer):
 
     def __init__(self, before: otel.Tracer) -> None:
         self._before = before
+        self._is_stand_in = isinstance(before, otel.ProxyTracer)
+        """Whether it stands for the process's own provider, which there may not be."""
 
     def start_span(
         self,
@@ -73,18 +78,21 @@ class ConversationTracer(otel.Tracer):
     ) -> otel.Span:
         """Start a span; see :meth:`opentelemetry.trace.Tracer.start_span`."""
         around = otel.get_current_span(context)
-        beside = self._before.start_span(
-            name,
-            otel.set_span_in_context(around.beside, context)
-            if isinstance(around, LiveKitSpan)
-            else context,
-            kind,
-            attributes,
-            links,
-            start_time,
-            record_exception,
-            set_status_on_exception,
-        )
+        if isinstance(around, LiveKitSpan) and around.beside is _nowhere and self._goes_nowhere():
+            beside = _nowhere
+        else:
+            beside = self._before.start_span(
+                name,
+                otel.set_span_in_context(around.beside, context)
+                if isinstance(around, LiveKitSpan)
+                else context,
+                kind,
+                attributes,
+                links,
+                start_time,
+                record_exception,
+                set_status_on_exception,
+            )
         if around not in _untraced or (name == SESSION and starting.get()):
             explicit = context is not None
             recorded = _recorded(name, around, beside, attributes or {}, start_time, explicit)
@@ -143,6 +151,12 @@ class ConversationTracer(otel.Tracer):
             otel_context.detach(token)
             if link is not None:
                 _pop(link, left_by)
+
+    def _goes_nowhere(self) -> bool:
+        """True while nobody but us records LiveKit's spans."""
+        return self._is_stand_in and isinstance(
+            otel.get_tracer_provider(), otel.ProxyTracerProvider
+        )
 
 
 class ConversationTracerProvider(otel.TracerProvider):
@@ -229,15 +243,17 @@ _pop = harmless(chain.pop)
 
 
 def _parent(name: str, around: otel.Span, *, explicit: bool) -> Span | None:
-    ours = current_span()
     if name == SESSION:
         # OpenTelemetry's may be a session that was started earlier in this task
         traced = starting.get()
         return traced.pop().current_span() if traced else None
     if not isinstance(around, LiveKitSpan):
         named = known.get(around.get_span_context().span_id)
-        return ours if named is None else named.span
-    return ours if not explicit and ours is not None and _inside(ours, around.span) else around.span
+        return current_span() if named is None else named.span
+    if explicit:
+        return around.span
+    ours = current_span()
+    return ours if ours is not None and _inside(ours, around.span) else around.span
 
 
 def _inside(ours: Span, theirs: Span) -> bool:

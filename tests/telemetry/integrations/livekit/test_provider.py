@@ -137,6 +137,19 @@ async def test_a_provider_set_up_between_two_sessions(
     assert "agent_turn" in {span.name for span in operator.spans}
 
 
+async def test_a_provider_set_up_during_a_session(
+    captured: Captured, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process's own: what begins from then on goes there, too."""
+    livekit_telemetry.set_tracer_provider(otel.ProxyTracerProvider())
+    async with calling(call := Call()):
+        await call.asks("Hello")
+        monkeypatch.setattr(otel, "_TRACER_PROVIDER", operator.provider)  # it is set only once
+        await call.asks("Still there?")
+    complete(captured)
+    assert [span.name for span in operator.spans].count("agent_turn") == 1
+
+
 async def test_tracing_again_does_not_pile_up(captured: Captured, operator: Operator) -> None:
     """However many sessions a process has, a span goes to the operator once."""
     operator.sees_livekit()
