@@ -58,7 +58,7 @@ WebRTC's own, signalling and handing out audio (https://docs.rs/tokio/latest/tok
 
 
 def start_client() -> None:
-    """Start the native client, with one thread for events unless the environment asks for more.
+    """Start the native client, with one thread for events unless the environment says otherwise.
 
     By default it has one for each core. They take turns with tasks of some microseconds, and each
     turn wakes one that sleeps: an eighth of the CPU of a silent room.
