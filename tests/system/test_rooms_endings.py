@@ -99,7 +99,7 @@ async def test_a_network_that_is_cut(tmp_path: Path) -> None:
     """A server that doesn't come back: the call ends after its limit, the worker says why."""
     log = tmp_path / "server.log"
     with livekit.running(log) as server, working(server.livekit, tmp_path) as worker:
-        async with Caller(server.livekit, "lost") as caller:
+        async with Caller(server.livekit, "lost", room="call-lost") as caller:
             await caller.hear_greeting()
             server.stop(kill=True)
         record = await asyncio.to_thread(worker.conversation, "lost", timeout=60)

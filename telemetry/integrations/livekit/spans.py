@@ -54,6 +54,7 @@ _HEEDED = frozenset(
         vocabulary.EOU_OUTCOME,
     }
 )
+"""The attributes that say something of a turn."""
 _WORK = ("llm_node", "tts_node")
 """Made for a reply ahead of time, they may go on when it has been taken back."""
 
