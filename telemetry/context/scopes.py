@@ -17,7 +17,7 @@ from ..frozen import frozen
 from .node import Marker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from sentry_sdk.traces import StreamedSpan
 
@@ -89,16 +89,27 @@ def snapshot(isolation: sentry_sdk.Scope) -> sentry_sdk.Scope:
 
 
 def as_values(*scopes: sentry_sdk.Scope) -> None:
-    """Make values of what forked scopes say: contexts, extra and user are references to Sentry.
-
-    There is no public way to read them, so no name is relied on: each dict that such a scope has in
-    any of its slots is one that it was given, or holds those.
-    """
+    """Make values of what forked scopes say: contexts, extra and user are references to Sentry."""
     for scope in scopes:
-        for name in sentry_sdk.Scope.__slots__:
-            said = getattr(scope, name, None)
-            if type(said) is dict and said:
-                setattr(scope, name, {key: frozen(value) for key, value in said.items()})
+        for name, said in _values_of(scope):
+            setattr(scope, name, said)
+
+
+def values_of(*scopes: sentry_sdk.Scope) -> list[Any]:
+    """All that scopes say, as values: it equals what they say later if that is the same."""
+    return [list(_values_of(scope)) for scope in scopes]
+
+
+def _values_of(scope: sentry_sdk.Scope) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """What a scope says, by the slot that it is in.
+
+    There is no public way to read that, so no name is relied on: each dict that a scope has in any
+    of its slots is one that it was given, or holds those.
+    """
+    for name in sentry_sdk.Scope.__slots__:
+        said = getattr(scope, name, None)
+        if type(said) is dict and said:
+            yield name, {key: frozen(value) for key, value in said.copy().items()}
 
 
 def free(*scopes: sentry_sdk.Scope) -> None:

@@ -76,6 +76,11 @@ class Given:
         """Spans and errors in it."""
         return self._rows_added - self._rows_taken
 
+    @property
+    def is_filling(self) -> bool:
+        """True if there is less room left than is taken."""
+        return self.rows > ROWS // 2 or self._bytes_added - self._bytes_taken > BYTES // 2
+
     def add(self, change: Change, *, besides: int) -> bool:
         """Add something; False if there is no room, with so many rows that wait besides."""
         rows, size = change.rows, 0

@@ -75,7 +75,11 @@ class _Running:
         """What its row says."""
         self.notes: str | None = None
         self.audio: tuple[AudioRecord, ...] = ()
-        self._noted_at = 0.0
+        self._noted_at = float("-inf")
+        self._noted: str | None = None
+        """The last notes, stored or not."""
+        self._heard: tuple[Any, ...] = ()
+        """What they are made of."""
         self._open: dict[str, tuple[Any, ...]] = {}
 
     @property
@@ -93,7 +97,6 @@ class _Running:
         self.known_as = self.audio = ()
         self.notes = None
         self.is_over = False
-        self._noted_at = 0.0
         self._open.clear()
         self.finished.extend(span for span in self.transaction.spans.all() if not span.is_open)
 
@@ -158,10 +161,11 @@ class _Running:
         if self.is_over:
             return self.notes
         now = time.monotonic()
-        if self.notes is None or is_over or now - self._noted_at > NOTES_SECONDS:
+        if is_over or now - self._noted_at > NOTES_SECONDS:
             self._noted_at = now
-            return notes.of(self.transaction)
-        return self.notes
+            if (heard := notes.heard(self.transaction)) != self._heard:
+                self._heard, self._noted = heard, notes.of(self.transaction)
+        return self._noted
 
     def row(self, span: Span) -> SpanRow:
         """A span as a row."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk.utils import BadDsn, Dsn
 
+from ..context.scopes import values_of
 from ..encoding.scopes import said
 from ..written import Written
 from .content import Rule
@@ -47,6 +48,10 @@ class Notes:
             "held": held,
         }
         self._has_options = False
+
+    def heard(self, transaction: Transaction) -> tuple[Any, ...]:
+        """What the notes on one are made of, to be compared: that takes a tenth of making them."""
+        return transaction.name, transaction.is_sampled, values_of(*transaction.said_by)
 
     def of(self, transaction: Transaction) -> str:
         """The notes on one, as JSON."""

@@ -140,7 +140,8 @@ class StoreLane:
             self._drops.add(STORE, change.rows)
         if keys and not (is_taken and change.unsent):  # type: ignore[union-attr]  # it is a Put
             self._messages.put(NotKept(keys, OVERFLOW))
-        self.wake()
+        if self._given.is_filling or (isinstance(change, Put) and change.left is not None):
+            self.wake()  # whatever else is given has time until the next pulse
 
     def wake(self) -> None:
         """Have a look at the open transactions soon; from any thread, without waiting."""

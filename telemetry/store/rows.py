@@ -278,5 +278,8 @@ def _plain(value: object) -> object:
     return value
 
 
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, default=str)
+
+
 def _dumps(value: object) -> str:
-    return json.dumps(value, allow_nan=False, default=str)
+    return _ENCODER.encode(value)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import queue
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import sentry_sdk
+
 import telemetry
-from telemetry.delivery import given, send_queue, store_lane
-from telemetry.store import Limits, Owed, TraceStore, lost, rows
+from telemetry.delivery import given, pulse, recovered, send_queue, store_lane
+from telemetry.delivery.content import Rule
+from telemetry.delivery.drops import Drops
+from telemetry.delivery.lanes import Threads
+from telemetry.store import Limits, Owed, StoredError, TraceStore, lost, rows
 from telemetry.testing import capture
+from telemetry.trace.registry import Registry
 from tests.ingest import Ingest
 
 if TYPE_CHECKING:
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
     from telemetry.records import ConversationRecord
+    from telemetry.trace.transaction import Transaction
     from tests.telemetry.conformance.whole import Lifecycle
 
 CALLS = 150
@@ -50,6 +59,65 @@ def test_a_running_conversation_is_there_with_its_open_spans(
     assert first.spans[1].attributes == {"user.words": ["for", "Ada"]}
     assert second.spans[1].attributes["gen_ai.request.model"] == "small"
     assert (last.status, [one.status for one in last.spans]) == ("ok", ["ok", "ok"])
+
+
+def test_notes_are_made_again_only_when_a_scope_says_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tag, or a member deep in a context that was given by reference; not at each look."""
+    monkeypatch.setattr(pulse, "NOTES_SECONDS", 0.0)
+    made: list[str] = []
+    of = recovered.Notes.of
+
+    def note(self: recovered.Notes, transaction: Transaction) -> str:
+        made.append(of(self, transaction))
+        return made[-1]
+
+    monkeypatch.setattr(recovered.Notes, "of", note)
+    with (
+        capture(store=tmp_path / "traces.db") as captured,
+        telemetry.conversation("host") as conversation,
+    ):
+        plan: dict[str, Any] = {"seats": {"free": 2}}
+        sentry_sdk.get_isolation_scope().set_context("plan", plan)
+
+        def looked(times: int) -> int:
+            for _ in range(times):
+                conversation.start_span("work").finish()
+                assert captured.runtime.flush(30)
+            return len(made)
+
+        assert looked(3) == 1
+        conversation.set_tag("tier", "gold")
+        assert looked(3) == 2
+        plan["seats"]["free"] = 1
+        assert looked(3) == 3
+    assert [json.loads(notes)["tags"] for notes in made[:2]] == [{}, {"tier": "gold"}]
+    assert json.loads(made[2])["contexts"]["plan"] == {"seats": {"free": 1}}
+
+
+def test_what_is_given_waits_for_the_next_pulse_unless_there_is_little_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look goes through all open calls, so the end of one has none of its own."""
+    monkeypatch.setattr(given, "ROWS", 10)
+    lane = store_lane.StoreLane(
+        TraceStore(tmp_path / "traces.db"),
+        queue.SimpleQueue(),
+        Threads(),
+        Drops(),
+        registry=Registry(),
+        notes=recovered.Notes(Rule(content=True), streaming=False),
+        sends=lambda transaction: False,
+        can_send=False,
+        limits=Limits(),
+    )
+    error = given.Error(StoredError(None, None, 0.0, "ValueError", "one", None), "{}")
+    for _ in range(5):
+        lane.give(error)
+    assert lane._wanted.empty()
+    lane.give(error)
+    assert not lane._wanted.empty()
 
 
 def test_while_sentry_is_away_the_store_keeps_what_is_recorded(
