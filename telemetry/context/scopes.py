@@ -13,7 +13,7 @@ import sentry_sdk
 from sentry_sdk import tracing
 from sentry_sdk.traces import NoOpStreamedSpan
 
-from ..frozen import frozen
+from ..frozen import freeze, frozen
 from .node import Marker
 
 if TYPE_CHECKING:
@@ -91,16 +91,19 @@ def snapshot(isolation: sentry_sdk.Scope) -> sentry_sdk.Scope:
 def as_values(*scopes: sentry_sdk.Scope) -> None:
     """Make values of what forked scopes say: contexts, extra and user are references to Sentry."""
     for scope in scopes:
-        for name, said in _values_of(scope):
-            setattr(scope, name, said)
+        for name, said in _said_by(scope):
+            setattr(scope, name, {key: frozen(value) for key, value in said.items()})
 
 
 def values_of(*scopes: sentry_sdk.Scope) -> list[Any]:
     """All that scopes say, as values: it equals what they say later if that is the same."""
-    return [list(_values_of(scope)) for scope in scopes]
+    found = [(name, said.copy()) for scope in scopes for name, said in _said_by(scope)]
+    for _, said in found:
+        freeze(said)
+    return found
 
 
-def _values_of(scope: sentry_sdk.Scope) -> Iterator[tuple[str, dict[Any, Any]]]:
+def _said_by(scope: sentry_sdk.Scope) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a scope says, by the slot that it is in.
 
     There is no public way to read that, so no name is relied on: each dict that a scope has in any
@@ -109,7 +112,7 @@ def _values_of(scope: sentry_sdk.Scope) -> Iterator[tuple[str, dict[Any, Any]]]:
     for name in sentry_sdk.Scope.__slots__:
         said = getattr(scope, name, None)
         if type(said) is dict and said:
-            yield name, {key: frozen(value) for key, value in said.copy().items()}
+            yield name, said
 
 
 def free(*scopes: sentry_sdk.Scope) -> None:
