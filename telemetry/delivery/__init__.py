@@ -9,7 +9,8 @@
 ``lanes``        threads that wait for Sentry
 ``store_lane``   the thread that writes to the store
 ``given``        what delivery gives the store
-``pulse``        what the store is to be told, of running transactions too
+``pulse``        what the store is to be told
+``running``      what of a running transaction is stored, and what isn't yet
 ``chosen_audio``  which recordings stay when their conversation is over
 ``outage``       a store that can't be written to
 ``recovered``    a conversation whose process is gone

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 
 import telemetry
-from telemetry.delivery import given, pulse, recovered, send_queue, store_lane
+from telemetry.delivery import given, recovered, running, send_queue, store_lane
 from telemetry.delivery.content import Rule
 from telemetry.delivery.drops import Drops
 from telemetry.delivery.lanes import Threads
@@ -65,7 +65,7 @@ def test_notes_are_made_again_only_when_a_scope_says_something_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tag, or a member deep in a context that was given by reference; not at each look."""
-    monkeypatch.setattr(pulse, "NOTES_SECONDS", 0.0)
+    monkeypatch.setattr(running, "NOTES_SECONDS", 0.0)
     made: list[str] = []
     of = recovered.Notes.of
 
