@@ -79,7 +79,11 @@ class Given:
     @property
     def is_filling(self) -> bool:
         """True if there is less room left than is taken."""
-        return self.rows > ROWS // 2 or self._bytes_added - self._bytes_taken > BYTES // 2
+        return self.rows > ROWS // 2 or self._bytes > BYTES // 2
+
+    @property
+    def _bytes(self) -> int:
+        return self._bytes_added - self._bytes_taken
 
     def add(self, change: Change, *, besides: int) -> bool:
         """Add something; False if there is no room, with so many rows that wait besides."""
@@ -88,7 +92,7 @@ class Given:
             return False
         if isinstance(change, Put):
             size = sum(len(one.envelope) for one in change.unsent)
-            if size and self._bytes_added - self._bytes_taken + size > BYTES:
+            if size and self._bytes + size > BYTES:
                 change.unsent, size = (), 0
             if change.of is not None and change.settles:
                 rows += change.of.spans.unstored

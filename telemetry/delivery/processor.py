@@ -21,8 +21,8 @@ from sentry_sdk.utils import exc_info_from_error
 from ..context.scopes import LATER, OURS, DeliveringScope
 from ..encoding import streamed_spans, transactions
 from ..encoding.ai_spans import travels_alone
-from ..encoding.envelope import MAX_SPANS
-from ..encoding.values import paced
+from ..encoding.envelope import MAX_SPANS, batches
+from ..encoding.values import paced, size_of
 from ..stats import Counter
 from ..summary import Verdict
 from . import log_events
@@ -230,7 +230,7 @@ class Processor:
         if self._is_streamed(transaction) or not self.sends(transaction):
             return
         content = self._dispatch.rule.content
-        own, *rest = [*transactions.in_events(encoded.own)] or [[]]
+        own, *rest = [*batches(encoded.own, size_of)] or [[]]
         self._capture(
             transaction, transactions.transaction_event(transaction, own, content=content)
         )
@@ -239,7 +239,7 @@ class Processor:
         self._send_parts(transaction, encoded.further)
 
     def _send_parts(self, transaction: Given, spans: list[dict[str, Any]]) -> None:
-        for batch in transactions.in_events(spans):
+        for batch in batches(spans, size_of):
             self._capture(transaction, transactions.part_event(transaction, batch))
 
     def _send_spans(self, transaction: Given, spans: Sequence[AnySpan], *, last: bool) -> None:

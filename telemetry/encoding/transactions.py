@@ -15,21 +15,15 @@ import sentry_sdk
 from ..attributes import OP_CONVERSATION_PART
 from ..context.scopes import OURS
 from .ai_spans import data_of
-from .envelope import MAX_BYTES, MAX_SPANS, batches
-from .values import paced, scrubber, size_of
+from .values import paced, scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .given import GivenSpan, GivenTransaction
 
 _SPANS: Final = "telemetry.spans"
 """The place in an event's hint in which its spans ride along."""
-_FIELDS_BYTES: Final = 500
-"""Bytes of a span's ids, times and status, and of the names of its fields."""
-_FLOAT_BYTES: Final = 25
-_BETWEEN_BYTES: Final = 4
-"""Quotes, and a comma or a colon."""
 
 
 # -- past the SDK's serialiser -------------------------------------------------------------------
@@ -127,31 +121,6 @@ def late_event(transaction: GivenTransaction, span: GivenSpan, *, content: bool)
         ended_at=span.started_at if span.ended_at is None else span.ended_at,
         spans=[],
     )
-
-
-def in_events(spans: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Encoded spans, as many at a time as one event takes; measured where they may be more."""
-    if len(spans) > MAX_SPANS or sum(map(_span_at_most, paced(spans))) > MAX_BYTES:
-        yield from batches(spans, size_of)
-    elif spans:
-        yield spans
-
-
-def _span_at_most(span: dict[str, Any]) -> int:
-    """Bytes that an encoded span may take in an envelope: often four times what it does."""
-    size = _FIELDS_BYTES
-    for name in ("op", "description", "origin"):
-        size += _at_most(span[name])
-    for name, value in span["data"].items():
-        size += _at_most(name) + _at_most(value)
-    return size
-
-
-def _at_most(value: Any) -> int:
-    """Bytes that a value may take, with what stands before the next."""
-    if isinstance(value, str):  # of \u0000, or two of them
-        return _BETWEEN_BYTES + len(value) * (6 if value.isascii() else 12)
-    return _BETWEEN_BYTES + (_FLOAT_BYTES if isinstance(value, (bool, float)) else size_of(value))
 
 
 def encode_span(transaction: GivenTransaction, span: GivenSpan, *, content: bool) -> dict[str, Any]:

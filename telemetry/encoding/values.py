@@ -39,24 +39,20 @@ def data(attributes: Mapping[str, Any], *, content: bool) -> dict[str, Any]:
 
     Together they are at most what Sentry takes; what had to be cut for that, they say.
     """
-    found: dict[str, Any] = {}
-    characters = 0
-    for name, value in list(attributes.items()):
-        if value is None or (not content and is_content(str(name))):
-            continue
-        if type(value) is str:
-            characters += len(value)
-        elif type(value) not in _PLAIN:
-            value = known(value)
-            characters += _characters(value)
-        found[str(name)] = value
-    if characters > MOST_CHARACTERS:
-        _fit(found, characters - MOST_CHARACTERS)
+    found = {
+        str(name): known(value)
+        for name, value in list(attributes.items())
+        if value is not None and (content or not is_content(str(name)))
+    }
+    _fit(found)
     return found
 
 
-def _fit(found: dict[str, Any], excess: int) -> None:
-    """Cut the longest values by so many characters in all; :data:`CUT` names those."""
+def _fit(found: dict[str, Any]) -> None:
+    """Cut the longest values, until all of them have room; :data:`CUT` names those."""
+    excess = sum(map(_characters, found.values())) - MOST_CHARACTERS
+    if excess <= 0:
+        return
     sizes = {name: _characters(value) for name, value in found.items()}
     cut: list[str] = []
     for name in sorted(sizes, key=lambda name: -sizes[name]):

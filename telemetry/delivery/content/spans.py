@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sentry_sdk import integrations
@@ -60,11 +59,6 @@ def origin_of(origin: Any) -> str:
     """The name of who recorded a span, if it is one of Sentry's kind."""
     if not isinstance(origin, str) or not origin.startswith("auto."):
         return "manual"
-    return _automatic(origin)
-
-
-@lru_cache(256)
-def _automatic(origin: str) -> str:
     return ".".join(["auto", *(part for part in origin.split(".")[1:] if part in _ORIGINS)])
 
 
@@ -87,8 +81,6 @@ def name_of(name: Any, op: str, data: Mapping[str, Any]) -> str:
         return op
     if op.startswith("db"):
         return kinds.query(name) or op
-    if name == op.rpartition(".")[2]:
-        return str.__str__(name)
     return _composed(name, op, data) or op
 
 

@@ -87,13 +87,14 @@ def test_notes_are_made_again_only_when_a_scope_says_something_else(
                 assert captured.runtime.flush(30)
             return len(made)
 
-        assert looked(3) == 1
+        first = looked(1)  # two, where a pulse came before the context
+        assert looked(2) == first
         conversation.set_tag("tier", "gold")
-        assert looked(3) == 2
+        assert looked(3) == first + 1
         plan["seats"]["free"] = 1
-        assert looked(3) == 3
-    assert [json.loads(notes)["tags"] for notes in made[:2]] == [{}, {"tier": "gold"}]
-    assert json.loads(made[2])["contexts"]["plan"] == {"seats": {"free": 1}}
+        assert looked(3) == first + 2
+    assert [json.loads(notes)["tags"] for notes in made[first - 1 : -1]] == [{}, {"tier": "gold"}]
+    assert json.loads(made[-1])["contexts"]["plan"] == {"seats": {"free": 1}}
 
 
 def test_what_is_given_waits_for_the_next_pulse_unless_there_is_little_room(

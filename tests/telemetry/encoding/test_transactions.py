@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from sentry_sdk.scrubber import EventScrubber
 
 import telemetry
 from telemetry.encoding import transactions
-from telemetry.encoding.values import size_of
 from telemetry.testing import capture
 
 
@@ -83,56 +81,3 @@ def test_an_event_has_the_same_id_whoever_makes_it() -> None:
     assert parts[0]["event_id"] == parts[1]["event_id"]
     assert parts[0]["contexts"]["trace"]["span_id"] == parts[1]["contexts"]["trace"]["span_id"]
     assert len({each["event_id"] for each in (event, late_event, parts[0])}) == 3
-
-
-def _span(number: int, **data: Any) -> dict[str, Any]:
-    return {
-        "trace_id": "f" * 32,
-        "span_id": f"{number:016x}",
-        "parent_span_id": "f" * 16,
-        "op": "gen_ai.chat",
-        "description": "chat",
-        "start_timestamp": 1_795_000_000.123457,
-        "timestamp": 1_795_000_000.123457,
-        "status": "deadline_exceeded",
-        "origin": "auto.ai.livekit",
-        "data": data,
-    }
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "\0" * 50,
-        '"' * 50,
-        "ä" * 50,
-        "😀" * 50,
-        -2.2250738585072014e-308,
-        False,
-        10**400,
-        ["\0", {"ä": 1}],
-        None,
-    ],
-    ids=repr,
-)
-def test_no_span_takes_more_than_is_reckoned_without_measuring_it(value: Any) -> None:
-    """Whatever its attributes and their names are."""
-    for span in (
-        _span(1, **{f"{value}{number}": value for number in range(20)}),
-        _span(1) | {"op": "", "origin": ""},
-        _span(1) | {"op": str(value), "description": value, "origin": str(value)},
-    ):
-        assert transactions._span_at_most(span) >= size_of(span)
-
-
-def test_spans_are_divided_by_what_they_take_not_by_what_is_reckoned() -> None:
-    """An event has as many spans as there is room for; none at all make none."""
-    few = [_span(number, text="x" * 1_000) for number in range(500)]  # 660 kB, reckoned 3 MB
-    assert [*transactions.in_events(few)] == [few]
-    many = [_span(number, text="x" * 1_000) for number in range(900)]
-    assert [len(part) > 100 for part in transactions.in_events(many)] == [True, True]
-    assert [span for part in transactions.in_events(many) for span in part] == many
-    small = [_span(number) for number in range(1_001)]
-    assert [len(part) for part in transactions.in_events(small)] == [1_000, 1]
-    assert [*transactions.in_events([])] == []
